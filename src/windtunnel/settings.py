@@ -1,0 +1,209 @@
+"""Paths, ports and names of one stack, from the environment: the only place that derives them.
+
+Standard library only: `./dev` and the launcher load this before every command, and
+pydantic-settings alone would take two thirds of the 0.3 s they may cost (docs/adr/).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from windtunnel.errors import UsageError
+
+BROKERS = ("valkey",)
+#: process-compose's ceiling lies this many seconds above the worker supervisor's own.
+DRAIN_MARGIN_SECONDS = 10
+#: A unix socket's path may have 107 bytes (unix(7), sun_path).
+SOCKET_PATH_LIMIT = 107
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports of one stack on the loopback interface, defaults plus PORT_OFFSET."""
+
+    api: int = 8080
+    flower: int = 5555
+    postgres: int = 5432
+    valkey: int = 6379
+    scheduler_health: int = 8974
+
+    def shifted(self, offset: int) -> Ports:
+        return Ports(**{f.name: f.default + offset for f in fields(self)})
+
+    def items(self) -> list[tuple[str, int]]:
+        """(name, port) pairs, the name as in the process list."""
+        return [(f.name.replace("_", "-"), getattr(self, f.name)) for f in fields(self)]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One stack. Times in seconds, paths absolute."""
+
+    root: Path
+    state: Path
+    dags: Path
+    port_offset: int
+    ports: Ports
+    workers: int
+    worker_concurrency: int
+    worker_queues: str
+    worker_drain_seconds: int
+    broker: str
+
+    # -- the state folder: everything that is written at run time lies below it ------------
+    @property
+    def secrets(self) -> Path:
+        return self.state / "secrets"
+
+    @property
+    def run(self) -> Path:
+        return self.state / "run"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def stack_file(self) -> Path:
+        """What the running stack was started with."""
+        return self.state / "stack.json"
+
+    @property
+    def socket(self) -> Path:
+        """process-compose's socket; in a private temporary folder where the state folder's path is too long for one."""
+        path = self.run / "process-compose.sock"
+        if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+            return path
+        digest = hashlib.sha256(os.fsencode(self.state)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"windtunnel-{os.getuid()}-{digest}" / "pc.sock"
+
+    @property
+    def compose_file(self) -> Path:
+        return self.root / "process-compose.yaml"
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.api}"
+
+    @property
+    def flower_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.flower}"
+
+    def secret(self, name: str) -> str:
+        """The secret's text. Raises `UsageError` where it was never made (no `up` yet)."""
+        try:
+            return (self.secrets / name).read_text()
+        except OSError as error:
+            raise UsageError(
+                f"cannot read the secret {self.secrets / name} ({error.strerror}): start the stack once with `process-compose up`"
+            ) from None
+
+    def environment(self) -> dict[str, str]:
+        """Variables that process-compose.yaml, airflow.cfg and every command of ours read."""
+        return {
+            "WINDTUNNEL_ROOT": str(self.root),
+            "WINDTUNNEL_STATE": str(self.state),
+            "WINDTUNNEL_API_PORT": str(self.ports.api),
+            "WINDTUNNEL_FLOWER_PORT": str(self.ports.flower),
+            "WINDTUNNEL_POSTGRES_PORT": str(self.ports.postgres),
+            "WINDTUNNEL_VALKEY_PORT": str(self.ports.valkey),
+            "WINDTUNNEL_SCHEDULER_HEALTH_PORT": str(self.ports.scheduler_health),
+            "WINDTUNNEL_DRAIN_CEILING": str(self.worker_drain_seconds + DRAIN_MARGIN_SECONDS),
+            "PORT_OFFSET": str(self.port_offset),
+            "DAGS_FOLDER": str(self.dags),
+            "WORKERS": str(self.workers),
+            "WORKER_CONCURRENCY": str(self.worker_concurrency),
+            "WORKER_QUEUES": self.worker_queues,
+            "WORKER_DRAIN_SECONDS": str(self.worker_drain_seconds),
+            "BROKER": self.broker,
+            "AIRFLOW_HOME": str(self.root / "airflow-home"),
+            "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+            "PC_SOCKET_PATH": str(self.socket),
+            "PC_CONFIG_FILES": str(self.compose_file),
+            "PC_DISABLE_DOTENV": "1",
+        }
+
+
+def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: int, what: str) -> int:
+    text = env.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if not low <= value <= high:
+        raise UsageError(f"{name}={text!r} is not {what}: set a whole number from {low} to {high}, or unset it")
+    return value
+
+
+def find_root(env: Mapping[str, str], start: Path | None = None) -> Path:
+    """The project folder: WINDTUNNEL_ROOT, else the nearest one upwards that holds the stack's file, else this checkout."""
+    if named := env.get("WINDTUNNEL_ROOT"):
+        return Path(named).resolve()
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "process-compose.yaml").is_file() and (folder / "airflow-home" / "airflow.cfg").is_file():
+            return folder
+    return Path(__file__).resolve().parents[2]
+
+
+def recorded(state: Path) -> dict[str, object]:
+    """What `up` wrote down about the stack of this state folder; empty where there is none."""
+    try:
+        data = json.loads((state / "stack.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settings:
+    """Settings from the environment.
+
+    Args:
+        env: variables, `os.environ` by default.
+        client: whether a running stack's recorded values apply (everything but `up`).
+
+    Raises:
+        UsageError: a variable is not usable, or contradicts the running stack.
+    """
+    env = os.environ if env is None else env
+    root = find_root(env)
+    state = Path(env.get("WINDTUNNEL_STATE") or root / ".state")
+    state = state if state.is_absolute() else Path.cwd() / state
+    state = Path(os.path.normpath(state))
+    offset = _integer(env, "PORT_OFFSET", 0, 0, 65535 - 8974, "a port offset")
+    values: dict[str, str] = dict(env)
+    if client and (known := recorded(state)):
+        running = int(str(known.get("port_offset", 0)))
+        if env.get("PORT_OFFSET", "").strip() and offset != running and known.get("running"):
+            raise UsageError(
+                f"PORT_OFFSET={offset}, but the stack of {state} was started with {running}: unset it, or name another WINDTUNNEL_STATE"
+            )
+        offset = running
+        for name in ("WORKER_CONCURRENCY", "WORKER_DRAIN_SECONDS", "WORKERS", "WORKER_QUEUES", "DAGS_FOLDER"):
+            if name in known:
+                values[name] = str(known[name])
+    broker = values.get("BROKER") or "valkey"
+    if broker not in BROKERS:
+        raise UsageError(f"BROKER={broker!r} is not a broker of this project: set one of {', '.join(BROKERS)}, or unset it")
+    dags = Path(values.get("DAGS_FOLDER") or root / "dags")
+    queues = ",".join(q.strip() for q in (values.get("WORKER_QUEUES") or "default").split(",") if q.strip())
+    return Settings(
+        root=root,
+        state=state,
+        dags=dags if dags.is_absolute() else Path.cwd() / dags,
+        port_offset=offset,
+        ports=Ports().shifted(offset),
+        workers=_integer(values, "WORKERS", 1, 1, 100, "a number of workers"),
+        worker_concurrency=_integer(values, "WORKER_CONCURRENCY", os.cpu_count() or 1, 1, 1000, "a number of task slots"),
+        worker_queues=queues or "default",
+        worker_drain_seconds=_integer(values, "WORKER_DRAIN_SECONDS", 600, 1, 604800, "a number of seconds"),
+        broker=broker,
+    )
