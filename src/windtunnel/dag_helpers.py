@@ -1,0 +1,78 @@
+"""What the example DAGs share: work of a known length, and a record of it that Airflow has no part in.
+
+A mark is one line of JSON in a file that the run names (parameter `marks`). The failure scenarios count marks to
+see what really ran, how often and where, whatever Airflow's own tables say about it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from airflow.sdk import get_current_context
+
+
+def worker() -> str:
+    """The worker that runs this task: its name on a local stack, else the machine's name."""
+    return os.environ.get("WINDTUNNEL_WORKER") or socket.gethostname()
+
+
+def mark(event: str) -> None:
+    """Append one line about the running task to the file that the run's parameter `marks` names, if it names one.
+
+    One `write` with O_APPEND: lines of tasks that run side by side never mix, and a killed task leaves no half line.
+    """
+    context: Any = get_current_context()
+    path = context["params"].get("marks")
+    if not path:
+        return
+    ti = context["ti"]
+    line = {
+        "event": event,
+        "dag_id": ti.dag_id,
+        "run_id": ti.run_id,
+        "task_id": ti.task_id,
+        "map_index": ti.map_index,
+        "try": ti.try_number,
+        "pid": os.getpid(),
+        "worker": worker(),
+        "time": time.time(),
+    }
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, json.dumps(line).encode() + b"\n")
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def marked() -> Iterator[None]:
+    """Mark the start of the block, and its end unless it fails."""
+    mark("start")
+    yield
+    mark("end")
+
+
+def spend(seconds: float) -> None:
+    """Take `seconds` of wall-clock time in small steps, so that a signal or a pause never makes it longer."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(left, 0.5))
+
+
+#: A shell function `mark EVENT` for a BashOperator: the same line as `mark()`, given MARKS in its environment.
+BASH_MARK = r"""
+mark() {
+  [ -n "$MARKS" ] || return 0
+  local now=${EPOCHREALTIME:-$(date +%s)} task run
+  printf -v task '"dag_id": "%s", "run_id": "%s", "task_id": "%s", "map_index": -1, "try": %d' \
+    "$AIRFLOW_CTX_DAG_ID" "$AIRFLOW_CTX_DAG_RUN_ID" "$AIRFLOW_CTX_TASK_ID" "$AIRFLOW_CTX_TRY_NUMBER"
+  printf -v run '"pid": %d, "worker": "%s", "time": %s' "$$" "${WINDTUNNEL_WORKER:-$(hostname)}" "${now/,/.}"
+  printf '{"event": "%s", %s, %s}\n' "$1" "$task" "$run" >>"$MARKS"
+}
+"""
