@@ -1,0 +1,121 @@
+"""Processes that a stack left behind when its supervisor died: found, named and ended before the next `up`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from windtunnel.settings import Settings
+
+#: Seconds that a service gets for an orderly end. A task's process gets none: a second copy must never run.
+GRACE_SECONDS = 5.0
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}
+
+
+def _sessions(settings: Settings) -> set[int]:
+    """Session ids that the stack wrote down: those of its workers' trees, which hide their environment."""
+    found: set[int] = set()
+    for record in (settings.run / "workers").glob("*/supervisor.json"):
+        try:
+            found.add(int(json.loads(record.read_text())["sid"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def _pid_files(settings: Settings) -> Iterator[int]:
+    for path in (settings.state / "postgres" / "postmaster.pid", settings.run / "valkey.pid"):
+        try:
+            pid = int(path.read_text().split()[0])
+        except (OSError, ValueError, IndexError):
+            continue
+        # A pid outlives its process and may be another's by now.
+        if _is_ours(pid, path):
+            yield pid
+
+
+def _is_ours(pid: int, path: Path) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process.name().startswith(("postgres", "valkey")) and process.create_time() <= path.stat().st_mtime + 5
+    except (psutil.Error, OSError):
+        return False
+
+
+def find(settings: Settings) -> list[psutil.Process]:
+    """Every living process of this state folder's stack, its supervisor included.
+
+    They are known by a variable that only the stack's processes carry, by the recorded sessions of its workers,
+    by pid files, and by descent from any of these.
+    """
+    sessions, named = _sessions(settings), set(_pid_files(settings))
+    mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        if process.pid in mine:
+            continue
+        try:
+            env = _environment(process)
+            supervisor = process.name() == "process-compose" and env.get("PC_SOCKET_PATH") == str(settings.socket)
+            # A command's own client of the same name shares the socket's path: only a server leads a session or has children.
+            supervisor = supervisor and any(_environment(c).get("WINDTUNNEL_STACK") for c in process.children())
+            if (
+                supervisor
+                or process.pid in named
+                or env.get("WINDTUNNEL_STACK") == str(settings.state)
+                or os.getsid(process.pid) in sessions
+            ):
+                found[process.pid] = process
+                for child in process.children(recursive=True):
+                    found[child.pid] = child
+        except (psutil.Error, OSError):
+            continue
+    return [p for p in found.values() if p.pid not in mine]
+
+
+def describe(processes: list[psutil.Process]) -> str:
+    """Their roles and counts, such as `postgres, 2 worker`."""
+    roles: dict[str, int] = {}
+    for process in processes:
+        env = _environment(process)
+        try:
+            role = env.get("WINDTUNNEL_WORKER") or env.get("PC_PROC_NAME") or process.name()
+        except psutil.Error:
+            continue
+        roles[role] = roles.get(role, 0) + 1
+    return ", ".join(name if count == 1 else f"{count} of {name}" for name, count in sorted(roles.items()))
+
+
+def end(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """End them; returns those that are still there.
+
+    PostgreSQL and Valkey are asked first, so that they close their files; everything else is killed at once.
+    """
+    asked = []
+    for process in processes:
+        try:
+            if process.name().startswith(("postgres", "valkey")):
+                process.send_signal(2 if process.name().startswith("postgres") else 15)
+                asked.append(process)
+            else:
+                process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    _, stubborn = psutil.wait_procs(asked, timeout=GRACE_SECONDS)
+    for process in stubborn:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    _, alive = psutil.wait_procs(processes, timeout=GRACE_SECONDS)
+    return alive

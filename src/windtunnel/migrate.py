@@ -1,0 +1,98 @@
+"""`python -m windtunnel.migrate`: wait for PostgreSQL, then bring the database to this Airflow's version.
+
+`airflow db migrate` imports all of Airflow, so it runs only when the packages have changed since the last time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import psycopg2
+
+from windtunnel import wake
+from windtunnel.errors import WindtunnelError
+from windtunnel.settings import Settings, load
+
+WAIT_SECONDS = 120.0
+
+
+def libpq_url(settings: Settings) -> str:
+    """The database's URL without SQLAlchemy's driver name, as libpq wants it."""
+    return settings.secret("database-url").replace("+psycopg2", "", 1)
+
+
+def connect(settings: Settings) -> psycopg2.extensions.connection:
+    """A connection as soon as the server accepts one.
+
+    Raises:
+        WindtunnelError: none within `WAIT_SECONDS`.
+    """
+    end = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return psycopg2.connect(libpq_url(settings), connect_timeout=5)
+        except psycopg2.OperationalError as error:
+            if time.monotonic() > end:
+                raise WindtunnelError(f"PostgreSQL did not answer for {WAIT_SECONDS:.0f} s: {str(error).strip()}") from None
+            time.sleep(0.05)
+
+
+def _fingerprint() -> str:
+    """Changes whenever a package that owns tables does."""
+    packages = ("apache-airflow-core", "apache-airflow-providers-celery", "celery")
+    return hashlib.sha256(json.dumps({name: version(name) for name in packages}).encode()).hexdigest()
+
+
+def _current_revision(connection: psycopg2.extensions.connection) -> str | None:
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('alembic_version')")
+        row = cursor.fetchone()
+        if not row or row[0] is None:
+            return None
+        cursor.execute("SELECT version_num FROM alembic_version")
+        row = cursor.fetchone()
+        return str(row[0]) if row else None
+
+
+def migrate(settings: Settings) -> bool:
+    """Migrate where needed; returns whether Airflow's own migration ran."""
+    done: Path = settings.state / "migrated.json"
+    connection = connect(settings)
+    try:
+        wanted = {"packages": _fingerprint(), "revision": _current_revision(connection)}
+        try:
+            known = json.loads(done.read_text())
+        except (OSError, ValueError):
+            known = None
+        if wanted["revision"] is not None and known == wanted:
+            return False
+        print("migrating the database …", flush=True)
+        start = time.monotonic()
+        if os.spawnvp(os.P_WAIT, "airflow", ["airflow", "db", "migrate"]) != 0:
+            raise WindtunnelError("`airflow db migrate` failed: its own lines above say why")
+        wake.install(connection)
+        done.write_text(json.dumps(wanted | {"revision": _current_revision(connection)}))
+        print(f"migrated in {time.monotonic() - start:.1f} s", flush=True)
+        return True
+    finally:
+        connection.close()
+
+
+def main() -> int:
+    try:
+        if not migrate(load(client=False)):
+            print("the database is up to date")
+    except WindtunnelError as error:
+        print(f"windtunnel: {error}", file=sys.stderr)
+        return error.code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

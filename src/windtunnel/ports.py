@@ -1,0 +1,43 @@
+"""Are the stack's ports free, and if not, who holds them?"""
+
+from __future__ import annotations
+
+import socket
+
+from windtunnel.errors import WindtunnelError
+from windtunnel.settings import Settings
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        # As the servers do: a connection that has just ended must not count as a holder.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def holder(port: int) -> str:
+    """`name (pid N)` of the process that listens on a local port, as far as this user may see."""
+    import psutil
+
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except psutil.Error:
+        pass
+    return "a process of another user"
+
+
+def check_free(settings: Settings) -> None:
+    """Raises `WindtunnelError` that names each taken port, its holder and the variable that moves the stack."""
+    taken = [(name, port) for name, port in settings.ports.items() if _taken(port)]
+    if not taken:
+        return
+    said = "; ".join(f"{port} ({name}) by {holder(port)}" for name, port in taken)
+    plural = "ports are" if len(taken) > 1 else "port is"
+    step = settings.port_offset + 1000
+    raise WindtunnelError(f"{len(taken)} {plural} taken: {said}. Stop the holder, or move the stack: PORT_OFFSET={step} process-compose up")

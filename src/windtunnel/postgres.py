@@ -1,0 +1,149 @@
+"""PostgreSQL of one stack: create its cluster, and run it as a user that it accepts.
+
+PostgreSQL refuses to run as root (src/backend/main/main.c, check_root), so root becomes the user `postgres` first.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from windtunnel.errors import WindtunnelError
+from windtunnel.settings import Settings, load
+
+SERVICE_USER = "postgres"
+OLDEST_MAJOR = 15
+
+
+def _data(settings: Settings) -> Path:
+    return settings.state / "postgres"
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise WindtunnelError(f"{name} of PostgreSQL is not on PATH: run this through ./dev or `nix develop`, or see `windtunnel doctor`")
+    return path
+
+
+def _service_user() -> pwd.struct_passwd | None:
+    """The user to become, None where we are an ordinary user already."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(SERVICE_USER)
+    except KeyError:
+        raise WindtunnelError(
+            f"PostgreSQL refuses to run as root and there is no user `{SERVICE_USER}`: run as an ordinary user, or `useradd --system {SERVICE_USER}`"
+        ) from None
+
+
+def _passable(folder: Path, user: pwd.struct_passwd) -> bool:
+    """Whether the user may pass through every folder above this one."""
+    for parent in folder.parents:
+        info = parent.stat()
+        bit = 0o100 if info.st_uid == user.pw_uid else 0o010 if info.st_gid == user.pw_gid else 0o001
+        if not info.st_mode & bit:
+            return False
+    return True
+
+
+def _as_service_user(settings: Settings, command: list[str]) -> list[str]:
+    user = _service_user()
+    if user is None:
+        return command
+    become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups"]
+    if not _passable(_data(settings), user):
+        # A checkout below /root: the right to pass folders, and nothing else of root's, goes along.
+        become += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    return [*become, "--", *command]
+
+
+def installed_major() -> int:
+    """Major version of the server on PATH."""
+    text = subprocess.run([_program("postgres"), "--version"], capture_output=True, text=True, check=True).stdout
+    return int(text.split()[2].split(".")[0])
+
+
+def create(settings: Settings) -> None:
+    """Create the database cluster where there is none.
+
+    Raises:
+        WindtunnelError: the folder belongs to another major version, or initdb fails.
+    """
+    data = _data(settings)
+    version = data / "PG_VERSION"
+    if (data / "created").exists() and version.exists():
+        have, wants = installed_major(), version.read_text().strip()
+        if str(have) != wants:
+            raise WindtunnelError(
+                f"the database in {data} was made by PostgreSQL {wants}, but PostgreSQL {have} is on PATH: put {wants} on PATH, "
+                "set WINDTUNNEL_STATE to another folder, or start afresh with `windtunnel reset`"
+            )
+        return
+    if (have := installed_major()) < OLDEST_MAJOR:
+        raise WindtunnelError(f"PostgreSQL {have} is too old: {OLDEST_MAJOR} or newer is needed (see `windtunnel doctor`)")
+    if data.exists():
+        # A creation that was interrupted: nothing was ever stored in it.
+        shutil.rmtree(data)
+    data.mkdir(mode=0o700)
+    if (user := _service_user()) is not None:
+        os.chown(data, user.pw_uid, user.pw_gid)
+    _run(
+        settings,
+        # The superuser has no password and no way in: only the single-user mode below uses it.
+        ["initdb", "-D", str(data), "-U", SERVICE_USER, "-E", "UTF8", "--locale=C", "--no-sync", "--auth=reject"],
+        "",
+    )
+    (data / "pg_hba.conf").write_text(
+        "# Only Airflow's own role, only from this machine, only with its password.\n"
+        "host airflow airflow 127.0.0.1/32 scram-sha-256\n"
+    )
+    password = settings.secret("postgres-password")
+    _run(
+        settings,
+        ["postgres", "--single", "-D", str(data), "-c", "log_min_error_statement=panic", "postgres"],
+        f"CREATE ROLE airflow LOGIN PASSWORD '{password}';\nCREATE DATABASE airflow OWNER airflow;\n",
+    )
+    (data / "created").touch()
+
+
+def _run(settings: Settings, command: list[str], stdin: str) -> None:
+    command = [_program(command[0]), *command[1:]]
+    done = subprocess.run(
+        _as_service_user(settings, command), input=stdin, capture_output=True, text=True, cwd="/", env={**os.environ, "LC_ALL": "C"}
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise WindtunnelError(f"{Path(command[0]).name} failed with exit code {done.returncode}: {last}")
+
+
+def main() -> None:
+    """Replace this process by the server."""
+    try:
+        settings = load()
+        data = _data(settings)
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": settings.ports.postgres,
+            "unix_socket_directories": "",
+            "max_connections": 200,
+            # Passwords and statements stay out of the log; errors and restarts are what a person needs there.
+            "log_statement": "none",
+            "log_min_error_statement": "panic",
+        }
+        command = [_program("postgres"), "-D", str(data)]
+        for key, value in options.items():
+            command += ["-c", f"{key}={value}"]
+        command = _as_service_user(settings, command)
+        os.execvp(command[0], command)
+    except WindtunnelError as error:
+        sys.exit(f"windtunnel: {error}")
+
+
+if __name__ == "__main__":
+    main()
