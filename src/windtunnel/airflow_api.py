@@ -107,14 +107,16 @@ class Airflow:
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         rows = self.pages(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances")
         names = TaskInstance.__dataclass_fields__
-        return [TaskInstance(**{name: row.get(name) for name in names}) for row in rows]
+        return [TaskInstance(**{name: row[name] for name in names}) for row in rows]
 
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
         """The text of one try's log, a line an event."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
         answer = self.call("GET", path, params={"map_index": map_index, "full_content": True}, headers={"Accept": "application/json"})
         content = answer["content"]
-        return content if isinstance(content, str) else "\n".join(str(e.get("event", e)) if isinstance(e, dict) else str(e) for e in content)
+        if isinstance(content, str):
+            return content
+        return "\n".join(str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in content)
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
         """The value that a task returned."""

@@ -110,3 +110,8 @@ def is_worker(name: str) -> bool:
 def replica(name: str) -> int:
     """`worker` is number 0, `worker-07` is 7: the number in the Celery node's name."""
     return int(name.partition("-")[2] or 0)
+
+
+def node(name: str) -> str:
+    """The Celery node (before the @) that runs under this process name."""
+    return f"worker-{replica(name)}" if is_worker(name) else name

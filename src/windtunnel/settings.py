@@ -34,7 +34,7 @@ class Ports:
     scheduler_health: int = 8974
 
     def shifted(self, offset: int) -> Ports:
-        return Ports(**{f.name: f.default + offset for f in fields(self)})
+        return Ports(*(getattr(self, f.name) + offset for f in fields(self)))
 
     def items(self) -> list[tuple[str, int]]:
         """(name, port) pairs, the name as in the process list."""

@@ -1,0 +1,164 @@
+"""`windtunnel`: thin commands; what they do stands in the module of the same topic."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from windtunnel.errors import Exit, UsageError, WindtunnelError
+from windtunnel.settings import Settings, load
+
+app = typer.Typer(
+    name="windtunnel",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Look at, use and rehearse the Airflow stack that `process-compose up` starts. "
+    "Exit codes: 0 well, 1 failed, 2 wrong usage, 3 no stack running, 124 timed out.",
+)
+out = Console()
+err = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, with a `version`.")]
+Timeout = Annotated[float, typer.Option(min=0, help="Seconds until giving up with exit code 124.")]
+
+
+def _say(text: str) -> None:
+    err.print(text, markup=False)
+
+
+def _emit(data: dict[str, Any]) -> None:
+    print(json.dumps(data, indent=2, default=str))
+
+
+def _settings() -> Settings:
+    return load()
+
+
+@app.command()
+def wait(timeout: Timeout = 300.0) -> None:
+    """Return when every process is healthy and every worker is registered."""
+    from windtunnel import ready
+
+    raise typer.Exit(ready.wait(_settings(), timeout, _say))
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show every process, worker and queue, what is wrong and what to do. Exit code 1 when something is wrong."""
+    from windtunnel import display
+    from windtunnel import status as model
+
+    found = model.collect(_settings())
+    if as_json:
+        _emit(found.as_json())
+    else:
+        out.print(display.render(found))
+    raise typer.Exit(Exit.FAILED if found.problems else Exit.OK)
+
+
+@app.command()
+def run(
+    dag_id: str,
+    conf: Annotated[str, typer.Option(help="Parameters of the run, a JSON object.")] = "{}",
+    timeout: Timeout = 600.0,
+    as_json: Json = False,
+) -> None:
+    """Trigger a DAG and follow it to its end. Exit code 0 on success, 1 when it failed."""
+    from windtunnel import run_dag
+
+    try:
+        parameters = json.loads(conf)
+    except ValueError as error:
+        raise UsageError(f"--conf is not JSON: {error}") from None
+    if not isinstance(parameters, dict):
+        raise UsageError('--conf must be a JSON object, such as \'{"seconds": 5}\'')
+    settings = _settings()
+    outcome = run_dag.run(settings, dag_id, parameters, timeout, _say)
+    if as_json:
+        _emit(outcome.as_json())
+    else:
+        for text in run_dag.failures(settings, outcome):
+            _say(text)
+        _say(f"{dag_id} ended in {outcome.state} after {outcome.seconds:.1f} s: {run_dag.summary(outcome.tasks)}")
+    raise typer.Exit(Exit.OK if outcome.state == "success" else Exit.FAILED)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def scale(workers: Annotated[str, typer.Argument(help="How many workers there are to be.")], as_json: Json = False) -> None:
+    """Bring the number of workers to a count; surplus ones drain first."""
+    from windtunnel import compose
+    from windtunnel import scale as scaling
+
+    now = scaling.scale(_settings(), scaling.parse_count(workers))
+    names = [compose.node(process.name) for process in now]
+    if as_json:
+        _emit({"version": 1, "workers": names})
+    else:
+        print(f"{len(names)} {'worker' if len(names) == 1 else 'workers'}: {', '.join(names)}")
+
+
+@app.command()
+def drain(worker: Annotated[str, typer.Argument(help="A worker's name, such as worker-1.")], as_json: Json = False) -> None:
+    """Let one worker finish what it has and end; it stays down until `process-compose process start`. 1 when tasks were cut off."""
+    from windtunnel import drain as draining
+
+    result = draining.drain(_settings(), worker)
+    if as_json:
+        _emit({"version": 1, **vars(result)})
+    elif result.clean:
+        print(f"{result.worker} drained in {result.seconds:.1f} s; start it again: process-compose process start {result.process}")
+    else:
+        _say(f"{result.worker} was cut off after {result.seconds:.1f} s with tasks in hand: its log names them")
+    raise typer.Exit(Exit.OK if result.clean else Exit.FAILED)
+
+
+@app.command()
+def token() -> None:
+    """Print a bearer token for Airflow's REST API."""
+    from windtunnel.airflow_api import Airflow
+
+    print(Airflow(_settings()).token())
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what is missing or wrong on this machine, and the command that mends it."""
+    from windtunnel import doctor as checks
+
+    findings = checks.examine(_settings())
+    if as_json:
+        _emit({"version": 1, "findings": [vars(f) for f in findings]})
+    else:
+        for f in findings:
+            mark = "[green]ok[/]     " if f.ok else "[red]wrong[/]  "
+            out.print(f"{mark} {f.name}: {f.detail}" + ("" if f.ok or not f.remedy else f"\n         mend it: {f.remedy}"), highlight=False)
+    raise typer.Exit(Exit.OK if all(f.ok for f in findings) else Exit.FAILED)
+
+
+@app.command()
+def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Stop the stack and delete its state folder: database, messages, logs, secrets."""
+    from windtunnel import reset as resetting
+
+    settings = _settings()
+    if not yes and not (sys.stdin.isatty() and typer.confirm(f"Stop the stack and delete all of {settings.state}?")):
+        raise UsageError("nothing was deleted: say --yes")
+    deleted = resetting.reset(settings)
+    _say(f"deleted {len(deleted)} entries of {settings.state}" if deleted else f"nothing to delete in {settings.state}")
+
+
+def main() -> None:
+    """Entry point: a `WindtunnelError` becomes one line and its exit code."""
+    try:
+        app()
+    except WindtunnelError as error:
+        print(f"windtunnel: {error}", file=sys.stderr)
+        sys.exit(error.code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,33 @@
+"""The stack's PostgreSQL as a client meets it."""
+
+from __future__ import annotations
+
+import time
+
+import psycopg2
+
+from windtunnel.errors import WindtunnelError
+from windtunnel.settings import Settings
+
+WAIT_SECONDS = 120.0
+
+
+def libpq_url(settings: Settings) -> str:
+    """The database's URL without SQLAlchemy's driver name, as libpq wants it."""
+    return settings.secret("database-url").replace("+psycopg2", "", 1)
+
+
+def connect(settings: Settings) -> psycopg2.extensions.connection:
+    """A connection as soon as the server accepts one.
+
+    Raises:
+        WindtunnelError: none within `WAIT_SECONDS`.
+    """
+    end = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return psycopg2.connect(libpq_url(settings), connect_timeout=5)
+        except psycopg2.OperationalError as error:
+            if time.monotonic() > end:
+                raise WindtunnelError(f"PostgreSQL did not answer for {WAIT_SECONDS:.0f} s: {str(error).strip()}") from None
+            time.sleep(0.05)

@@ -1,0 +1,49 @@
+"""What a person sees of a status, as Rich tables."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from windtunnel.status import Status
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in ("memory", "restarts", "pid", "load", "waiting") else "left", overflow="fold")
+    return table
+
+
+def _state(text: str, well: bool) -> Text:
+    return Text(text, style="green" if well else "red")
+
+
+def render(status: Status) -> RenderableType:
+    """The whole status as one printable thing."""
+    processes = _table("Processes", "name", "state", "pid", "restarts", "memory")
+    for row in status.processes:
+        state = row.wrong or row.status.lower()
+        processes.add_row(row.name, _state(state, row.well), str(row.pid or ""), str(row.restarts), f"{row.memory_mib:.0f} MiB")
+    workers = _table("Workers", "node", "state", "in Flower", "queues", "load", "memory", "restarts", "last incident")
+    for worker in status.workers:
+        load = f"{worker.load}/{worker.concurrency}" if worker.concurrency else str(worker.load)
+        workers.add_row(
+            *(worker.node, _state(worker.state, worker.state == "healthy"), "yes" if worker.online else "no"),
+            *(", ".join(worker.queues), load, f"{worker.memory_mib:.0f} MiB", str(worker.restarts), worker.last_incident or ""),
+        )
+    queues = _table("Queues", "queue", "waiting")
+    for name, depth in status.queues.items():
+        queues.add_row(name, str(depth))
+    parts: list[RenderableType] = [processes, "", workers, "", queues, ""]
+    if status.problems:
+        problems = _table("What is wrong", "part", "what", "do")
+        for problem in status.problems:
+            problems.add_row(problem.part, Text(problem.what, style="red"), problem.do)
+        parts += [problems, ""]
+    else:
+        parts += [Text("All is well.", style="green"), ""]
+    parts += [f"{name}: {url}" for name, url in status.urls.items()]
+    parts += [f"password of {name}: {path}" for name, path in status.passwords.items()]
+    return Group(*parts)

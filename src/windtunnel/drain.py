@@ -1,0 +1,53 @@
+"""`windtunnel drain`: one worker finishes what it has, takes nothing new, ends, and stays down until it is started."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from windtunnel import compose, services
+from windtunnel.errors import NoStackError, UsageError
+from windtunnel.locks import exclusive
+from windtunnel.scale import say
+from windtunnel.settings import Settings
+
+
+@dataclass(frozen=True)
+class Drained:
+    """`worker` is the Celery node, `process` process-compose's name; `clean` is false where the ceiling cut tasks off."""
+
+    worker: str
+    process: str
+    clean: bool
+    seconds: float
+
+
+def resolve(workers: list[compose.Process], name: str) -> compose.Process:
+    """The process meant by a Celery node's name or by process-compose's own. Raises `UsageError`."""
+    for process in workers:
+        if name in (process.name, compose.node(process.name)):
+            return process
+    known = ", ".join(compose.node(p.name) for p in workers)
+    raise UsageError(f"there is no worker {name!r}; there are {known or 'none'}")
+
+
+def drain(settings: Settings, name: str) -> Drained:
+    """Drain one worker; returns when it has ended.
+
+    Raises:
+        NoStackError: nothing runs. UsageError: there is no such worker.
+    """
+    if not compose.answers(settings):
+        raise NoStackError(f"no stack is running (state folder {settings.state}): start one with `process-compose up`")
+    with exclusive(settings, lambda: say("another command is changing this stack; waiting for it")):
+        client = compose.Compose(settings)
+        workers = [p for p in client.processes() if p.name.startswith("worker")]
+        process = resolve(workers, name)
+        node = compose.node(process.name)
+        start = time.monotonic()
+        if process.is_running:
+            tasks = services.tasks_in_hand(settings, node)
+            say(f"{node} drains: {tasks} {'task' if tasks == 1 else 'tasks'} in hand, {settings.worker_drain_seconds} s at most")
+            client.stop(process.name)
+        after = client.process(process.name)
+        return Drained(node, process.name, after.exit_code == 0, time.monotonic() - start)

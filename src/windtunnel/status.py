@@ -1,0 +1,212 @@
+"""`windtunnel status`: every process and worker, the queues, what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import psutil
+import redis
+
+from windtunnel import compose, services
+from windtunnel.airflow_api import Airflow
+from windtunnel.errors import NoStackError, WindtunnelError
+from windtunnel.flower import Flower
+from windtunnel.settings import Settings
+
+ONE_SHOTS = ("prepare", "migrate")
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, in which part, and the command that helps."""
+
+    part: str
+    what: str
+    do: str
+
+
+@dataclass
+class ProcessRow:
+    """Memory is the sum of the proportional set sizes of the process and its descendants, in MiB."""
+
+    name: str
+    status: str
+    well: bool
+    pid: int
+    restarts: int
+    memory_mib: float
+    wrong: str | None
+
+
+@dataclass
+class WorkerRow:
+    """`node` is the Celery node before the @, `load` the tasks in hand."""
+
+    node: str
+    process: str
+    state: str
+    online: bool
+    queues: list[str]
+    concurrency: int | None
+    load: int
+    memory_mib: float
+    restarts: int
+    last_incident: str | None
+
+
+@dataclass
+class Status:
+    """All of it; `state` is healthy or degraded."""
+
+    state: str
+    processes: list[ProcessRow]
+    workers: list[WorkerRow]
+    queues: dict[str, int]
+    unacknowledged: int | None
+    import_errors: list[dict[str, str]]
+    problems: list[Problem]
+    urls: dict[str, str]
+    passwords: dict[str, str]
+    version: int = field(default=1)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def memory(pid: int) -> float:
+    """MiB of a process tree: proportional set size where we may read it, else resident set size."""
+    total = 0
+    try:
+        root = psutil.Process(pid)
+        tree = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return 0.0
+    for process in tree:
+        try:
+            total += process.memory_full_info().pss
+        except (psutil.AccessDenied, AttributeError):
+            try:
+                total += process.memory_info().rss
+            except psutil.Error:
+                continue
+        except psutil.Error:
+            continue
+    return round(total / MIB, 1)
+
+
+def _advice(settings: Settings, row: compose.Process, wrong: str) -> str:
+    if row.status == "Restarting" or (row.restarts > 0 and row.is_running):
+        return f"see {settings.logs / row.name}.log"
+    if not row.is_running:
+        return f"process-compose process start {row.name}"
+    return f"process-compose process restart {row.name}"
+
+
+def _processes(settings: Settings, rows: list[compose.Process], wrongs: dict[str, str | None]) -> tuple[list[ProcessRow], list[Problem]]:
+    table, problems = [], []
+    for row in rows:
+        if row.status == "Disabled":
+            continue
+        wrong = wrongs.get(row.name)
+        if row.name in ONE_SHOTS:
+            wrong = None if row.status == "Completed" and row.exit_code == 0 else f"{row.status.lower()}, exit code {row.exit_code}"
+        elif row.name.startswith("worker"):
+            wrong = services.worker(settings, compose.node(row.name))
+        if row.name not in ONE_SHOTS and not row.is_running:
+            wrong = f"not running ({row.status.lower()})"
+        if wrong:
+            problems.append(Problem(row.name, wrong, _advice(settings, row, wrong)))
+        pid = row.pid if row.is_running else 0
+        table.append(ProcessRow(row.name, row.status, not wrong, pid, row.restarts, memory(pid) if pid else 0.0, wrong))
+    return table, problems
+
+
+def _workers(settings: Settings, rows: list[ProcessRow]) -> list[WorkerRow]:
+    try:
+        online = Flower(settings, timeout=5).online()
+    except WindtunnelError:
+        online = set()
+    found = []
+    for row in rows:
+        if not row.name.startswith("worker"):
+            continue
+        node = compose.node(row.name)
+        record = services.supervisor_record(settings, node)
+        found.append(
+            WorkerRow(
+                node=node,
+                process=row.name,
+                state=("healthy" if row.well else str(row.wrong)),
+                online=node in online,
+                queues=list(record.get("queues") or []),
+                concurrency=record.get("concurrency"),
+                load=services.tasks_in_hand(settings, node),
+                memory_mib=row.memory_mib,
+                restarts=int(record.get("restarts") or 0),
+                last_incident=record.get("last_incident"),
+            )
+        )
+    return found
+
+
+def _queues(settings: Settings) -> tuple[dict[str, int], int | None]:
+    """Waiting messages by queue, and how many are held by workers; None where the broker is away."""
+    try:
+        with services.broker(settings) as broker:
+            names = {key.decode() for key in broker.scan_iter(count=1000, _type="list")} | {"default", "heavy"}
+            depths = {name: int(broker.llen(name)) for name in sorted(names) if not name.endswith(".pidbox")}
+            return depths, int(broker.hlen("unacked"))
+    except redis.RedisError:
+        return {}, None
+
+
+def _queue_problems(queues: dict[str, int], workers: list[WorkerRow]) -> list[Problem]:
+    served = {queue for worker in workers if worker.state == "healthy" for queue in worker.queues}
+    problems = []
+    for name, depth in queues.items():
+        if depth and name not in served:
+            do = "process-compose process start worker-heavy" if name == "heavy" else f"start a worker with WORKER_QUEUES={name}"
+            problems.append(Problem(name, f"{depth} tasks wait for the queue {name!r} and no healthy worker serves it", do))
+    return problems
+
+
+def _import_errors(settings: Settings) -> list[tuple[str, str]]:
+    try:
+        return Airflow(settings, timeout=5).import_errors()
+    except WindtunnelError:
+        return []
+
+
+def collect(settings: Settings) -> Status:
+    """Look at everything.
+
+    Raises:
+        NoStackError: nothing is running.
+    """
+    if not compose.answers(settings):
+        raise NoStackError(f"no stack is running (state folder {settings.state}): start one with `process-compose up`")
+    rows = compose.Compose(settings).processes()
+    order: Callable[[compose.Process], tuple[bool, str]] = lambda p: (p.name.startswith("worker"), p.name)  # noqa: E731
+    table, problems = _processes(settings, sorted(rows, key=order), services.examine(settings))
+    workers = _workers(settings, table)
+    queues, unacknowledged = _queues(settings)
+    problems += _queue_problems(queues, workers)
+    errors = _import_errors(settings)
+    problems += [Problem(path, f"cannot be imported: {why}", f"mend {path}; it is read again within seconds") for path, why in errors]
+    return Status(
+        state="degraded" if problems else "healthy",
+        processes=table,
+        workers=workers,
+        queues=queues,
+        unacknowledged=unacknowledged,
+        import_errors=[{"file": path, "error": why} for path, why in errors],
+        problems=problems,
+        urls={"airflow": settings.api_url, "flower": settings.flower_url},
+        passwords={
+            "airflow (user admin)": str(settings.secrets / "airflow-password"),
+            "flower (user admin)": str(settings.secrets / "flower-password"),
+        },
+    )
