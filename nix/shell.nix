@@ -1,0 +1,37 @@
+# `nix develop`: everything that process-compose.yaml needs on PATH, the launcher first.
+{
+  lib,
+  pkgs,
+  python,
+}:
+let
+  environment = (python.environments pkgs).editable;
+in
+pkgs.mkShell {
+  packages = [
+    environment
+    pkgs.uv
+  ]
+  ++ python.tools pkgs;
+
+  env = {
+    # uv is here to change the lock; the environment is Nix's.
+    UV_NO_SYNC = "1";
+    UV_PYTHON = "${environment}/bin/python";
+    UV_PYTHON_DOWNLOADS = "never";
+    # As in process-compose.yaml, so that `airflow …` in this shell speaks of the same stack.
+    AIRFLOW__CORE__EXECUTOR = "CeleryExecutor";
+    SPT_NOENV = "1";
+    PYTHONDONTWRITEBYTECODE = "";
+  };
+
+  # The environment is put first once more: `process-compose` must be the launcher, whatever else is on PATH.
+  shellHook = ''
+    unset PYTHONPATH
+    REPO_ROOT=$(git rev-parse --show-toplevel)
+    export REPO_ROOT PATH=${lib.getBin environment}/bin:$PATH
+    export AIRFLOW_HOME="$REPO_ROOT/airflow-home"
+    export WINDTUNNEL_STATE="''${WINDTUNNEL_STATE:-$REPO_ROOT/.state}"
+    export DAGS_FOLDER="''${DAGS_FOLDER:-$REPO_ROOT/dags}"
+  '';
+}
