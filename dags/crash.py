@@ -31,7 +31,7 @@ def crash() -> None:
     @task(retries=3, retry_delay=timedelta(seconds=1))
     def work(params: dict | None = None, ti=None) -> None:
         with marked():
-            spend(params["seconds"])
+            spend(params["seconds"], pulse=True)
             if ti.try_number <= params["kills"]:
                 print("about to be killed", flush=True)
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -38,7 +38,7 @@ def load() -> None:
     def work(number: int, params: dict | None = None) -> None:
         long = number % 5 == 0
         with marked():
-            spend(params["seconds"] if long else params["seconds"] / 10)
+            spend(params["seconds"] if long else params["seconds"] / 10, pulse=True)
 
     work.expand(number=numbers())
 

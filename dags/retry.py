@@ -29,7 +29,7 @@ def retry() -> None:
     @task(retries=2, retry_delay=timedelta(seconds=1))
     def work(params: dict | None = None, ti=None) -> None:
         with marked():
-            spend(params["seconds"])
+            spend(params["seconds"], pulse=True)
             if ti.try_number <= params["failures"]:
                 raise RuntimeError(f"try {ti.try_number} fails, as the parameter `failures` asks")
 

@@ -27,7 +27,7 @@ def steady() -> None:
     @task(retries=0)
     def work(params: dict | None = None) -> None:
         with marked():
-            spend(params["seconds"])
+            spend(params["seconds"], pulse=True)
 
     work()
 

@@ -58,11 +58,19 @@ def marked() -> Iterator[None]:
     mark("end")
 
 
-def spend(seconds: float) -> None:
-    """Take `seconds` of wall-clock time in small steps, so that a signal or a pause never makes it longer."""
+def spend(seconds: float, *, pulse: bool = False) -> None:
+    """Take `seconds` of wall-clock time in small steps, so that a signal or a pause never makes it longer.
+
+    With `pulse` a mark each second says that this copy of the task still lives: if it is lost, the last one tells how
+    long it went on, and a copy that outlives its worker gives itself away.
+    """
     deadline = time.monotonic() + seconds
+    next_pulse = time.monotonic() + 1
     while (left := deadline - time.monotonic()) > 0:
         time.sleep(min(left, 0.5))
+        if pulse and time.monotonic() >= next_pulse:
+            next_pulse = time.monotonic() + 1
+            mark("pulse")
 
 
 #: A shell function `mark EVENT` for a BashOperator: the same line as `mark()`, given MARKS in its environment.
