@@ -1,0 +1,122 @@
+"""What a Celery worker does at the moments Celery announces: take its name, load modules before forking, keep the ledger.
+
+Every receiver does nothing outside a worker of ours. Celery logs and swallows what a receiver raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import signals
+
+from windtunnel import ledger, procfs
+
+#: Loaded once in the worker's main process; each forked task process would otherwise pay 0.1 to 0.3 s for them.
+PRELOAD = (
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.dag_processing.bundles.manager",
+    "airflow.dag_processing.dagbag",
+    "airflow.sdk.execution_time.supervisor",
+)
+#: Environment variable of a task's whole tree: the Celery id. So an orphan can be told from what belongs to a live task.
+TASK_VARIABLE = "WINDTUNNEL_TASK"
+
+_files: ledger.WorkerFiles | None = None
+_pool_child = 0
+
+
+def take_name(instance: Any = None, **_: Any) -> None:
+    """Names the node before anything uses the name; `-H` would make Airflow ask all workers first (1 s, 6 s in an outage)."""
+    name = os.environ.get("WINDTUNNEL_WORKER")
+    if name and "@" in getattr(instance, "hostname", ""):
+        instance.hostname = f"{name}@{instance.hostname.rpartition('@')[2]}"
+
+
+def preload(**_: Any) -> None:
+    """Runs before Airflow's own receiver, which ends with gc.freeze(): the pages then stay shared with the children."""
+    for module in PRELOAD:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+
+
+def received(request: Any = None, **_: Any) -> None:
+    """In the main process: from here on the message is this worker's to lose."""
+    if _files and request is not None:
+        ledger.write(_files.task(request.id), {"received": time.time()})
+
+
+def begin(task_id: str = "", args: Any = (), **_: Any) -> None:
+    """In the pool child, just before the task: who runs it, and where its log is."""
+    if not _files:
+        return
+    os.environ[TASK_VARIABLE] = task_id
+    me = procfs.read(os.getpid())
+    entry: dict[str, Any] = {"pid": os.getpid(), "start": me.start if me else 0, "started": time.time()}
+    with contextlib.suppress(ValueError, TypeError, KeyError, IndexError):
+        workload = json.loads(args[0])
+        ti = workload.get("ti") or {}
+        entry |= {key: ti.get(key) for key in ("id", "dag_id", "task_id", "run_id", "map_index", "try_number")}
+        if workload.get("log_path"):
+            entry["log"] = str(Path(_log_folder()) / workload["log_path"])
+    ledger.write(_files.task(task_id), entry)
+
+
+def end(task_id: str = "", **_: Any) -> None:
+    os.environ.pop(TASK_VARIABLE, None)
+    if _files:
+        _files.forget(task_id)
+
+
+def _log_folder() -> str:
+    from airflow.sdk.configuration import conf
+
+    return str(conf.get("logging", "base_log_folder"))
+
+
+def tie_task_process(**_: Any) -> None:
+    """In each new pool child: the task process it forks shall die with it, at once and by the kernel's hand.
+
+    Airflow forks the task without that tie (supervisor.py, `WatchedSubprocess.start`), so a killed worker leaves tasks running.
+    """
+    global _pool_child
+    if _files and _pool_child != os.getpid():
+        first = _pool_child == 0
+        _pool_child = os.getpid()
+        if first:
+            os.register_at_fork(after_in_child=_die_with_pool_child)
+
+
+def _die_with_pool_child() -> None:
+    if os.getppid() == _pool_child:  # not for what the task itself forks
+        procfs.die_with_parent()
+
+
+def stopping(sig: str = "", **_: Any) -> None:
+    """In the main process: somebody asked for this end, so that exit code 0 means what it says."""
+    if _files:
+        _files.stopping.write_text(str(sig))
+
+
+def connect() -> None:
+    """Idempotent."""
+    global _files
+    _files = ledger.WorkerFiles.of_this_process()
+    if _files is None:
+        return
+    _files.create()
+    for signal, receiver in (
+        (signals.celeryd_init, take_name),
+        (signals.import_modules, preload),
+        (signals.task_received, received),
+        (signals.task_prerun, begin),
+        (signals.task_postrun, end),
+        (signals.worker_process_init, tie_task_process),
+        (signals.worker_shutting_down, stopping),
+    ):
+        signal.connect(receiver, weak=False, dispatch_uid=f"windtunnel-{receiver.__name__}")

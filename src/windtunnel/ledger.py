@@ -1,0 +1,97 @@
+"""What a worker writes down, so that its supervisor, the reconciler and `status` know without asking it.
+
+    run/workers/NAME/supervisor.json   the supervisor: who it is, which Celery it started, state, last incident
+                     health.json       Celery's main loop, every 2 s: connected, consuming, active
+                     tasks/ID.json     one per task in hand: since when, in which process, where its log is
+                     lost/ID.json      the same, of tasks that died with their worker, until the broker has the news
+                     ready             exists and is fresh while the worker is healthy (process-compose's probe)
+
+Standard library only: pool children write it for every task and the supervisor must stay light.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write(path: Path, data: Mapping[str, Any]) -> None:
+    """Replaces the file in one step: a reader sees the old text or the new one, never half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(data))
+    os.replace(temporary, path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The file's content; empty where it is missing or broken (the machine may have died while it was written)."""
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+class WorkerFiles:
+    """The folder of one worker."""
+
+    def __init__(self, run: Path, name: str) -> None:
+        self.name = name
+        self.folder = run / "workers" / name
+        self.supervisor = self.folder / "supervisor.json"
+        self.health = self.folder / "health.json"
+        self.ready = self.folder / "ready"
+        self.stopping = self.folder / "stopping"
+        self.tasks = self.folder / "tasks"
+        self.lost = self.folder / "lost"
+        self.lock = self.folder / "lock"
+
+    @classmethod
+    def of_this_process(cls) -> WorkerFiles | None:
+        """Inside a worker's tree: its folder. Elsewhere None."""
+        name, state = os.environ.get("WINDTUNNEL_WORKER"), os.environ.get("WINDTUNNEL_STATE")
+        return cls(Path(state) / "run", name) if name and state else None
+
+    def create(self) -> None:
+        for folder in (self.tasks, self.lost):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def task(self, task_id: str) -> Path:
+        return self.tasks / f"{task_id}.json"
+
+    def in_hand(self) -> dict[str, dict[str, Any]]:
+        """Tasks by Celery id, as last written."""
+        return _entries(self.tasks)
+
+    def given_up(self) -> dict[str, dict[str, Any]]:
+        """Tasks whose processes were ended and that wait to be reported."""
+        return _entries(self.lost)
+
+    def forget(self, task_id: str) -> None:
+        self.task(task_id).unlink(missing_ok=True)
+
+
+def _entries(folder: Path) -> dict[str, dict[str, Any]]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return {}
+    return {n[:-5]: read(folder / n) for n in names if n.endswith(".json") and not n.startswith(".")}
+
+
+def all_workers(run: Path) -> list[WorkerFiles]:
+    """Every worker that ever ran with this state folder."""
+    try:
+        return [WorkerFiles(run, name) for name in sorted(os.listdir(run / "workers"))]
+    except OSError:
+        return []
+
+
+def describe(task_id: str, entry: Mapping[str, Any]) -> str:
+    """`hello.greet (run manual__..., try 1)`, or the Celery id where no more is known."""
+    if not entry.get("task_id"):
+        return f"Celery task {task_id}"
+    index = f"[{entry['map_index']}]" if entry.get("map_index", -1) not in (-1, None) else ""
+    return f"{entry.get('dag_id')}.{entry['task_id']}{index} (run {entry.get('run_id')}, try {entry.get('try_number')})"

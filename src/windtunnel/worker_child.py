@@ -1,0 +1,142 @@
+"""The Celery process that a supervisor looks after: start, signals, output, end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+from windtunnel import procfs
+from windtunnel.fence import Generation
+from windtunnel.worker_options import Options
+
+CHUNK = 65536
+
+
+def exit_text(status: int) -> str:
+    """`signal SIGKILL` or `exit code 1` from a wait status."""
+    if os.WIFSIGNALED(status):
+        try:
+            return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
+        except ValueError:
+            return f"signal {os.WTERMSIG(status)}"
+    return f"exit code {os.waitstatus_to_exitcode(status)}"
+
+
+class CeleryProcess:
+    """At most one at a time. Its whole tree shares a session, so that anyone can tell its members from /proc/PID/stat."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.pid = 0
+        self.generation: Generation | None = None
+        self.output: int | None = None
+        self.told_to_stop = False
+
+    @property
+    def running(self) -> bool:
+        return self.pid != 0
+
+    def command(self) -> list[str]:
+        """`-H` is not used: with it Airflow asks all workers for their names first, 1 s, and 6 s without a broker (notes 4)."""
+        airflow = os.path.join(os.path.dirname(sys.executable), "airflow")
+        return [
+            *(airflow if os.path.exists(airflow) else "airflow",),
+            *("celery", "worker", "--skip-serve-logs", "--without-gossip", "--without-mingle"),
+            *("--queues", self.options.queues, "--concurrency", str(self.options.concurrency)),
+        ]
+
+    def environment(self) -> dict[str, str]:
+        env = {k: v for k, v in os.environ.items() if not (k == "PYTHONDONTWRITEBYTECODE" and not v)}
+        env |= {
+            "WINDTUNNEL_WORKER": self.options.name,
+            "WINDTUNNEL_STATE": str(self.options.state),
+            "WINDTUNNEL_QUEUES": self.options.queues,
+        }
+        return env
+
+    def start(self) -> None:
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        parent = os.getpid()
+
+        def in_child() -> None:
+            procfs.die_with_parent()
+            if os.getppid() != parent:  # the supervisor died before the line above took effect
+                os._exit(1)
+
+        # The supervisor has one thread, so a function between fork and exec is safe.
+        process = subprocess.Popen(
+            self.command(),
+            stdin=subprocess.DEVNULL,
+            stdout=write_end,
+            stderr=write_end,
+            env=self.environment(),
+            start_new_session=True,
+            preexec_fn=in_child,
+        )
+        process.returncode = 0  # this class reaps it; Popen must not
+        os.close(write_end)
+        os.set_blocking(read_end, False)
+        if self.output is not None:
+            os.close(self.output)
+        found = procfs.read(process.pid)
+        self.pid, self.output, self.told_to_stop = process.pid, read_end, False
+        self.generation = Generation(process.pid, found.start if found else 0, procfs.boot_id())
+
+    def relay(self) -> None:
+        """Passes on what Celery wrote. A reader that is gone does not stop the tasks: the text is then dropped."""
+        while self.output is not None:
+            try:
+                data = os.read(self.output, CHUNK)
+            except BlockingIOError:
+                return
+            if not data:
+                os.close(self.output)
+                self.output = None
+                return
+            try:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+            except OSError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def reap(self) -> int | None:
+        """Collects ended children, ours and inherited ones. The wait status where Celery's main process is among them."""
+        result = None
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return result
+            if pid == 0:
+                return result
+            if pid == self.pid:
+                self.pid, result = 0, status
+
+    def signal(self, signum: int) -> None:
+        if self.pid:
+            procfs.kill(self.pid, signum)
+
+    def terminate(self) -> None:
+        """Warm shutdown: tasks in hand go on, no new one is taken. A stopped process must run to hear it."""
+        self.told_to_stop = True
+        self.signal(signal.SIGTERM)
+        self.signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+
+    def wait(self) -> None:
+        """Until the killed main process is collected."""
+        while self.pid:
+            try:
+                pid, _ = os.waitpid(self.pid, 0)
+            except ChildProcessError:
+                pid = self.pid
+            if pid == self.pid:
+                self.pid = 0
+
+
+Reaper = Callable[[], object]
