@@ -31,7 +31,8 @@ class MemoryCeiling:
         self.next = now + EVERY_SECONDS
         for task_id, entry in self.record.files.in_hand().items():
             for top in procfs.children(int(entry.get("pid") or 0)):
-                used = sum(procfs.resident(pid) for pid in (members := procfs.tree(top)))
+                members = procfs.tree(top)
+                used = sum(procfs.resident(pid) for pid in members)
                 if used > self.limit:
                     text = (
                         f"Killed by {self.record.options.name}: the task used {used >> 20} MB, "
