@@ -1,0 +1,92 @@
+# shellcheck shell=bash
+# What this machine has. Each find_ function prints a path, or nothing. Sourced by tools/setup.sh.
+
+have() { command -v "$1" >/dev/null; }
+
+# at_least VERSION MAJOR.MINOR; takes "v1.120.0" as well as "8". False for what is no version.
+at_least() {
+  local version=${1#v} major minor=0
+  major=${version%%.*}
+  case $version in *.*) minor=${version#*.} minor=${minor%%[!0-9]*} ;; esac
+  case $major in '' | *[!0-9]*) return 1 ;; esac
+  [ "$major" -gt "${2%.*}" ] || { [ "$major" -eq "${2%.*}" ] && [ "${minor:-0}" -ge "${2#*.}" ]; }
+}
+
+# find_python MINOR MINOR: a Python 3 in this range, able to make environments. Not a shim: those depend on the folder.
+find_python() {
+  local name
+  for name in python3 python3.13 python3.12 python3.11; do
+    "$name" -c "import os, sys, venv, ensurepip
+if not (3, $1) <= sys.version_info[:2] <= (3, $2): sys.exit(1)
+print(os.path.realpath(sys.executable))" 2>/dev/null && return
+  done
+  return 0
+}
+
+# The folder of PostgreSQL's programs, 15 or newer: from PATH, else the newest of the usual folders.
+find_postgres() {
+  local folder version
+  while read -r folder; do
+    [ -x "$folder/initdb" ] && [ -x "$folder/postgres" ] || continue
+    version=$("$folder/postgres" --version 2>/dev/null | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+    if at_least "$version" 15.0; then echo "$folder"; return; fi
+  done < <(
+    type -ap postgres | while read -r path; do dirname "$(realpath "$path" 2>/dev/null || echo "$path")"; done
+    printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql@*/bin /usr/local/opt/postgresql@*/bin | sort -rV
+  )
+}
+
+# Valkey 8 or newer, from PATH.
+find_valkey() {
+  local version
+  version=$(valkey-server --version 2>/dev/null | sed -nE 's/.* v=([0-9.]+).*/\1/p')
+  if at_least "$version" 8.0; then command -v valkey-server; fi
+}
+
+# The real process-compose, 1.103 or newer: named by the person, on PATH, or built before (find_process_compose BUILT).
+# Launchers like ours, and those of other checkouts, are scripts.
+find_process_compose() {
+  local path version
+  while read -r path; do
+    if [ ! -x "$path" ] || [ "$(head -c 2 "$path" | tr -d '\0')" = '#!' ]; then continue; fi
+    version=$("$path" version --short 2>/dev/null | tail -1)
+    if at_least "$version" 1.103; then echo "$path"; return; fi
+    echo "dev: $path is process-compose ${version:-of an unknown version}, too old: 1.103 or newer is needed" >&2
+  done < <(printf '%s\n' "${WINDTUNNEL_PROCESS_COMPOSE:-}"; type -ap process-compose; printf '%s\n' "$1")
+}
+
+# Go 1.26 or newer, from PATH or from the folder given.
+find_go() {
+  local go version
+  for go in go "$1/bin/go"; do
+    version=$(GOTOOLCHAIN=local "$go" version 2>/dev/null | sed -nE 's/.* go([0-9]+\.[0-9]+).*/\1/p')
+    if at_least "$version" 1.26; then echo "$go"; return; fi
+  done
+}
+
+# missing_message WHY ITEM...: everything that a person has to install, once.
+missing_message() {
+  local why=$1 item debian='' fedora='' mac=''
+  shift
+  echo "dev: this machine lacks"
+  for item in "$@"; do
+    case $item in
+      python)
+        echo "  - Python 3.11 to 3.13 with venv (python3)"
+        debian="$debian python3 python3-venv" fedora="$fedora python3.13" mac="$mac python@3.13" ;;
+      postgres)
+        echo "  - PostgreSQL 15 or newer (initdb, postgres)"
+        debian="$debian postgresql" fedora="$fedora postgresql-server" mac="$mac postgresql@17" ;;
+      valkey)
+        echo "  - Valkey 8 or newer (valkey-server)"
+        debian="$debian valkey-server" fedora="$fedora valkey" mac="$mac valkey" ;;
+    esac
+  done
+  cat <<TEXT
+It was not installed for you: $why. Install it and run ./dev again:
+  Debian/Ubuntu:  sudo apt-get install$debian     (Debian 12 has Valkey in bookworm-backports)
+  Fedora:         sudo dnf install$fedora
+  macOS:          brew install$mac
+Or install Nix (https://nixos.org/download), which brings all of it.
+TEXT
+}

