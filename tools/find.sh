@@ -43,6 +43,14 @@ find_valkey() {
   if at_least "$version" 8.0; then command -v valkey-server; fi
 }
 
+# The system's certificate authorities, without which nothing can be downloaded.
+find_certificates() {
+  local file
+  for file in "${SSL_CERT_FILE:-}" /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
+    if [ -s "$file" ]; then echo "$file"; return; fi
+  done
+}
+
 # The real process-compose, 1.103 or newer: named by the person, on PATH, or built before (find_process_compose BUILT).
 # Launchers like ours, and those of other checkouts, are scripts.
 find_process_compose() {
@@ -80,6 +88,9 @@ missing_message() {
       valkey)
         echo "  - Valkey 8 or newer (valkey-server)"
         debian="$debian valkey-server" fedora="$fedora valkey" mac="$mac valkey" ;;
+      certificates)
+        echo "  - certificate authorities (ca-certificates)"
+        debian="$debian ca-certificates" fedora="$fedora ca-certificates" mac="$mac ca-certificates" ;;
     esac
   done
   cat <<TEXT

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs system packages on Debian and Ubuntu; tools/setup.sh runs it as root.
-#   packages.sh [python] [postgres] [valkey]
+#   packages.sh [python] [postgres] [valkey] [certificates]
 #
 # Exit 0: installed. Exit 4: this release has no package that is new enough; the last line says which.
 # Only the packages stay behind: package lists, archives and the backports source live in a temporary
@@ -36,6 +36,7 @@ candidate() { apt-cache "${options[@]}" policy "$1" | sed -n 's/^  Candidate: \(
 # The same mirrors with the release's backports, from both notations of apt's sources.
 add_backports() {
   local file release
+  # shellcheck disable=SC1091 # os-release(5)
   release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
   for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
     [ ! -f "$file" ] || sed -nE "s/^(deb .*) $release( .*main.*)/\1 $release-backports\2/p" "$file"
@@ -52,6 +53,7 @@ packages=()
 for want in "$@"; do
   case $want in
     python) packages+=(python3 python3-venv) ;;
+    certificates) packages+=(ca-certificates) ;;
     postgres)
       version=$(apt-cache "${options[@]}" pkgnames postgresql- | sed -nE 's/^postgresql-([0-9]+)$/\1/p' | sort -n | tail -1)
       if [ "${version:-0}" -lt 15 ]; then echo "this release packages PostgreSQL ${version:-0}; 15 or newer is needed"; exit 4; fi

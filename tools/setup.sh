@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # setup.sh ROOT STAMP KEY: sets up the environment of one checkout; ./dev runs it.
 # Every step looks first whether it is done, so an interrupted set-up goes on where it stopped; the stamp comes last.
-set -euo pipefail
 # shellcheck disable=SC2329 # step calls functions by name
+set -euo pipefail
 root=$1 stamp=$2 key=$3
 # shellcheck source=tools/find.sh
 . "$root/tools/find.sh"
@@ -26,7 +26,7 @@ step() {
   if [ "$code" -eq 0 ]; then echo "$((SECONDS - start)) s"; return; fi
   echo "failed after $((SECONDS - start)) s; the end of $log:"
   tail -15 "$log" | sed 's/^/  | /'
-  return "$code"
+  return 1
 }
 
 # finish NAME=VALUE...: the stamp, all at once.
@@ -77,6 +77,7 @@ look() {
   if [ -z "$python" ]; then missing+=(python); fi
   if [ -z "$postgres_bin" ]; then missing+=(postgres); fi
   if [ -z "$(find_valkey)" ]; then missing+=(valkey); fi
+  if [ -z "$(find_certificates)" ]; then missing+=(certificates); fi
 }
 # Installs what is missing; where it cannot, says why in $why. Only with apt, as root or by a sudo that asks nothing.
 system_packages() {
@@ -113,6 +114,7 @@ environment() {
   if [ -d "$root/.venv" ] && ! grep -qsF "$root/.venv" "$root/.venv/bin/activate"; then rm -rf "$root/.venv"; fi
   unset VIRTUAL_ENV
   export UV_CACHE_DIR="${UV_CACHE_DIR:-$tools/cache/uv}" UV_PROJECT_ENVIRONMENT="$root/.venv"
+  export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}" # a company's own authority is known only there
   if [ -n "$fetch_python" ]; then
     python=3.13
     export UV_PYTHON_INSTALL_DIR="${UV_PYTHON_INSTALL_DIR:-$tools/python}"
