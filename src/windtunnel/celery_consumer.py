@@ -107,7 +107,8 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
         self._missing_since = (self._missing_since or now) if missing and running else 0.0
         silent = running and not missing and self._silent()
         self._silent_since = (self._silent_since or now) if silent else 0.0
-        self._write(connected=True, consuming=not missing and not silent, missing=missing)
+        quiet = bool(self._silent_since) and now - self._silent_since > 2 * TICK_SECONDS
+        self._write(connected=True, consuming=not missing and not quiet, missing=missing)
         if self._missing_since and now - self._missing_since >= UNSUBSCRIBED_SECONDS:
             log.warning("windtunnel: not consuming from %s although connected: subscribing again", ", ".join(missing))
             queues = self.app.amqp.queues

@@ -44,7 +44,7 @@ class Supervisor:
         self.record = Record(options)
         self.celery = CeleryProcess(options)
         self.health = Health(options, self.record)
-        self.lost = Lost(options, self.record)
+        self.lost = Lost(options.files, options.state, self.record.say)
         self.memory = MemoryCeiling(options, self.record)
         self.orphans = Orphans(options, self.record, self.lost)
         self.stop_at = 0.0  # monotonic; 0 = nobody asked

@@ -12,8 +12,6 @@ from typing import Any
 
 from windtunnel import ledger
 from windtunnel.fence import Generation, fence
-from windtunnel.worker_options import Options
-from windtunnel.worker_record import Record
 
 #: Hash on the broker: Celery task id -> JSON of what is known. The reconciler reads and deletes its fields.
 LOST_KEY = "windtunnel:lost"
@@ -37,10 +35,10 @@ def tell_log(entry: Mapping[str, Any], text: str) -> None:
 class Lost:
     """Nothing is reported before it is fenced; nothing is forgotten before the broker has it."""
 
-    def __init__(self, options: Options, record: Record) -> None:
-        self.options = options
-        self.record = record
-        self.files = record.files
+    def __init__(self, files: ledger.WorkerFiles, state: Path, say: Callable[[str], None]) -> None:
+        self.files = files
+        self.state = state
+        self.say = say
         self.next_try = 0.0
 
     def fence_and_note(
@@ -49,21 +47,21 @@ class Lost:
         """Kills what is left of a generation, for as long as it takes, and takes over its tasks."""
         while True:
             try:
-                killed = fence(self.options.name, str(self.options.state), generation, owner, reap)
+                killed = fence(self.files.name, str(self.state), generation, owner, reap)
                 break
             except RuntimeError as error:
-                self.record.incident(f"{error}; no new Celery is started before they are gone", restart=False)
+                self.say(f"{error}; no new Celery is started before they are gone")
                 time.sleep(RETRY_SECONDS)
         if killed:
-            self.record.say(f"ended {len(killed)} process(es) left behind, pid {', '.join(map(str, killed))} ({why})")
+            self.say(f"ended {len(killed)} process(es) left behind, pid {', '.join(map(str, killed))} ({why})")
         for task_id, entry in self.files.in_hand().items():
             self.note(task_id, entry, why)
 
     def note(self, task_id: str, entry: Mapping[str, Any], why: str) -> None:
         """From now on the task counts as lost."""
-        text = f"{self.options.name} lost this task: {why}. Its processes were ended; it is retried or failed by its retry policy."
+        text = f"{self.files.name} lost this task: {why}. Its processes were ended; it is retried or failed by its retry policy."
         tell_log(entry, text)
-        self.record.say(f"lost {ledger.describe(task_id, entry)}: {why}")
+        self.say(f"lost {ledger.describe(task_id, entry)}: {why}")
         try:
             os.replace(self.files.task(task_id), self.files.lost / f"{task_id}.json")
         except FileNotFoundError:
@@ -74,7 +72,7 @@ class Lost:
         if now >= self.next_try:
             self.next_try = now + RETRY_SECONDS
             if (waiting := self.files.given_up()) and self._send(waiting):
-                self.record.say(f"reported {len(waiting)} lost task(s) to the reconciler")
+                self.say(f"reported {len(waiting)} lost task(s) to the reconciler")
 
     def send(self, until: float) -> None:
         """Tries until a moment (monotonic); what stays is sent by the next supervisor of this name or by the reconciler."""
@@ -87,11 +85,11 @@ class Lost:
         from redis.retry import Retry
 
         news = {
-            key: json.dumps({**entry, "worker": self.options.name, "noted": time.time()})
+            key: json.dumps({**entry, "worker": self.files.name, "noted": time.time()})
             for key, entry in waiting.items()
         }
         try:
-            url = (self.options.state / "secrets" / "broker-url").read_text().strip()
+            url = (self.state / "secrets" / "broker-url").read_text().strip()
             with Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)) as broker:
                 broker.hset(LOST_KEY, mapping=news)
         except (OSError, RedisError):

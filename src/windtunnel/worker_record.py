@@ -84,7 +84,7 @@ class Record:
     def started(self, celery: CeleryProcess) -> None:
         generation = celery.generation
         assert generation is not None
-        self.data |= {"celery_pid": generation.sid, "celery_sid": generation.sid, "celery_start": generation.start}
+        self.data |= {"celery_pid": generation.sid, "sid": generation.sid, "celery_start": generation.start}
         self.data["generation"] += 1
         self.state(
             "starting", f"Celery is pid {celery.pid}, queues {self.options.queues}, {self.options.concurrency} slots"
@@ -124,7 +124,7 @@ class Record:
 
     def release(self, code: int) -> None:
         """The last words. Without a Celery pid the next supervisor has nothing to fence."""
-        for key in ("celery_pid", "celery_sid", "celery_start"):
+        for key in ("celery_pid", "sid", "celery_start"):
             self.data.pop(key, None)
         self.state("stopped", f"exit code {code}")
         self.files.ready.unlink(missing_ok=True)

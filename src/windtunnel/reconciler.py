@@ -1,0 +1,182 @@
+"""Brings back what a crash left half done: `python -m windtunnel.reconciler`. One per database (advisory lock).
+
+It decides nothing about tasks: it ages two time stamps, and the scheduler's own checks then retry, fail or queue again.
+It acts only while broker, database and scheduler have been well for a while, since during an outage everything looks lost.
+No Airflow import: it must be light and start before Airflow does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+import psycopg2
+import redis
+
+from windtunnel import ledger
+from windtunnel.errors import WindtunnelError
+from windtunnel.reconciler_broker import Broker
+from windtunnel.reconciler_database import Database
+from windtunnel.reconciler_machine import Machine
+from windtunnel.settings import Settings, load
+
+TICK_SECONDS = 2.0
+#: How long everything must have been well: for tasks whose processes are known to be dead, and for guesses from absence.
+STEADY_SECONDS = 4.0
+LONG_STEADY_SECONDS = 30.0
+SCHEDULER_FRESH_SECONDS = 15.0
+SWEEP_SECONDS = 15.0
+MACHINE_SECONDS = 5.0
+CLEAN_SECONDS = 600.0
+#: A sweep over a long queue may take at most this share of the time.
+SWEEP_SHARE = 0.01
+
+
+class Reconciler:
+    """Everything it knows between two rounds; losing it only delays things."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.folder = settings.run / "reconciler"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.broker = Broker(settings.secret("broker-url"))
+        self.database = Database(settings.secret("database-url").replace("+psycopg2", "", 1))
+        self.machine = Machine(settings, self.say)
+        self.well_since = 0.0
+        self.absent: set[str] = set()
+        self.due = {"sweep": 0.0, "machine": 0.0, "clean": time.monotonic() + 30.0}
+        self.data: dict[str, Any] = {
+            **{"version": 1, "pid": os.getpid(), "started": time.time(), "incidents": []},
+            **{"lost_tasks": 0, "lost_messages": 0, "restored_messages": 0, "deleted_results": 0, "dead_schedulers": 0},
+        }
+        self.stop = False
+
+    def say(self, text: str, **counters: int) -> None:
+        """One line, and kept for `status`."""
+        print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} reconciler: {text}", flush=True)
+        for name, value in counters.items():
+            self.data[name] += value
+        self.data["incidents"] = [*self.data["incidents"], {"time": time.time(), "text": text}][-20:]
+
+    def on_signal(self, signum: int, frame: FrameType | None) -> None:
+        self.stop = True
+
+    def run(self) -> int:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, self.on_signal)
+        state = ""
+        while not self.stop:
+            start = time.monotonic()
+            try:
+                now_state = self.round(start)
+            except (psycopg2.Error, redis.RedisError, OSError) as error:
+                self.database.drop()
+                now_state = (
+                    f"waiting: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+                )
+            if not now_state.startswith("working"):
+                self.well_since, self.absent = 0.0, set()
+            if now_state != state:
+                print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} reconciler: {now_state}", flush=True)
+            state = self.data["state"] = now_state
+            self.data["time"] = time.time()
+            try:
+                ledger.write(self.folder / "state.json", self.data)
+                (self.folder / "ready").touch()
+            except OSError:
+                pass  # a full disk; the next round tries again
+            time.sleep(max(0.1, TICK_SECONDS - (time.monotonic() - start)))
+        (self.folder / "ready").unlink(missing_ok=True)
+        return 0
+
+    def round(self, now: float) -> str:
+        """One look. Returns what it is doing, for `status`.
+
+        Raises:
+            psycopg2.Error, redis.RedisError, OSError: a part is away; nothing was half done that the next round cannot repeat.
+        """
+        if now >= self.due["machine"]:
+            self.due["machine"] = now + MACHINE_SECONDS
+            self.machine.check(now)
+        if not self.database.lead():
+            return "standing by: another reconciler works on this database"
+        lost = self.broker.lost()
+        sweep = now >= self.due["sweep"]
+        if not (lost or sweep or not self.well_since):
+            return "working"
+        age = self.database.scheduler_age()
+        if age is None or age > SCHEDULER_FRESH_SECONDS:
+            return "waiting for a scheduler"
+        self.well_since = self.well_since or now
+        steady = now - self.well_since
+        if steady >= STEADY_SECONDS:
+            if lost:
+                self.give_back(lost)
+            if sweep:
+                self.schedulers()
+        if sweep and steady >= LONG_STEADY_SECONDS:
+            self.sweep(now)
+        if steady >= LONG_STEADY_SECONDS and now >= self.due["clean"]:
+            self.due["clean"] = now + CLEAN_SECONDS
+            if count := self.database.delete_old_results():
+                self.say(f"deleted {count} old results of Celery", deleted_results=count)
+        return "working"
+
+    def give_back(self, lost: dict[str, dict[str, Any]]) -> None:
+        """Tasks whose processes a supervisor has ended."""
+        held = self.broker.unacked()
+        for task_id, entry in lost.items():
+            name = ledger.describe(task_id, entry)
+            states = self.database.age_heartbeat(task_id, str(entry.get("worker", "")), float(entry.get("noted", 0.0)))
+            if states == "running":
+                continue  # aged; the entry stays until the scheduler has acted
+            if states == "queued" and task_id in held:
+                if self.broker.restore(task_id, held[task_id]):
+                    self.say(f"put {name} back into its queue: its worker died before it began", restored_messages=1)
+                continue
+            if task_id in held:
+                self.broker.discard(held[task_id])
+            self.broker.forget(task_id)
+            if states != "queued":
+                self.database.forget_result(task_id)
+                self.say(f"{name} is {states or 'gone'} after its worker was lost", lost_tasks=1)
+
+    def sweep(self, now: float) -> None:
+        """Queued task instances whose message nobody has, seen twice."""
+        start = time.monotonic()
+        queued = self.database.queued()
+        absent: set[str] = set()
+        if queued:
+            present = self.broker.message_ids(set(queued.values())) | set(self.broker.unacked())
+            absent = set(queued) - present
+        for task_id in absent & self.absent:
+            if name := self.database.age_queued(task_id):
+                self.say(f"the message of {name} is nowhere: the scheduler is made to queue it again", lost_messages=1)
+        self.absent = absent
+        took = time.monotonic() - start
+        self.data |= {"last_sweep": time.time(), "last_sweep_seconds": round(took, 3), "queued": len(queued)}
+        self.due["sweep"] = now + max(SWEEP_SECONDS, took / SWEEP_SHARE)
+
+    def schedulers(self) -> None:
+        """Their tasks are taken over by a living scheduler as soon as a dead one's job is known to be dead."""
+        if count := self.database.age_dead_schedulers(self.machine.schedulers()):
+            self.say(
+                f"{count} scheduler job(s) belong to dead processes: their tasks can be adopted", dead_schedulers=count
+            )
+        if not self.database.queued():
+            self.due["sweep"] = time.monotonic() + SWEEP_SECONDS
+
+
+def main() -> int:
+    try:
+        return Reconciler(load(client=False)).run()
+    except WindtunnelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return int(error.code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
