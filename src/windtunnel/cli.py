@@ -29,7 +29,7 @@ Timeout = Annotated[float, typer.Option(min=0, help="Seconds until giving up wit
 
 
 def _say(text: str) -> None:
-    err.print(text, markup=False)
+    err.print(text, markup=False, soft_wrap=True)
 
 
 def _emit(data: dict[str, Any]) -> None:

@@ -46,6 +46,10 @@ def launch(arguments: list[str]) -> int:
     os.environ.update(settings.environment())
     if not sys.stdout.isatty():
         os.environ["PC_DISABLE_TUI"] = "1"
+    personal = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "process-compose"
+    if not personal.is_dir():
+        # Otherwise it makes that folder, and complains on stderr until it has.
+        os.environ.setdefault("PROC_COMP_CONFIG", str(settings.run))
     if asks_for_help:
         return _become(arguments)
     if starts:

@@ -22,7 +22,9 @@ def pending(settings: Settings, client: compose.Compose) -> list[str]:
     nodes = [compose.node(name) for name in rows if name.startswith("worker")]
     waiting = [f"{name}: {wrong}" for name, wrong in services.examine(settings).items() if wrong and name in rows]
     waiting += [f"{node}: {wrong}" for node in nodes if (wrong := services.worker(settings, node))]
-    waiting += [f"{name}: {p.status.lower()}" for name, p in rows.items() if not p.is_running and name not in ("prepare", "migrate")]
+    said = {text.partition(":")[0] for text in waiting}
+    idle = [p for p in rows.values() if not p.is_running and p.name not in ("prepare", "migrate")]
+    waiting += [f"{p.name}: {p.status.lower()}" for p in idle if not {p.name, compose.node(p.name)} & said]
     if not waiting:
         missing = sorted(set(nodes) - Flower(settings).online())
         waiting = [f"{name}: not in Flower yet" for name in missing]

@@ -99,7 +99,7 @@ def memory(pid: int) -> float:
 
 def _advice(settings: Settings, row: compose.Process, wrong: str) -> str:
     if row.status == "Restarting" or (row.restarts > 0 and row.is_running):
-        return f"see {settings.logs / row.name}.log"
+        return f"see {settings.logs / compose.node(row.name)}.log"
     if not row.is_running:
         return f"process-compose process start {row.name}"
     return f"process-compose process restart {row.name}"

@@ -1,0 +1,62 @@
+"""Shared fixtures: private stacks on real processes, which leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stack_fixture import Stack, free_offset
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout under test."""
+    return ROOT
+
+
+@pytest.fixture
+def new_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Stack]]:
+    """`Stack` to make private stacks with; every one made is torn down, also when the test fails."""
+    made: list[Stack] = []
+
+    class Private(Stack):
+        def __init__(self, **options: object) -> None:
+            super().__init__(state=tmp_path_factory.mktemp("stack") / "state", offset=free_offset(), **options)  # type: ignore[arg-type]
+            made.append(self)
+
+    yield Private
+    for stack in made:
+        stack.destroy()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One running stack for every test that leaves it as it was: one worker with two slots, a copy of the project's DAGs."""
+    folder = tmp_path_factory.mktemp("shared")
+    dags = Path(shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__")))
+    shared = Stack(state=folder / "state", offset=free_offset(), WORKER_CONCURRENCY="2", DAGS_FOLDER=str(dags))
+    try:
+        shared.up()
+        yield shared
+    finally:
+        shared.destroy()
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    """A file for side effects, outside Airflow."""
+    return tmp_path / "marks"
+
+
+def pytest_sessionstart() -> None:
+    # What a person exported for a stack of their own must not reach the private ones.
+    for name in ("WINDTUNNEL_STATE", "PORT_OFFSET", "WORKERS", "WORKER_CONCURRENCY", "WORKER_QUEUES", "DAGS_FOLDER", "PC_SOCKET_PATH"):
+        os.environ.pop(name, None)
+    if shutil.which("process-compose") is None:
+        pytest.exit("run the tests through ./dev pytest or `nix develop -c pytest`", returncode=2)

@@ -1,0 +1,65 @@
+"""`process-compose process scale worker N` works every time, from any count to any count, also twice at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Thread
+
+from tests.stack_fixture import Stack, read_marks, until
+
+
+def nodes(count: int) -> set[str]:
+    return {f"worker-{number}" for number in range(count)}
+
+
+def online(stack: Stack) -> list[str]:
+    return sorted(name for name, well in stack.flower.workers().items() if well)
+
+
+def test_any_count_is_reached_and_every_worker_is_a_distinct_node_that_runs_tasks(new_stack: type[Stack], tmp_path: Path) -> None:
+    stack = new_stack(WORKER_CONCURRENCY="1")
+    stack.up()
+    for step, count in enumerate((3, 2, 12, 1)):
+        before = len(stack.compose.workers())
+        marks = tmp_path / f"marks-{step}"
+        busy = None
+        if count < before:  # what runs during a scale-down must not be lost
+            busy = stack.trigger("parallel", tasks=before, seconds=5, marks=marks)
+            until("every slot is taken", lambda b=before, m=marks: len(read_marks(m)) >= b, 90)
+        stack.scale(count)
+        assert len(stack.compose.workers()) == count
+        until(f"Flower shows {count}", lambda c=count: {n.split("@")[0] for n in online(stack)} == nodes(c), 60)
+        assert len(set(online(stack))) == count
+        if busy:
+            assert stack.finished("parallel", busy) == "success"
+            starts = [m.map_index for m in read_marks(marks) if m.event == "start"]
+            ends = [m.map_index for m in read_marks(marks) if m.event == "end"]
+            assert sorted(starts) == sorted(ends) == list(range(before))
+        each = tmp_path / f"each-{step}"
+        _, state = stack.run("parallel", tasks=3 * count, seconds=3, marks=each, timeout=180)
+        assert state == "success"
+        assert {m.worker for m in read_marks(each)} == nodes(count)
+
+
+def test_two_scale_commands_at_the_same_moment_leave_one_of_their_counts_and_nothing_untracked(stack: Stack) -> None:
+    commands = [Thread(target=stack.command, args=("process-compose", "process", "scale", "worker", n)) for n in ("3", "2")]
+    try:
+        for command in commands:
+            command.start()
+        for command in commands:
+            command.join()
+        stack.command("windtunnel", "wait", "--timeout", "120", check=True)
+        workers = stack.compose.workers()
+        assert len(workers) in (2, 3)
+        until("Flower agrees", lambda: stack.flower.online() == nodes(len(workers)), 60)
+    finally:
+        stack.scale(1)
+    until("the surplus is gone", lambda: stack.flower.online() == nodes(1), 60)
+
+
+def test_a_count_that_is_none_is_refused_in_one_line(stack: Stack) -> None:
+    for word in ("0", "-1", "abc", "1000"):
+        done = stack.command("process-compose", "process", "scale", "worker", word)
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1 and "number of workers" in done.stderr
+    assert len(stack.compose.workers()) == 1

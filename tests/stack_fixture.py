@@ -1,0 +1,184 @@
+"""A private stack, used the way a person uses one: through its commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from windtunnel import compose, leftovers, reset, services
+from windtunnel.airflow_api import Airflow, TaskInstance
+from windtunnel.flower import Flower
+from windtunnel.settings import Ports, Settings, load
+
+ROOT = Path(__file__).resolve().parents[1]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One side effect of a task, written by the task itself."""
+
+    event: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    pid: int
+    worker: str
+    time: float
+
+
+def free_offset() -> int:
+    """A port offset at which every port of a stack is free, away from the default one."""
+    for _ in range(200):
+        offset = random.randrange(10, 50) * 1000 + random.randrange(0, 80)
+        if all(_free(port) for _, port in Ports().shifted(offset).items()):
+            return offset
+    raise RuntimeError("no free ports")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def until(what: str, check: Callable[[], T], timeout: float = 60.0, every: float = 0.2) -> T:
+    """The first true value of a check; fails with its last value after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    last: object = None
+    while True:
+        try:
+            value = check()
+            if value:
+                return value
+            last = value
+        except Exception as error:  # a part that is away for the moment is not the answer yet
+            last = error
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout:.0f} s: {what} (last seen: {last!r})")
+        time.sleep(every)
+
+
+class Stack:
+    """Commands, clients and observations of one stack.
+
+    Args:
+        state: its state folder. offset: its port offset. root: the checkout it is started from.
+        variables: more of the project's variables, such as WORKERS="2".
+    """
+
+    def __init__(self, state: Path, offset: int, root: Path = ROOT, **variables: str) -> None:
+        self.root = root
+        self.variables = {"WINDTUNNEL_STATE": str(state), "PORT_OFFSET": str(offset), "WINDTUNNEL_ROOT": str(root), **variables}
+        self.settings: Settings = load({**os.environ, **self.variables}, client=False)
+
+    # -- commands --------------------------------------------------------------------------
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self.variables}
+
+    def command(self, *words: str, timeout: float = 300.0, check: bool = False, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run one command of the project as a person would; its output is kept."""
+        done = subprocess.run(
+            words,
+            env={**self.environment, **more},
+            cwd=self.root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(words)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def up(self, timeout: float = 240.0) -> None:
+        self.command("process-compose", "up", "-D", check=True, timeout=timeout)
+        self.command("windtunnel", "wait", "--timeout", str(timeout), check=True, timeout=timeout + 30)
+
+    def down(self, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+        return self.command("process-compose", "down", timeout=timeout)
+
+    def scale(self, count: int) -> None:
+        self.command("process-compose", "process", "scale", "worker", str(count), check=True)
+        self.command("windtunnel", "wait", "--timeout", "120", check=True)
+
+    def destroy(self) -> None:
+        """End everything at once, whatever state it is in, and delete the state folder."""
+        self.kill_everything()
+        reset.reset(self.settings)
+        if self.settings.state.exists():
+            shutil.rmtree(self.settings.state)
+
+    def kill_everything(self) -> None:
+        """SIGKILL for every process of the stack, the supervisor first."""
+        for _ in range(5):
+            if not (found := leftovers.find(self.settings)):
+                return
+            for process in sorted(found, key=lambda p: p.name() != "process-compose"):
+                process.kill()
+            time.sleep(0.2)
+
+    # -- clients ---------------------------------------------------------------------------
+    @property
+    def compose(self) -> compose.Compose:
+        return compose.Compose(self.settings)
+
+    @property
+    def airflow(self) -> Airflow:
+        return Airflow(self.settings)
+
+    @property
+    def flower(self) -> Flower:
+        return Flower(self.settings)
+
+    @property
+    def broker(self) -> Any:
+        return services.broker(self.settings)
+
+    def status(self) -> dict[str, Any]:
+        return dict(json.loads(self.command("windtunnel", "status", "--json").stdout))
+
+    def supervisor(self, node: str) -> dict[str, Any]:
+        return services.supervisor_record(self.settings, node)
+
+    # -- DAG runs --------------------------------------------------------------------------
+    def trigger(self, dag_id: str, **conf: Any) -> str:
+        until(f"{dag_id} is known", lambda: self.airflow.dag(dag_id), 30)
+        return self.airflow.trigger(dag_id, {k: str(v) if isinstance(v, Path) else v for k, v in conf.items()})
+
+    def tasks(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        return self.airflow.task_instances(dag_id, run_id)
+
+    def finished(self, dag_id: str, run_id: str, timeout: float = 120.0) -> str:
+        """The run's final state."""
+        final = ("success", "failed")
+        return until(f"{dag_id} {run_id} ends", lambda: (s := self.airflow.run_state(dag_id, run_id)) in final and s, timeout, 0.3)  # type: ignore[return-value]
+
+    def run(self, dag_id: str, timeout: float = 120.0, **conf: Any) -> tuple[str, str]:
+        """Trigger and follow; (run id, final state)."""
+        run_id = self.trigger(dag_id, **conf)
+        return run_id, self.finished(dag_id, run_id, timeout)
+
+
+def read_marks(path: Path) -> list[Mark]:
+    """The side effects written so far."""
+    if not path.exists():
+        return []
+    names = Mark.__dataclass_fields__
+    rows = [json.loads(line) for line in path.read_text().splitlines() if line]
+    return [Mark(**{n: row["try" if n == "try_number" else n] for n in names}) for row in rows]
