@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from windtunnel.scenarios.cluster import Away, Check, Checks, LocalStack, Run
+from windtunnel.scenarios.cluster import Away, Checks, LocalStack, Run
 from windtunnel.scenarios.verbs import all_succeed_once, instances, launch, log, marks_of, seconds_until, tally, wait_until
 
 #: Issue 4, row 1: the scheduler's heartbeat never gets older, the first task starts this soon after the broker's return.
@@ -12,9 +12,8 @@ OLDEST_HEARTBEAT = 15.0
 FIRST_START = 3.0
 
 
-def broker_away_while_tasks_wait(cluster: LocalStack, tasks: int = 4, seconds: float = 20) -> list[Check]:
+def broker_away_while_tasks_wait(cluster: LocalStack, checks: Checks, tasks: int = 4, seconds: float = 20) -> None:
     """Valkey is stopped, tasks are triggered, Valkey returns after `seconds`."""
-    checks = Checks()
     cluster.stop("valkey")
     runs = launch(cluster, "steady", tasks, seconds=1)
     _watch(checks, cluster, runs, seconds)
@@ -24,12 +23,10 @@ def broker_away_while_tasks_wait(cluster: LocalStack, tasks: int = 4, seconds: f
     first = seconds_until("the first task to start", lambda: marks_of(cluster, runs, "start"), 60, since=back, every=0.05)
     checks.within("the first task starts after the broker's return", FIRST_START, first, 60)
     all_succeed_once(checks, cluster, runs, 60 + 3 * len(runs))
-    return checks.made
 
 
-def scheduler_started_while_broker_away(cluster: LocalStack, tasks: int = 2, seconds: float = 10) -> list[Check]:
+def scheduler_started_while_broker_away(cluster: LocalStack, checks: Checks, tasks: int = 2, seconds: float = 10) -> None:
     """The scheduler is started when there is no broker, and has tasks to send at once."""
-    checks = Checks()
     cluster.stop("scheduler")
     cluster.stop("valkey")
     runs = launch(cluster, "steady", tasks, seconds=1)
@@ -41,12 +38,10 @@ def scheduler_started_while_broker_away(cluster: LocalStack, tasks: int = 2, sec
     first = seconds_until("the first task to start", lambda: marks_of(cluster, runs, "start"), 60, since=back, every=0.05)
     checks.within("the first task starts after the broker's return", FIRST_START, first, 60)
     all_succeed_once(checks, cluster, runs, 60)
-    return checks.made
 
 
-def scheduler_lost_while_broker_away(cluster: LocalStack, tasks: int = 4, patience: float = 180) -> list[Check]:
+def scheduler_lost_while_broker_away(cluster: LocalStack, checks: Checks, tasks: int = 4, patience: float = 180) -> None:
     """The scheduler is killed while it holds tasks that it could not send: what it held lived in its memory only."""
-    checks = Checks()
     cluster.stop("valkey")
     runs = launch(cluster, "steady", tasks, seconds=1)
     wait_until(
@@ -57,9 +52,7 @@ def scheduler_lost_while_broker_away(cluster: LocalStack, tasks: int = 4, patien
     )
     before = cluster.main_pid("scheduler")
     cluster.kill("scheduler")
-    back_up = seconds_until(
-        "a new scheduler", lambda: cluster.main_pid("scheduler") not in (None, before) and cluster.up("scheduler"), 90
-    )
+    back_up = seconds_until("a new scheduler", lambda: cluster.main_pid("scheduler") not in (None, before) and cluster.up("scheduler"), 90)
     checks.within("the scheduler is back by itself", 60, back_up, 90)
     _watch(checks, cluster, runs, 5)
     back = _return_of_the_broker(cluster)
@@ -71,7 +64,6 @@ def scheduler_lost_while_broker_away(cluster: LocalStack, tasks: int = 4, patien
     )
     checks.within("what the lost scheduler held runs after the broker's return", 120, ended, patience)
     all_succeed_once(checks, cluster, runs, 30)
-    return checks.made
 
 
 def _watch(checks: Checks, cluster: LocalStack, runs: list[Run], seconds: float) -> None:
@@ -86,7 +78,9 @@ def _watch(checks: Checks, cluster: LocalStack, runs: list[Run], seconds: float)
         time.sleep(1)
     rows = instances(cluster, runs)
     checks.add("meanwhile tasks wait and none fails", all(i.state in ("scheduled", "queued") for _, i in rows), tally(rows))
-    checks.add(f"the scheduler's heartbeat is never older than {OLDEST_HEARTBEAT:g} s", oldest <= OLDEST_HEARTBEAT, f"{oldest:.1f} s at most")
+    checks.add(
+        f"the scheduler's heartbeat is never older than {OLDEST_HEARTBEAT:g} s", oldest <= OLDEST_HEARTBEAT, f"{oldest:.1f} s at most"
+    )
 
 
 def _return_of_the_broker(cluster: LocalStack) -> float:

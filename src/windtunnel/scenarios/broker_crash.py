@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 
-from windtunnel.scenarios.cluster import Check, Checks, LocalStack
+from windtunnel.scenarios.cluster import Checks, LocalStack
 from windtunnel.scenarios.verbs import all_succeed_once, launch, log, marks_of, seconds_until, wait_running, wait_until
 
 
-def broker_killed_while_tasks_run(cluster: LocalStack, queued: int = 10, long: float = 40) -> list[Check]:
+def broker_killed_while_tasks_run(cluster: LocalStack, checks: Checks, queued: int = 10, long: float = 40) -> None:
     """Every slot but one holds a long task, one a short; behind them a queue. Then `kill -9`."""
-    checks = Checks()
     cluster.scale(1)
     lasting = launch(cluster, "steady", max(cluster.slots - 1, 1), seconds=long)
     passing = launch(cluster, "steady", 1, seconds=5)
@@ -30,12 +29,10 @@ def broker_killed_while_tasks_run(cluster: LocalStack, queued: int = 10, long: f
     checks.add("while the long one still runs", busy, "it ran on" if busy else "it had ended already")
     all_succeed_once(checks, cluster, lasting + rest + late, long + 60)
     _nothing_left(checks, cluster)
-    return checks.made
 
 
-def broker_killed_again_and_again(cluster: LocalStack, cycles: int = 3, growth: int = 20) -> list[Check]:
+def broker_killed_again_and_again(cluster: LocalStack, checks: Checks, cycles: int = 3, growth: int = 20) -> None:
     """Kill and return, many times in a row: a worker must not stop consuming, nor hoard file descriptors."""
-    checks = Checks()
     names = sorted(cluster.workers())
     first = {name: cluster.open_files(name) for name in names}
     slowest, runs = 0.0, []
@@ -56,7 +53,6 @@ def broker_killed_again_and_again(cluster: LocalStack, cycles: int = 3, growth: 
     words = ", ".join(f"{name} {first[name]} then {last[name]}" for name in names)
     checks.add(f"file descriptors of a worker grow by {growth} at most", worst <= growth, words)
     _nothing_left(checks, cluster)
-    return checks.made
 
 
 def _kill_and_return(cluster: LocalStack) -> None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 
-from windtunnel.scenarios.cluster import Check, Checks, LocalStack
+from windtunnel.scenarios.cluster import Checks, LocalStack
 from windtunnel.scenarios.verbs import all_succeed_once, launch, log, marks_of, seconds_until, wait_running, wait_until
 
 #: Issue 4, row 5: every component is back by itself this many seconds after the database.
 BACK = 30.0
 
 
-def database_away(cluster: LocalStack, seconds: float = 20, queued: int = 4, short: float | None = None, long: float | None = None) -> list[Check]:
+def database_away(
+    cluster: LocalStack, checks: Checks, seconds: float = 20, queued: int = 4, short: float | None = None, long: float | None = None
+) -> None:
     """PostgreSQL is stopped under a task that ends meanwhile, one that does not, and a queue.
 
     Args:
         seconds: how long it is away.
         short, long: lengths of the two tasks; half and one and a half times the outage by default.
     """
-    checks = Checks()
     short, long = short or seconds / 2, long or seconds * 1.5
     cluster.scale(1)
     running = launch(cluster, "steady", 1, seconds=short) + launch(cluster, "steady", 1, seconds=long)
@@ -36,12 +37,10 @@ def database_away(cluster: LocalStack, seconds: float = 20, queued: int = 4, sho
     _recovered(checks, cluster)
     all_succeed_once(checks, cluster, runs, long + 120)
     _slots_whole(checks, cluster)
-    return checks.made
 
 
-def database_killed(cluster: LocalStack, seconds: float = 15, queued: int = 4) -> list[Check]:
+def database_killed(cluster: LocalStack, checks: Checks, seconds: float = 15, queued: int = 4) -> None:
     """PostgreSQL's main process is killed with -9 while tasks run; process-compose starts it again."""
-    checks = Checks()
     cluster.scale(1)
     running = launch(cluster, "steady", cluster.slots, seconds=seconds)
     wait_running(cluster, running)
@@ -52,7 +51,6 @@ def database_killed(cluster: LocalStack, seconds: float = 15, queued: int = 4) -
     _recovered(checks, cluster)
     all_succeed_once(checks, cluster, runs, seconds + 120)
     _slots_whole(checks, cluster)
-    return checks.made
 
 
 def _recovered(checks: Checks, cluster: LocalStack) -> None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 
-from windtunnel.scenarios.cluster import Check, Checks, LocalStack
+from windtunnel.scenarios.cluster import Checks, LocalStack
 from windtunnel.scenarios.verbs import launch, marks_of, once, overlaps, seconds_until, tally, wait_final, wait_running
 
 #: Issue 4, row 8: crashed tasks are retried within this many seconds of `up`.
 RETRIED = 60.0
 
 
-def everything_killed(cluster: LocalStack, queued: int = 4, seconds: float = 20, spare_tasks: bool = True) -> list[Check]:
+def everything_killed(cluster: LocalStack, checks: Checks, queued: int = 4, seconds: float = 20, spare_tasks: bool = True) -> None:
     """Tasks run, others are queued, and every process of the stack is killed at once.
 
     Args:
         spare_tasks: let the tasks' own processes live, as when only the supervisor and the services were killed: then
             `up` must find and end them before it does anything else.
     """
-    checks = Checks()
     cluster.scale(1)
     again = launch(cluster, "retry", 1, seconds=seconds, failures=0)
     never = launch(cluster, "steady", max(cluster.slots - 1, 1), seconds=seconds)
@@ -30,8 +29,12 @@ def everything_killed(cluster: LocalStack, queued: int = 4, seconds: float = 20,
     checks.add("everything is killed", count > 10, f"{count} processes")
     began = time.monotonic()
     cluster.bring_up()
-    checks.add("`up` ends what the dead stack left", not cluster.alive(pids), f"{len(cluster.alive(pids))} of {len(pids)} task processes live")
-    retried = seconds_until("the crashed task to run again", lambda: any(m.attempt > 1 for m in marks_of(cluster, again, "start")), 180, since=began)
+    checks.add(
+        "`up` ends what the dead stack left", not cluster.alive(pids), f"{len(cluster.alive(pids))} of {len(pids)} task processes live"
+    )
+    retried = seconds_until(
+        "the crashed task to run again", lambda: any(m.attempt > 1 for m in marks_of(cluster, again, "start")), 180, since=began
+    )
     checks.within("the crashed task runs again after `up`", RETRIED, retried, 180)
     rows = wait_final(cluster, again, 60 + seconds)
     checks.add("and succeeds", all(i.state == "success" and i.try_number == 2 for _, i in rows), tally(rows))
@@ -47,4 +50,3 @@ def everything_killed(cluster: LocalStack, queued: int = 4, seconds: float = 20,
     checks.add("never two copies at once", not double, "; ".join(double) or "one at a time")
     left = seconds_until("no message to be left over", lambda: not any(cluster.messages().values()), 90)
     checks.add("no message is left over", left is not None, str(cluster.messages()))
-    return checks.made

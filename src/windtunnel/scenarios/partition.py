@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from signal import SIGTERM
 
-from windtunnel.scenarios.cluster import Check, Checks, LocalStack
+from windtunnel.scenarios.cluster import Checks, LocalStack
 from windtunnel.scenarios.verbs import all_succeed_once, instances, launch, log, marks_of, occupy, seconds_until
 
 #: Issue 4, row 7.
@@ -14,13 +14,12 @@ NOTICED, RECONNECTED = 20.0, 5.0
 SETTLE = 2.0
 
 
-def worker_cut_off_from_the_broker(cluster: LocalStack, silent: bool = True, seconds: float = 25) -> list[Check]:
+def worker_cut_off_from_the_broker(cluster: LocalStack, checks: Checks, silent: bool = True, seconds: float = 25) -> None:
     """Cut while the worker is at work, heal after `seconds`; its tasks end meanwhile.
 
     Args:
         silent: packets vanish; otherwise every connection is reset.
     """
-    checks = Checks()
     with cluster.lab_worker() as lab:
         runs = occupy(cluster, lab, seconds - 8)
         moment, cut = time.time(), time.monotonic()
@@ -36,20 +35,27 @@ def worker_cut_off_from_the_broker(cluster: LocalStack, silent: bool = True, sec
             ended = {m.run_id for m in marks_of(cluster, runs, "end") if m.worker == lab}
             mine = {m.run_id for m in marks_of(cluster, runs, "start") if m.worker == lab}
             states = [i.state for run, i in instances(cluster, runs) if run.run_id in mine]
-            checks.add("its running tasks end and are recorded", ended == mine and set(states) == {"success"}, f"{', '.join(map(str, states))}")
+            checks.add(
+                "its running tasks end and are recorded", ended == mine and set(states) == {"success"}, f"{', '.join(map(str, states))}"
+            )
         healed = time.monotonic()
-        checks.within("it is connected again after healing", RECONNECTED, seconds_until("the worker to be back", lambda: cluster.up(lab), 60, since=healed), 60)
+        checks.within(
+            "it is connected again after healing",
+            RECONNECTED,
+            seconds_until("the worker to be back", lambda: cluster.up(lab), 60, since=healed),
+            60,
+        )
         all_succeed_once(checks, cluster, runs + later, 120)
         more = occupy(cluster, lab, 1)
         all_succeed_once(checks, cluster, more, 60, "later tasks")
         left = seconds_until("no message to be left over", lambda: not any(cluster.messages().values()), 60)
         checks.add("no message is left over", left is not None, str(cluster.messages()))
-    return checks.made
 
 
-def worker_drained_while_cut_off(cluster: LocalStack, silent: bool = True, seconds: float = 12, ceiling: float = 60) -> list[Check]:
+def worker_drained_while_cut_off(
+    cluster: LocalStack, checks: Checks, silent: bool = True, seconds: float = 12, ceiling: float = 60
+) -> None:
     """SIGTERM to a worker with tasks in hand that cannot reach the broker."""
-    checks = Checks()
     with cluster.lab_worker() as lab:
         runs = occupy(cluster, lab, seconds)
         with cluster.partition(lab, silent=silent):
@@ -62,7 +68,6 @@ def worker_drained_while_cut_off(cluster: LocalStack, silent: bool = True, secon
             ended = marks_of(cluster, mine, "end")
             checks.add("its tasks ended first", len(ended) == len(mine), f"{len(ended)} of {len(mine)}")
         all_succeed_once(checks, cluster, runs, 90)
-    return checks.made
 
 
 def _cut_off(cluster: LocalStack, lab: str, since: float) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from windtunnel.scenarios.cluster import Away, Check, Checks, LocalStack, Mark, Run
+from windtunnel.scenarios.cluster import Away, Checks, LocalStack, Mark, Run
 from windtunnel.scenarios.verbs import launch, marks_of, once, seconds_until, wait_final, wait_running
 
 #: Issue 4, row 4.
@@ -13,9 +13,8 @@ NOTICED = 10.0
 KILLED, MEMORY = ("kill", "sigkill", "signal 9", "-9"), ("memory", "oom")
 
 
-def task_process_killed(cluster: LocalStack, seconds: float = 15) -> list[Check]:
+def task_process_killed(cluster: LocalStack, checks: Checks, seconds: float = 15) -> None:
     """SIGKILL to the process of a task, with a neighbour on the same worker."""
-    checks = Checks()
     cluster.scale(1)
     neighbour = launch(cluster, "steady", max(cluster.slots - 1, 1), seconds=seconds)
     victim = launch(cluster, "retry", seconds=seconds / 3, failures=0)
@@ -32,27 +31,32 @@ def task_process_killed(cluster: LocalStack, seconds: float = 15) -> list[Check]
     checks.within("the task is up for retry or runs again", NOTICED, noticed, 60)
     _logged(checks, cluster, victim[0], "work")
     [(_, instance)] = wait_final(cluster, victim, 60)
-    checks.add("the retry succeeds", instance.state == "success" and instance.try_number == 2, f"{instance.state} at try {instance.try_number}")
+    checks.add(
+        "the retry succeeds", instance.state == "success" and instance.try_number == 2, f"{instance.state} at try {instance.try_number}"
+    )
     rows = wait_final(cluster, neighbour, seconds + 30)
     fine, words = once(marks_of(cluster, neighbour))
     checks.add("its neighbours are untouched", fine and all(i.state == "success" for _, i in rows), words)
-    checks.add("the worker serves on", cluster.main_pid(mark.worker) == main, "the same process" if cluster.main_pid(mark.worker) == main else "another process")
-    return checks.made
+    checks.add(
+        "the worker serves on",
+        cluster.main_pid(mark.worker) == main,
+        "the same process" if cluster.main_pid(mark.worker) == main else "another process",
+    )
 
 
-def task_out_of_memory(cluster: LocalStack, megabytes: int = 300, limit: int = 150) -> list[Check]:
+def task_out_of_memory(cluster: LocalStack, checks: Checks, megabytes: int = 300, limit: int = 150) -> None:
     """The kernel itself kills a task that takes more memory than its control group has."""
-    checks = Checks()
     cluster.scale(1)
     main = cluster.main_pid("worker-0")
     run = launch(cluster, "memory", megabytes=megabytes, seconds=5)
     mark = wait_running(cluster, run)[0]
     if not cluster.cage(mark.pid, limit << 20):
         checks.add("the kernel's OOM killer takes the task", False, "this machine lets us make no memory control group")
-        return checks.made
-    began = time.monotonic()
+        began = time.monotonic()
     gone = seconds_until("the kernel to kill it", lambda: not cluster.alive({mark.pid}), 60, since=began)
-    checks.add("the kernel's OOM killer takes the task", gone is not None and _no_end(cluster, run), f"after {gone:.1f} s" if gone else "it lives")
+    checks.add(
+        "the kernel's OOM killer takes the task", gone is not None and _no_end(cluster, run), f"after {gone:.1f} s" if gone else "it lives"
+    )
     failed = seconds_until("the task to be failed", lambda: cluster.task_instances("memory", run[0].run_id)[0].state == "failed", 60)
     checks.within("the task is failed", NOTICED, failed, 60)
     _logged(checks, cluster, run[0], "take", MEMORY)
@@ -60,7 +64,6 @@ def task_out_of_memory(cluster: LocalStack, megabytes: int = 300, limit: int = 1
     rows = wait_final(cluster, after, 60)
     serves = all(i.state == "success" for _, i in rows) and cluster.main_pid("worker-0") == main
     checks.add("the worker serves on", serves, "the same process" if serves else "another process or failed tasks")
-    return checks.made
 
 
 def _no_end(cluster: LocalStack, run: list[Run]) -> bool:

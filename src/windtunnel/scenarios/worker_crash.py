@@ -5,21 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from windtunnel.scenarios.cluster import Check, Checks, LocalStack, Mark
+from windtunnel.scenarios.cluster import Checks, LocalStack, Mark
 from windtunnel.scenarios.verbs import launch, marks_of, meanwhile, overlaps, seconds_until, wait_final, wait_running, wait_until
 
 #: Issue 4, row 3. The task's own retry_delay (dags/retry.py) comes on top of the 30 s.
 REPORTED, GONE, RETRIED, BACK, RETRY_DELAY = 15.0, 5.0, 30.0, 20.0, 1.0
 
 
-def worker_killed_mid_task(cluster: LocalStack, part: str = "", seconds: float = 12, workers: int = 2) -> list[Check]:
+def worker_killed_mid_task(cluster: LocalStack, checks: Checks, part: str = "", seconds: float = 12, workers: int = 2) -> None:
     """A worker dies under a task that may be retried.
 
     Args:
         part: "" for Celery's main process, "/supervisor" for what process-compose started.
         workers: 1 for the only worker there is: then its task waits for the new one.
     """
-    checks = Checks()
     ready(cluster, workers)
     run = launch(cluster, "retry", seconds=seconds, failures=0)
     [mark] = wait_running(cluster, run)
@@ -39,17 +38,17 @@ def worker_killed_mid_task(cluster: LocalStack, part: str = "", seconds: float =
     found_two = overlaps(marks_of(cluster, run))
     checks.add("never two copies at once", not found_two, "; ".join(found_two) or "one at a time")
     checks.within("the killed worker is back and in Flower", BACK, back(), 90)
-    return checks.made
 
 
-def worker_killed_under_a_task_without_retries(cluster: LocalStack, part: str = "", seconds: float = 12) -> list[Check]:
+def worker_killed_under_a_task_without_retries(cluster: LocalStack, checks: Checks, part: str = "", seconds: float = 12) -> None:
     """A worker dies under a task that must not be repeated: it is failed, visibly, and not lost."""
-    checks = Checks()
     ready(cluster, 2)
     run = launch(cluster, "steady", seconds=seconds)
     [mark] = wait_running(cluster, run)
     killed, back = _kill(checks, cluster, mark, part)
-    failed = seconds_until("the task to be failed", lambda: cluster.task_instances("steady", run[0].run_id)[0].state == "failed", 120, killed)
+    failed = seconds_until(
+        "the task to be failed", lambda: cluster.task_instances("steady", run[0].run_id)[0].state == "failed", 120, killed
+    )
     checks.within("the task is failed", RETRIED, failed, 120)
     time.sleep(5)  # a second copy would come about now
     starts = len(marks_of(cluster, run, "start"))
@@ -57,7 +56,6 @@ def worker_killed_under_a_task_without_retries(cluster: LocalStack, part: str = 
     ends = len(marks_of(cluster, run, "end"))
     checks.add("nor does its process go on to the end", ends == 0, f"{ends} ends")
     checks.within("the killed worker is back and in Flower", BACK, back(), 90)
-    return checks.made
 
 
 def ready(cluster: LocalStack, workers: int) -> None:

@@ -1,0 +1,45 @@
+"""A memory control group for one process, so that the kernel's own OOM killer can be rehearsed without harm to others.
+
+Works where we may make control groups: as root, or in a delegated tree of version 2
+(docs.kernel.org/admin-guide/cgroup-v2.html, "Delegation").
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+def _own(kind: str) -> Path | None:
+    """This process's group; `kind` is `memory` in version 1 and empty in version 2 (cgroups(7), /proc/PID/cgroup)."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == kind:
+            return (ROOT / kind if kind else ROOT) / path.lstrip("/")
+    return None
+
+
+def cage(pid: int, limit: int) -> Path | None:
+    """Limit a process and what it forks from now on to `limit` bytes; the group's folder, None where that is not allowed."""
+    for kind, file in (("memory", "memory.limit_in_bytes"), ("", "memory.max")):
+        parent = _own(kind)
+        if parent is None:
+            continue
+        folder = parent / f"windtunnel-{pid}"
+        try:
+            folder.mkdir(exist_ok=True)
+            (folder / file).write_text(str(limit))
+            (folder / "cgroup.procs").write_text(str(pid))
+        except OSError:
+            remove(folder)
+            continue
+        return folder
+    return None
+
+
+def remove(folder: Path) -> None:
+    """Once its processes are gone; a group that is still in use stays."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -1,0 +1,179 @@
+"""The failure scenarios' view of a process-compose stack on this machine: what they may do to it, and how it is healed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from windtunnel import cgroup, compose, leftovers, services
+from windtunnel import scale as scaling
+from windtunnel.airflow_api import ApiError
+from windtunnel.cluster_facts import Facts
+from windtunnel.errors import NoStackError, WindtunnelError
+from windtunnel.flower import Flower
+from windtunnel.lab_worker import NAME as LAB
+from windtunnel.lab_worker import lab_worker
+from windtunnel.scenarios.cluster import Away
+from windtunnel.settings import Settings
+
+#: Seconds for a stack to be whole again after a rehearsal.
+HEAL_SECONDS = 180.0
+
+
+class LocalCluster(Facts):
+    """Implements `scenarios.cluster.LocalStack`. Remembers at its making what it has to restore."""
+
+    def __init__(self, settings: Settings, marks: Path) -> None:
+        super().__init__(settings, marks)
+        rows = self.compose.processes()
+        self._running = {compose.node(row.name) for row in rows if row.is_running}
+        self._count = len([row for row in rows if compose.is_worker(row.name)])
+        self._cages: list[Path] = []
+        worker = next((row for row in rows if compose.is_worker(row.name) and row.pid > 0), None)
+        if worker is None:
+            raise WindtunnelError("no worker is running: start one with `process-compose process start worker`")
+        # What the stack was started with, for a lab worker that differs in nothing and for an `up` that repeats it.
+        self._worker_environment = psutil.Process(worker.pid).environ()
+        self._up_environment = psutil.Process(psutil.Process(worker.pid).ppid()).environ()
+        self.parallelism = int(self._worker_environment.get("AIRFLOW__CORE__PARALLELISM") or 32)
+
+    # -- verbs -----------------------------------------------------------------------------
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+        try:
+            return self.airflow.trigger(dag_id, {"marks": str(self.marks_file)} | (conf or {}))
+        except (NoStackError, httpx.HTTPError) as error:
+            raise Away(str(error)) from None
+        except ApiError as error:
+            if error.status >= 500 or error.status == 404:  # the database is away; the DAG is not read yet
+                raise Away(str(error)) from None
+            raise
+
+    def stop(self, service: str) -> None:
+        self.compose.stop(self._process(service).name)
+
+    def start(self, service: str) -> None:
+        self.compose.start(self._process(service).name)
+
+    def kill(self, service: str, signal: int = signal.SIGKILL) -> None:
+        pid = self.main_pid(service)
+        if pid is None:
+            raise WindtunnelError(f"{service} has no process to signal")
+        os.kill(pid, signal)
+
+    def kill_process(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+
+    def scale(self, workers: int) -> None:
+        scaling.scale(self.settings, workers)
+
+    @contextmanager
+    def partition(self, service: str, *, silent: bool = True) -> Iterator[None]:
+        if service != LAB or self.lab is None:
+            raise WindtunnelError(f"only a lab worker can be cut off from the broker here, not {service}")
+        self.lab.proxy.cut(silent=silent)
+        try:
+            yield
+        finally:
+            self.lab.proxy.heal()
+
+    @contextmanager
+    def lab_worker(self) -> Iterator[str]:
+        with lab_worker(self.settings, self._worker_environment) as self.lab:
+            try:
+                yield LAB
+            finally:
+                with suppress(WindtunnelError, OSError):
+                    self.kill(LAB, signal.SIGCONT)
+        self.lab = None
+
+    def celery_control(self, command: str, worker: str, **arguments: Any) -> None:
+        from celery import Celery
+
+        node = next(name for name in Flower(self.settings).workers() if name.split("@")[0] == worker)
+        with Celery(broker=self.settings.secret("broker-url"), set_as_current=False) as app:
+            app.control.broadcast(command, arguments=arguments, destination=[node], reply=True, timeout=5)
+
+    def age_queued_tasks(self, seconds: float) -> int:
+        # The column that the scheduler compares with task_queued_timeout (scheduler_job_runner.py, _handle_tasks_stuck_in_queued).
+        earlier = "UPDATE task_instance SET queued_dttm = queued_dttm - %s * interval '1 second' WHERE state = 'queued'"
+        return int(self._query(earlier, seconds))
+
+    def cage(self, pid: int, limit: int) -> bool:
+        folder = cgroup.cage(pid, limit)
+        if folder:
+            self._cages.append(folder)
+        return folder is not None
+
+    def up(self, service: str) -> bool:
+        if service.startswith("worker"):
+            fit = services.supervisor_record(self.settings, service).get("state") == "healthy" and self.main_pid(service) is not None
+            return fit and service in self.workers()
+        check = services.CHECKS.get(service)
+        if check is not None:
+            return check(self.settings) is None
+        return services.examine(self.settings)[service] is None
+
+    def kill_everything(self, spare: Iterable[int] = ()) -> int:
+        spared, count = set(spare), 0
+        for _ in range(10):
+            found = [p for p in leftovers.find(self.settings) if p.pid not in spared]
+            if not found:
+                return count
+            for process in sorted(found, key=lambda p: p.name() != "process-compose"):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+                    count += 1
+            time.sleep(0.1)
+        raise WindtunnelError(f"cannot kill {len(found)} processes of the stack")
+
+    def bring_up(self) -> None:
+        command = [str(Path(sys.executable).parent / "process-compose"), "up", "-D"]
+        environment = {k: v for k, v in self._up_environment.items() if k != "WINDTUNNEL_PREPARED"}
+        done = subprocess.run(
+            command, env=environment, cwd=self.settings.root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise WindtunnelError(f"`process-compose up -D` ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+
+    # -- healing ---------------------------------------------------------------------------
+    def heal(self) -> list[str]:
+        """Bring back what ran when this object was made; what is still wrong after `HEAL_SECONDS`, empty when all is well."""
+        if self.lab:
+            self.lab.stop()
+            self.lab = None
+        if not compose.answers(self.settings):
+            self.bring_up()
+            self.compose = compose.Compose(self.settings)
+        for row in self.compose.processes():
+            node = compose.node(row.name)
+            if row.is_running:
+                with suppress(WindtunnelError, OSError):
+                    self.kill(node, signal.SIGCONT)
+            elif (
+                node in self._running
+                and row.status in ("Completed", "Error", "Skipped", "Terminated")
+                and row.name not in ("prepare", "migrate")
+            ):
+                with suppress(WindtunnelError):
+                    self.compose.start(row.name)
+        if len(self.compose.workers()) != self._count:
+            scaling.scale(self.settings, self._count)
+        end = time.monotonic() + HEAL_SECONDS
+        wrong: list[str] = ["unknown"]
+        while wrong and time.monotonic() < end:
+            time.sleep(0.3)
+            with suppress(WindtunnelError):
+                wrong = self.unhealthy()
+        for folder in self._cages:
+            cgroup.remove(folder)
+        return wrong

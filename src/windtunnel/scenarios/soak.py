@@ -1,0 +1,86 @@
+"""Random faults under load: which, when and where follows from a seed, so that a bad night can be played again."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from signal import SIGKILL, SIGSTOP
+
+from windtunnel.errors import WindtunnelError
+from windtunnel.scenarios.cluster import Away, Checks, LocalStack
+from windtunnel.scenarios.load import Load, settle
+from windtunnel.scenarios.verbs import log, seconds_until
+
+Fault = Callable[[LocalStack, random.Random], None]
+
+
+def _kill(service: str) -> Fault:
+    return lambda cluster, rng: cluster.kill(service)
+
+
+def _pause(service: str, seconds: tuple[float, float]) -> Fault:
+    def fault(cluster: LocalStack, rng: random.Random) -> None:
+        length = rng.uniform(*seconds)
+        cluster.stop(service)
+        time.sleep(length)
+        cluster.start(service)
+
+    return fault
+
+
+def _on_a_worker(part: str = "", signal: int = SIGKILL) -> Fault:
+    def fault(cluster: LocalStack, rng: random.Random) -> None:
+        # By number and not by who is there: the same seed means the same worker.
+        cluster.kill(f"worker-{rng.randrange(2)}{part}", signal)
+
+    return fault
+
+
+def _kill_a_task(cluster: LocalStack, rng: random.Random) -> None:
+    ended = {(mark.task, mark.attempt) for mark in cluster.marks() if mark.event == "end"}
+    running = [m.pid for m in cluster.marks() if m.event == "start" and (m.task, m.attempt) not in ended]
+    if alive := sorted(cluster.alive(running)):
+        cluster.kill_process(rng.choice(alive))
+
+
+#: Every fault of the table that leaves process-compose alive.
+FAULTS: dict[str, Fault] = {
+    "broker killed": _kill("valkey"),
+    "broker away": _pause("valkey", (2, 12)),
+    "worker killed": _on_a_worker(),
+    "worker's supervisor killed": _on_a_worker("/supervisor"),
+    "worker stopped": _on_a_worker("", SIGSTOP),
+    "task killed": _kill_a_task,
+    "database killed": _kill("postgres"),
+    "database away": _pause("postgres", (2, 15)),
+    "scheduler killed": _kill("scheduler"),
+    "API server killed": _kill("api-server"),
+    "triggerer killed": _kill("triggerer"),
+    "reconciler killed": _kill("reconciler"),
+    "Flower killed": _kill("flower"),
+}
+
+
+def soak(cluster: LocalStack, checks: Checks, minutes: float = 2.0, seed: int = 1) -> None:
+    """Faults one after the other, 5 to 20 s apart, on two workers under a constant load."""
+    rng = random.Random(seed)  # noqa: S311
+    done: Counter[str] = Counter()
+    cluster.scale(2)
+    end = time.monotonic() + 60 * minutes
+    with Load(cluster) as load:
+        while time.monotonic() < end:
+            time.sleep(rng.uniform(5, 20))
+            name = rng.choice(sorted(FAULTS))
+            log.info("fault %d (seed %d): %s", sum(done.values()) + 1, seed, name)
+            try:
+                FAULTS[name](cluster, rng)
+                done[name] += 1
+            except (Away, OSError, WindtunnelError) as error:
+                # The victim is still down from the fault before; the next one is drawn all the same.
+                log.info("no victim for %s: %s", name, error)
+        calm = seconds_until("every component to be back", lambda: not cluster.unhealthy(), 120, every=0.5)
+    checks.add(f"faults were made (seed {seed})", bool(done), ", ".join(f"{count} {name}" for name, count in sorted(done.items())))
+    checks.within("every component is back by itself", 60, calm, 120)
+    settle(checks, cluster, load, retries_allowed=True, patience=420)
