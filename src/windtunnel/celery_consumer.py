@@ -161,7 +161,7 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
         assert self._files is not None
         for entry in os.scandir(self._files.tasks):
             if entry.name.endswith(".json") and entry.name[:-5] not in held:
-                if time.time() - entry.stat().st_mtime > LEDGER_GRACE_SECONDS and not ledger.read(
-                    self._files.tasks / entry.name
-                ).get("pid"):
+                if time.time() - entry.stat().st_mtime > LEDGER_GRACE_SECONDS and not ledger.read(self._files.tasks / entry.name).get(
+                    "pid"
+                ):
                     self._files.forget(entry.name[:-5])

@@ -74,9 +74,7 @@ class Reconciler:
                 now_state = self.round(start)
             except (psycopg2.Error, redis.RedisError, OSError) as error:
                 self.database.drop()
-                now_state = (
-                    f"waiting: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
-                )
+                now_state = f"waiting: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
             if not now_state.startswith("working"):
                 self.well_since, self.absent = 0.0, set()
             if now_state != state:
@@ -163,9 +161,7 @@ class Reconciler:
     def schedulers(self) -> None:
         """Their tasks are taken over by a living scheduler as soon as a dead one's job is known to be dead."""
         if count := self.database.age_dead_schedulers(self.machine.schedulers()):
-            self.say(
-                f"{count} scheduler job(s) belong to dead processes: their tasks can be adopted", dead_schedulers=count
-            )
+            self.say(f"{count} scheduler job(s) belong to dead processes: their tasks can be adopted", dead_schedulers=count)
         if not self.database.queued():
             self.due["sweep"] = time.monotonic() + SWEEP_SECONDS
 

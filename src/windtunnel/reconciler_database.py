@@ -56,10 +56,7 @@ class Database:
 
     def scheduler_age(self) -> float | None:
         """Seconds since the most recent heartbeat of any scheduler; None where none runs."""
-        sql = (
-            "SELECT extract(epoch FROM now() - max(latest_heartbeat)) FROM job"
-            " WHERE job_type = 'SchedulerJob' AND state = 'running'"
-        )
+        sql = "SELECT extract(epoch FROM now() - max(latest_heartbeat)) FROM job WHERE job_type = 'SchedulerJob' AND state = 'running'"
         age = self._rows(sql)[0][0]
         return None if age is None else float(age)
 

@@ -63,9 +63,7 @@ def install(connection: Any) -> None:
             if row is not None and row[0] == comment:
                 continue
             cursor.execute(f"DROP TRIGGER IF EXISTS {name} ON {table}")
-            cursor.execute(
-                f"CREATE TRIGGER {name} {event} ON {table} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {CHANNEL}()"
-            )
+            cursor.execute(f"CREATE TRIGGER {name} {event} ON {table} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {CHANNEL}()")
             cursor.execute(f"COMMENT ON TRIGGER {name} ON {table} IS %s", (comment,))
     connection.commit()
 

@@ -99,9 +99,7 @@ class Health:
         self.silence = self.evidence = 0.0
         self.record.state("unhealthy: stopped", "Celery's main process was sent SIGSTOP")
         if self.stopped >= STOP_SECONDS:
-            self.record.incident(
-                f"Celery's main process (pid {celery.pid}) was stopped by a signal: sent SIGCONT", restart=False
-            )
+            self.record.incident(f"Celery's main process (pid {celery.pid}) was stopped by a signal: sent SIGCONT", restart=False)
             celery.signal(signal.SIGCONT)
             self.stopped = 0.0
         return True
@@ -122,18 +120,14 @@ class Health:
         self.evidence += step
         if self.was_up:
             in_hand = len(self.record.files.in_hand())
-            self.record.state(
-                "unhealthy: hung", f"{what}; {in_hand} task(s) in hand" + (" are waited for" if in_hand else "")
-            )
+            self.record.state("unhealthy: hung", f"{what}; {in_hand} task(s) in hand" + (" are waited for" if in_hand else ""))
             if in_hand:
                 return False
         if self.evidence < limit:
             return False
         if not self.dumped:
             self.dumped = True
-            self.record.incident(
-                f"Celery {what} ({self.silence:.0f} s silent): asked for its stack, then killed", restart=False
-            )
+            self.record.incident(f"Celery {what} ({self.silence:.0f} s silent): asked for its stack, then killed", restart=False)
             celery.signal(signal.SIGUSR1)
             self.evidence = limit - 1.0
             return False

@@ -41,9 +41,7 @@ class Lost:
         self.say = say
         self.next_try = 0.0
 
-    def fence_and_note(
-        self, generation: Generation | None, owner: int | None, why: str, reap: Callable[[], object]
-    ) -> None:
+    def fence_and_note(self, generation: Generation | None, owner: int | None, why: str, reap: Callable[[], object]) -> None:
         """Kills what is left of a generation, for as long as it takes, and takes over its tasks."""
         while True:
             try:
@@ -84,10 +82,7 @@ class Lost:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
-        news = {
-            key: json.dumps({**entry, "worker": self.files.name, "noted": time.time()})
-            for key, entry in waiting.items()
-        }
+        news = {key: json.dumps({**entry, "worker": self.files.name, "noted": time.time()}) for key, entry in waiting.items()}
         try:
             url = (self.state / "secrets" / "broker-url").read_text().strip()
             with Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)) as broker:

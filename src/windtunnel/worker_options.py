@@ -47,26 +47,18 @@ class Options:
     def parse(cls, argv: list[str] | None = None, env: Mapping[str, str] | None = None) -> Options:
         """Raises: UsageError for a variable that cannot be used, SystemExit(2) for a wrong command line."""
         env = os.environ if env is None else env
-        parser = argparse.ArgumentParser(
-            prog="python -m windtunnel.worker", description="Supervisor of one Celery worker."
-        )
+        parser = argparse.ArgumentParser(prog="python -m windtunnel.worker", description="Supervisor of one Celery worker.")
         parser.add_argument("--name", help="node name without the host (default: worker-$PC_REPLICA_NUM)")
         parser.add_argument("--queues", help="comma-separated (default: $WORKER_QUEUES, else `default`)")
         parser.add_argument("--concurrency", type=int, help="task slots (default: $WORKER_CONCURRENCY, else CPU count)")
         given = parser.parse_args(argv)
-        stack = settings.load(
-            {k: v for k, v in env.items() if k not in ("WORKER_CONCURRENCY", "WORKER_QUEUES")}, client=False
-        )
+        stack = settings.load({k: v for k, v in env.items() if k not in ("WORKER_CONCURRENCY", "WORKER_QUEUES")}, client=False)
         slots = env.get("WORKER_CONCURRENCY") or env.get("AIRFLOW__CELERY__WORKER_CONCURRENCY") or ""
-        concurrency = given.concurrency or _number(
-            {"WORKER_CONCURRENCY": slots}, "WORKER_CONCURRENCY", os.cpu_count() or 1, 1
-        )
+        concurrency = given.concurrency or _number({"WORKER_CONCURRENCY": slots}, "WORKER_CONCURRENCY", os.cpu_count() or 1, 1)
         name = given.name or f"worker-{env.get('PC_REPLICA_NUM') or 0}"
         if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise UsageError(f"--name {name!r}: letters, digits, `-`, `_` and `.` only")
-        queues = ",".join(
-            q.strip() for q in (given.queues or env.get("WORKER_QUEUES") or "default").split(",") if q.strip()
-        )
+        queues = ",".join(q.strip() for q in (given.queues or env.get("WORKER_QUEUES") or "default").split(",") if q.strip())
         return cls(
             name=name,
             queues=queues or "default",

@@ -59,9 +59,7 @@ class Orphans:
             members = procfs.tree(pid)
             for member in members:
                 procfs.kill(member)
-            self.record.say(
-                f"ended {len(members)} process(es) that outlived their task, pid {', '.join(map(str, members))}"
-            )
+            self.record.say(f"ended {len(members)} process(es) that outlived their task, pid {', '.join(map(str, members))}")
 
     def _continue(self, pid: int) -> None:
         """A stopped pool child or task process would sit there until its heartbeat times out."""

@@ -56,9 +56,7 @@ class Record:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = ledger.read(self.files.supervisor).get("pid")
-            raise WindtunnelError(
-                f"{self.options.name} already has a supervisor (pid {holder}): stop it, or use another --name"
-            ) from None
+            raise WindtunnelError(f"{self.options.name} already has a supervisor (pid {holder}): stop it, or use another --name") from None
         old = ledger.read(self.files.supervisor)
         if old.get("celery_pid"):
             self._former = Generation(int(old["celery_pid"]), int(old.get("celery_start", 0)), str(old.get("boot", "")))
@@ -86,9 +84,7 @@ class Record:
         assert generation is not None
         self.data |= {"celery_pid": generation.sid, "sid": generation.sid, "celery_start": generation.start}
         self.data["generation"] += 1
-        self.state(
-            "starting", f"Celery is pid {celery.pid}, queues {self.options.queues}, {self.options.concurrency} slots"
-        )
+        self.state("starting", f"Celery is pid {celery.pid}, queues {self.options.queues}, {self.options.concurrency} slots")
         self._dirty = True
         self.save()
 
