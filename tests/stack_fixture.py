@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+import psutil
 
 from windtunnel import compose, leftovers, reset, services
 from windtunnel.airflow_api import Airflow, TaskInstance
@@ -89,7 +92,7 @@ class Stack:
     # -- commands --------------------------------------------------------------------------
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, **self.variables}
+        return {**os.environ, **self.settings.environment(), **self.variables}
 
     def command(self, *words: str, timeout: float = 300.0, check: bool = False, **more: str) -> subprocess.CompletedProcess[str]:
         """Run one command of the project as a person would; its output is kept."""
@@ -130,7 +133,8 @@ class Stack:
             if not (found := leftovers.find(self.settings)):
                 return
             for process in sorted(found, key=lambda p: p.name() != "process-compose"):
-                process.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
             time.sleep(0.2)
 
     # -- clients ---------------------------------------------------------------------------
