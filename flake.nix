@@ -48,7 +48,17 @@
       devShells = forAllSystems (pkgs: {
         default = import ./nix/shell.nix { inherit lib pkgs python; };
       });
-      checks = forAllSystems (pkgs: import ./nix/checks.nix { inherit self lib pkgs python; });
+      checks = forAllSystems (
+        pkgs:
+        import ./nix/checks.nix {
+          inherit
+            self
+            lib
+            pkgs
+            python
+            ;
+        }
+      );
       formatter = forAllSystems (pkgs: pkgs.nixfmt-tree);
       nixosModules.default = import ./nix/module { inherit self; };
       # For a repository of DAGs of your own: docs/guides/your-dags.md

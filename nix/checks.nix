@@ -1,1 +1,42 @@
-{ self, lib, pkgs, python }: { }
+# `nix flake check`: the unit tests and the linters of the host's own checks, the module's refusals, the NixOS tests.
+{
+  self,
+  lib,
+  pkgs,
+  python,
+}:
+let
+  environment = (python.environments pkgs).test;
+  tools = python.tools pkgs;
+  inherit (pkgs.stdenv.hostPlatform) isLinux;
+
+  # A command in a writable copy of the checkout; its exit code is the check's.
+  inCheckout =
+    name: packages: script:
+    pkgs.runCommand "windtunnel-${name}" { nativeBuildInputs = [ environment ] ++ tools ++ packages; }
+      ''
+        cp -r ${self} checkout
+        chmod -R u+w checkout
+        cd checkout
+        export HOME=$TMPDIR WINDTUNNEL_STATE=$TMPDIR/state
+        ${script}
+        touch $out
+      '';
+in
+{
+  ruff = inCheckout "ruff" [ ] "ruff check --no-cache . && ruff format --no-cache --check .";
+  mypy = inCheckout "mypy" [ ] "mypy --cache-dir=$TMPDIR/mypy src";
+  unit-tests = inCheckout "unit-tests" [ ] "pytest -p no:cacheprovider tests/unit";
+  process-compose = inCheckout "process-compose" [ ] "process-compose up --dry-run";
+  nix-format = inCheckout "nix-format" [
+    pkgs.nixfmt
+  ] "find . -name '*.nix' -print0 | xargs -0 nixfmt --check";
+  statix = inCheckout "statix" [ pkgs.statix ] "statix check .";
+  deadnix = inCheckout "deadnix" [ pkgs.deadnix ] "deadnix --fail .";
+}
+// lib.optionalAttrs isLinux (
+  import ../nixos-tests { inherit self lib pkgs; }
+  // {
+    module-refusals = import ./refusals.nix { inherit self lib pkgs; };
+  }
+)

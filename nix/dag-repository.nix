@@ -14,7 +14,9 @@ let
   versions =
     lock:
     lib.listToAttrs (
-      map (p: lib.nameValuePair p.name p.version) (lib.filter (p: p ? version) (lib.importTOML lock).package)
+      map (p: lib.nameValuePair p.name p.version) (
+        lib.filter (p: p ? version) (lib.importTOML lock).package
+      )
     );
   ours = versions ../uv.lock;
   conflicts = lib.filterAttrs (name: version: ours ? ${name} && ours.${name} != version) (
@@ -29,7 +31,9 @@ let
       throw ''
         uv.lock pins other versions than windtunnel does. Put these among `constraint-dependencies` of [tool.uv] in
         pyproject.toml, then run `uv lock`:
-        ${lib.concatStringsSep "\n" (lib.mapAttrsToList (name: _: "  \"${name}==${ours.${name}}\",") conflicts)}
+        ${lib.concatStringsSep "\n" (
+          lib.mapAttrsToList (name: _: "  \"${name}==${ours.${name}}\",") conflicts
+        )}
       '';
 
   environment =

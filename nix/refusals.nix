@@ -1,0 +1,109 @@
+# Wrong configurations, each of which evaluation must refuse, beside a right one that it must accept.
+{
+  self,
+  lib,
+  pkgs,
+}:
+let
+  host =
+    configuration:
+    (lib.nixosSystem {
+      modules = [
+        self.nixosModules.default
+        {
+          nixpkgs.hostPlatform = pkgs.stdenv.hostPlatform.system;
+          boot.loader.grub.enable = false;
+          fileSystems."/" = {
+            device = "/dev/vda";
+            fsType = "ext4";
+          };
+          system.stateVersion = "26.05";
+        }
+        configuration
+      ];
+    }).config;
+  # Every option of ours, our assertions, and the text of our units: all that a wrong value can break, a tenth of a system.
+  accepted =
+    configuration:
+    let
+      config = host configuration;
+      options = removeAttrs config.services.windtunnel [ "package" ];
+      # A message is there to be read only where its assertion fails.
+      broken = lib.filter (a: !a.assertion) config.assertions;
+      units = lib.filterAttrs (name: _: lib.hasPrefix "windtunnel-" name) config.systemd.units;
+    in
+    (builtins.tryEval (
+      builtins.deepSeq options (broken == [ ])
+      && builtins.deepSeq (lib.mapAttrsToList (_: unit: unit.text) units) true
+    )).value;
+  worker = worker: {
+    services.windtunnel = {
+      apiServer.host = "api";
+      workers = { inherit worker; };
+    };
+  };
+
+  right = {
+    single-host.services.windtunnel.singleHost = true;
+    worker-only = worker {
+      concurrency = 4;
+      memoryMax = "8G";
+      queues = [
+        "default"
+        "vm2_queue"
+      ];
+    };
+    settings.services.windtunnel = {
+      singleHost = true;
+      settings.core.parallelism = 64;
+    };
+    nothing = { };
+  };
+  wrong = {
+    concurrency-is-a-word = worker { concurrency = "many"; };
+    concurrency-is-zero = worker { concurrency = 0; };
+    no-queue = worker { queues = [ ]; };
+    two-queues-in-one-string = worker { queues = [ "a,b" ]; };
+    memory-without-a-unit-that-exists = worker { memoryMax = "8 gigabytes"; };
+    unknown-option-of-a-worker = worker { slots = 4; };
+    worker-without-api-server.services.windtunnel.workers.worker = { };
+    unknown-role.services.windtunnel.schedular.enable = true;
+    port-out-of-range.services.windtunnel.flower.port = 70000;
+    setting-is-a-list.services.windtunnel = {
+      singleHost = true;
+      settings.core.parallelism = [ 64 ];
+    };
+    other-executor.services.windtunnel = {
+      singleHost = true;
+      settings.core.executor = "LocalExecutor";
+    };
+    secret-in-settings.services.windtunnel = {
+      singleHost = true;
+      settings.celery.broker_url = "redis://:password@valkey:6379/0";
+    };
+    secrets-in-the-store.services.windtunnel = {
+      singleHost = true;
+      secretsDirectory = "${./.}";
+    };
+    relative-secrets.services.windtunnel = {
+      singleHost = true;
+      secretsDirectory = "secrets";
+    };
+  };
+  verdicts =
+    lib.mapAttrsToList (name: c: {
+      inherit name;
+      ok = accepted c;
+    }) right
+    ++ lib.mapAttrsToList (name: c: {
+      inherit name;
+      ok = !accepted c;
+    }) wrong;
+  failed = map (v: v.name) (lib.filter (v: !v.ok) verdicts);
+in
+if failed == [ ] then
+  pkgs.runCommand "windtunnel-module-refusals" {
+    passthru.names = map (v: v.name) verdicts;
+  } "touch $out"
+else
+  throw "wrongly judged configurations of services.windtunnel: ${lib.concatStringsSep ", " failed}"

@@ -1,0 +1,33 @@
+# A worker is told to stop while it works: by SIGTERM to its main process, by systemd, and by the shutdown of its host.
+{
+  name = "windtunnel-drain";
+  imports = [ ./cluster.nix ];
+  testScript = import ./prelude.nix + ''
+    from signal import SIGTERM
+
+    from windtunnel.scenarios.hosts import worker_stopped_mid_task
+
+
+    def by_signal(node: str) -> None:
+        systemd = cluster.roles[node]
+        systemd.succeed(f"systemctl edit --runtime --stdin windtunnel-{node} <<< $'[Service]\\nRestart=no'")
+        cluster.kill(f"{node}/supervisor", SIGTERM)
+        wait(lambda: cluster.main_pid(f"{node}/supervisor") is None, "the supervisor to end")
+
+
+    def by_shutdown(node: str) -> None:
+        cluster.roles[node].shutdown()
+        cluster.roles[node].start()
+        cluster.roles[node].wait_for_unit("multi-user.target")
+
+
+    with subtest("systemctl stop lets the task in hand end"):
+        cluster.rehearse(worker_stopped_mid_task)
+
+    with subtest("SIGTERM to the main process lets the task in hand end"):
+        cluster.rehearse(worker_stopped_mid_task, stop=by_signal)
+
+    with subtest("the shutdown of the host lets the task in hand end"):
+        cluster.rehearse(worker_stopped_mid_task, stop=by_shutdown, ceiling=240)
+  '';
+}
