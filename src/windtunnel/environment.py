@@ -20,7 +20,11 @@ def main(command: list[str]) -> int:
     try:
         # The launcher reads the variables itself: for `up`, what a former stack was started with must not replace them.
         if command[0] != "process-compose":
-            os.environ.update(load().environment())
+            settings = load()
+            os.environ.update(settings.environment())
+            if command[0] == "airflow":
+                # Its configuration reads this file; without it, even `airflow version` ends in a traceback.
+                settings.secret("database-url")
         sys.stdout.flush()
         os.execvp(command[0], command)
     except WindtunnelError as error:
