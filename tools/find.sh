@@ -57,7 +57,7 @@ find_process_compose() {
   local path version
   while read -r path; do
     if [ ! -x "$path" ] || [ "$(head -c 2 "$path" | tr -d '\0')" = '#!' ]; then continue; fi
-    version=$("$path" version --short 2>/dev/null | tail -1)
+    version=$(PC_LOG_FILE=/dev/null "$path" version --short 2>/dev/null | tail -1)
     if at_least "$version" 1.103; then echo "$path"; return; fi
     echo "dev: $path is process-compose ${version:-of an unknown version}, too old: 1.103 or newer is needed" >&2
   done < <(printf '%s\n' "${WINDTUNNEL_PROCESS_COMPOSE:-}"; type -ap process-compose; printf '%s\n' "$1")

@@ -104,6 +104,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 # -- what lives below .tools/ and .venv/ -----------------------------------------------------------------------------
+export TMPDIR="$tools/cache" # uv and others leave lock files behind
 make_venv() { # make_venv FOLDER REQUIREMENT
   rm -rf "$1"
   "$python" -m venv "$1"
