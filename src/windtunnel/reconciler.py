@@ -17,7 +17,7 @@ from typing import Any
 import psycopg2
 import redis
 
-from windtunnel import ledger
+from windtunnel import heartbeats, ledger
 from windtunnel.errors import WindtunnelError
 from windtunnel.reconciler_broker import Broker
 from windtunnel.reconciler_database import Database
@@ -31,6 +31,7 @@ LONG_STEADY_SECONDS = 30.0
 SCHEDULER_FRESH_SECONDS = 15.0
 SWEEP_SECONDS = 15.0
 MACHINE_SECONDS = 5.0
+HEARTBEATS_SECONDS = 10.0
 CLEAN_SECONDS = 600.0
 #: A sweep over a long queue may take at most this share of the time.
 SWEEP_SHARE = 0.01
@@ -42,12 +43,13 @@ class Reconciler:
     def __init__(self, settings: Settings) -> None:
         self.folder = settings.run / "reconciler"
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.heartbeats = settings.run / "heartbeats"
         self.broker = Broker(settings.secret("broker-url"))
         self.database = Database(settings.secret("database-url").replace("+psycopg2", "", 1))
         self.machine = Machine(settings, self.say)
         self.well_since = 0.0
         self.absent: set[str] = set()
-        self.due = {"sweep": 0.0, "machine": 0.0, "clean": time.monotonic() + 30.0}
+        self.due = {"sweep": 0.0, "machine": 0.0, "heartbeats": 0.0, "clean": time.monotonic() + 30.0}
         self.data: dict[str, Any] = {
             **{"version": 1, "pid": os.getpid(), "started": time.time(), "incidents": []},
             **{"lost_tasks": 0, "lost_messages": 0, "restored_messages": 0, "deleted_results": 0, "dead_schedulers": 0},
@@ -99,6 +101,9 @@ class Reconciler:
         if now >= self.due["machine"]:
             self.due["machine"] = now + MACHINE_SECONDS
             self.machine.check(now)
+        if now >= self.due["heartbeats"]:
+            self.due["heartbeats"] = now + HEARTBEATS_SECONDS
+            heartbeats.refresh(self.heartbeats, self.database.job_ages())
         if not self.database.lead():
             return "standing by: another reconciler works on this database"
         lost = self.broker.lost()

@@ -60,6 +60,11 @@ class Database:
         age = self._rows(sql)[0][0]
         return None if age is None else float(age)
 
+    def job_ages(self) -> dict[str, float]:
+        """Seconds since the most recent heartbeat by job type, such as DagProcessorJob."""
+        sql = "SELECT job_type, extract(epoch FROM now() - max(latest_heartbeat)) FROM job WHERE state = 'running' GROUP BY job_type"
+        return {name: float(age) for name, age in self._rows(sql) if age is not None}
+
     def age_heartbeat(self, task_id: str, worker: str, noted: float) -> str | None:
         """The state of the task instance with this Celery id; a running one gets a heartbeat of yesterday.
 
