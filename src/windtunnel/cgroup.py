@@ -39,6 +39,15 @@ def cage(pid: int, limit: int) -> Path | None:
     return None
 
 
+def oom_kills(folder: Path) -> int:
+    """How many processes of the group the kernel's OOM killer took."""
+    for file in ("memory.oom_control", "memory.events"):
+        with contextlib.suppress(OSError, ValueError):
+            counts = dict(line.split() for line in (folder / file).read_text().splitlines())
+            return int(counts.get("oom_kill", 0))
+    return 0
+
+
 def remove(folder: Path) -> None:
     """Once its processes are gone; a group that is still in use stays."""
     with contextlib.suppress(OSError):

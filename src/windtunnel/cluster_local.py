@@ -114,6 +114,9 @@ class LocalCluster(Facts):
             self._cages.append(folder)
         return folder is not None
 
+    def oom_kills(self) -> int:
+        return sum(cgroup.oom_kills(folder) for folder in self._cages)
+
     def up(self, service: str) -> bool:
         if service.startswith("worker"):
             fit = services.supervisor_record(self.settings, service).get("state") == "healthy" and self.main_pid(service) is not None

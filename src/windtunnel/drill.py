@@ -126,6 +126,17 @@ class _Told(logging.Handler):
         log.removeHandler(self)
 
 
+def listing() -> RenderableType:
+    """Every scenario; those with a star run only when they are named."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("scenario", "row", "what is rehearsed"):
+        table.add_column(column, overflow="fold", no_wrap=column == "scenario")
+    for scenario in SCENARIOS.values():
+        table.add_row(scenario.name + ("*" if scenario.asked_for else ""), scenario.row, scenario.title)
+    table.caption = "* only when named"
+    return table
+
+
 def render(outcome: Outcome) -> RenderableType:
     """Promised and seen, side by side."""
     scenario = outcome.scenario

@@ -137,6 +137,9 @@ class LocalStack(Cluster, Protocol):
     def cage(self, pid: int, limit: int) -> bool:
         """Put a process into a memory control group of its own, `limit` in bytes; False where this machine allows none."""
 
+    def oom_kills(self) -> int:
+        """Processes that the kernel killed in those groups so far."""
+
     def alive(self, pids: Iterable[int]) -> set[int]:
         """Those of these processes that still run."""
 

@@ -1,0 +1,61 @@
+"""`windtunnel drill` as a person uses it, on a running stack."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from tests.stack_fixture import Stack, until
+from windtunnel import services
+
+
+def test_it_shows_what_was_promised_and_seen_in_every_format(faults_stack: Stack, tmp_path: Path) -> None:
+    report = tmp_path / "drill.xml"
+    done = faults_stack.command("windtunnel", "drill", "task-killed", "--json", "--junit", str(report))
+    data = json.loads(done.stdout)
+    assert data["version"] == 1
+    [scenario] = data["scenarios"]
+    assert (scenario["scenario"], scenario["row"]) == ("task-killed", "4")
+    assert all(set(check) == {"promised", "seen", "ok"} and check["seen"] for check in scenario["checks"])
+    assert done.returncode == (0 if data["ok"] else 1)
+    assert data["ok"], json.dumps(data, indent=1)
+    [case] = ET.parse(report).getroot().findall("testcase")  # noqa: S314
+    assert case.get("name") == "task-killed"
+    assert case.find("failure") is None
+    assert "promised" in done.stderr and "seen" in done.stderr
+
+
+def test_it_refuses_while_other_runs_are_active(faults_stack: Stack) -> None:
+    run = faults_stack.trigger("steady", seconds=20)
+    done = faults_stack.command("windtunnel", "drill", "task-killed")
+    assert done.returncode == 2
+    assert "--yes" in done.stderr and "steady" in done.stderr
+    assert faults_stack.finished("steady", run) == "success"
+
+
+def test_ctrl_c_in_the_middle_heals_what_was_broken(faults_stack: Stack) -> None:
+    until("no run is active", lambda: not faults_stack.airflow.active_runs(), 60)
+    running = subprocess.Popen(
+        ["windtunnel", "drill", "broker-away"], env=faults_stack.environment, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+    until("the broker is stopped", lambda: services.valkey(faults_stack.settings) is not None, 60, 0.05)
+    os.killpg(running.pid, signal.SIGINT)
+    _, told = running.communicate(timeout=240)
+    assert running.returncode == 130, told
+    assert "healing" in told
+    assert services.valkey(faults_stack.settings) is None
+    assert faults_stack.run("hello")[1] == "success"
+    assert list(faults_stack.settings.run.glob("drill-*")) == []
+
+
+def test_unknown_scenarios_and_the_list(faults_stack: Stack) -> None:
+    done = faults_stack.command("windtunnel", "drill", "earthquake")
+    assert done.returncode == 2
+    assert "earthquake" in done.stderr and "broker-away" in done.stderr
+    listed = faults_stack.command("windtunnel", "drill", "--list")
+    assert listed.returncode == 0
+    assert all(name in listed.stdout for name in ("broker-away", "everything-killed", "soak"))

@@ -1,0 +1,183 @@
+"""The failure table on live processes: one short variant of every row here, the long ones behind the marker `long`.
+
+What is broken, what is promised and every threshold stand in `windtunnel.scenarios`; a test adds only parameters.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.conftest import Rehearse
+
+long = pytest.mark.long
+
+
+# -- row 1: the broker is down at the scheduler's start, or when tasks are to be queued ----------
+
+
+def test_row_1_tasks_wait_for_the_broker_and_none_fails(rehearse: Rehearse) -> None:
+    rehearse("broker-away", tasks=4, seconds=15)
+
+
+@long
+@pytest.mark.parametrize("tasks", [0, 4, 100])
+def test_row_1_for_30_seconds_with_so_many_waiting(rehearse: Rehearse, tasks: int) -> None:
+    rehearse("broker-away", tasks=tasks, seconds=30)
+
+
+@long
+@pytest.mark.timeout(1200)
+def test_row_1_for_10_minutes(rehearse: Rehearse) -> None:
+    rehearse("broker-away", tasks=4, seconds=600)
+
+
+@long
+@pytest.mark.parametrize("name", ["scheduler-without-broker", "scheduler-lost"])
+def test_row_1_the_scheduler_starts_or_dies_without_a_broker(rehearse: Rehearse, name: str) -> None:
+    rehearse(name)
+
+
+# -- row 2: the broker is killed while tasks run -------------------------------------------------
+
+
+def test_row_2_a_killed_broker_loses_and_doubles_nothing(rehearse: Rehearse) -> None:
+    rehearse("broker-killed", queued=10, long=25)
+
+
+@long
+@pytest.mark.timeout(2400)
+def test_row_2_twenty_times_in_a_row(rehearse: Rehearse) -> None:
+    rehearse("broker-killed-again", cycles=20)
+
+
+# -- row 3: a worker is killed mid-task ----------------------------------------------------------
+
+
+def test_row_3_the_retry_runs_elsewhere_and_never_beside_the_lost_one(rehearse: Rehearse) -> None:
+    rehearse("worker-killed")
+
+
+def test_row_3_without_retries_the_task_is_failed_and_not_lost(rehearse: Rehearse) -> None:
+    rehearse("worker-killed-no-retry")
+
+
+@long
+def test_row_3_the_only_worker(rehearse: Rehearse) -> None:
+    rehearse("only-worker-killed")
+
+
+@long
+def test_row_3_the_supervisor_is_the_one_killed(rehearse: Rehearse) -> None:
+    rehearse("supervisor-killed")
+
+
+# -- row 4: a task is killed, or runs out of memory ----------------------------------------------
+
+
+def test_row_4_a_killed_task_is_retried_and_its_worker_serves_on(rehearse: Rehearse) -> None:
+    rehearse("task-killed", seconds=12)
+
+
+def test_row_4_the_kernel_takes_a_task_that_wants_too_much(rehearse: Rehearse) -> None:
+    rehearse("task-out-of-memory")
+
+
+# -- row 5: PostgreSQL is down -------------------------------------------------------------------
+
+
+def test_row_5_tasks_end_without_their_database_and_are_recorded(rehearse: Rehearse) -> None:
+    rehearse("database-away", seconds=20)
+
+
+@long
+def test_row_5_a_killed_database(rehearse: Rehearse) -> None:
+    rehearse("database-killed")
+
+
+@long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("again", [1, 2, 3])
+def test_row_5_for_a_minute_three_times_in_a_row(rehearse: Rehearse, again: int) -> None:
+    rehearse("database-away", seconds=60, queued=10, short=30, long=90)
+
+
+@long
+@pytest.mark.timeout(1800)
+def test_row_5_for_five_minutes(rehearse: Rehearse) -> None:
+    rehearse("database-away", seconds=300, queued=10, short=30, long=90)
+
+
+# -- row 6: no worker at all ---------------------------------------------------------------------
+
+
+def test_row_6_tasks_wait_for_workers_as_long_as_it_takes(rehearse: Rehearse) -> None:
+    rehearse("workers-away", tasks=20)
+
+
+@long
+@pytest.mark.timeout(900)
+def test_row_6_with_fifty_tasks(rehearse: Rehearse) -> None:
+    rehearse("workers-away", tasks=50, hold=40)
+
+
+# -- row 7: a worker cannot reach the broker -----------------------------------------------------
+
+
+def test_row_7_a_worker_that_is_cut_off_notices_and_comes_back(rehearse: Rehearse) -> None:
+    rehearse("partition")
+
+
+@long
+def test_row_7_with_resets_instead_of_silence(rehearse: Rehearse) -> None:
+    rehearse("connection-reset")
+
+
+@long
+@pytest.mark.parametrize("silent", [True, False])
+def test_row_7_a_worker_drains_while_it_is_cut_off(rehearse: Rehearse, silent: bool) -> None:
+    rehearse("partition-drain", silent=silent)
+
+
+# -- row 8: everything dies ----------------------------------------------------------------------
+
+
+def test_row_8_up_resumes_after_everything_was_killed(rehearse: Rehearse) -> None:
+    rehearse("everything-killed")
+
+
+@long
+def test_row_8_tasks_killed_as_well(rehearse: Rehearse) -> None:
+    rehearse("everything-killed", spare_tasks=False)
+
+
+# -- NFR-1: an unhealthy worker ------------------------------------------------------------------
+
+
+def test_a_stopped_worker_is_reported_and_goes_on(rehearse: Rehearse) -> None:
+    rehearse("worker-stopped", seconds=15)
+
+
+@long
+def test_a_hung_worker_is_reported_and_replaced_without_losing_its_task(rehearse: Rehearse) -> None:
+    rehearse("worker-hung")
+
+
+@long
+def test_a_worker_that_takes_nothing_is_reported_and_cured(rehearse: Rehearse) -> None:
+    rehearse("worker-not-consuming")
+
+
+# -- under load ----------------------------------------------------------------------------------
+
+
+@long
+@pytest.mark.timeout(1200)
+def test_restarting_and_scaling_workers_under_load_for_five_minutes(rehearse: Rehearse) -> None:
+    rehearse("rolling", minutes=5)
+
+
+@long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_ten_minutes_of_random_faults_under_load(rehearse: Rehearse, seed: int) -> None:
+    rehearse("soak", minutes=10, seed=seed)
