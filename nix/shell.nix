@@ -26,6 +26,8 @@ pkgs.mkShell {
   };
 
   # The environment is put first once more: `process-compose` must be the launcher, whatever else is on PATH.
+  # The rest is what process-compose.yaml's `environment` holds, for `airflow …` typed here; tests/nix compares them. The
+  # launcher derives them anew, so that `PORT_OFFSET=100 process-compose up` works in this shell too.
   shellHook = ''
     unset PYTHONPATH
     REPO_ROOT=$(git rev-parse --show-toplevel)
@@ -33,5 +35,10 @@ pkgs.mkShell {
     export AIRFLOW_HOME="$REPO_ROOT/airflow-home"
     export WINDTUNNEL_STATE="''${WINDTUNNEL_STATE:-$REPO_ROOT/.state}"
     export DAGS_FOLDER="''${DAGS_FOLDER:-$REPO_ROOT/dags}"
+    export WINDTUNNEL_API_PORT=$((8080 + ''${PORT_OFFSET:-0}))
+    export WINDTUNNEL_FLOWER_PORT=$((5555 + ''${PORT_OFFSET:-0}))
+    export WINDTUNNEL_POSTGRES_PORT=$((5432 + ''${PORT_OFFSET:-0}))
+    export WINDTUNNEL_VALKEY_PORT=$((6379 + ''${PORT_OFFSET:-0}))
+    export WINDTUNNEL_SCHEDULER_HEALTH_PORT=$((8974 + ''${PORT_OFFSET:-0}))
   '';
 }

@@ -26,7 +26,7 @@
         wait(lambda: [i.state for i in cluster.task_instances("steady", run)] == ["success"], "the run to end")
         instance = cluster.task_instances("steady", run)[0]
         assert instance.hostname in ("worker1", "worker2"), instance.hostname
-        log = cluster.airflow(f"/dags/steady/dagRuns/{run}/taskInstances/work/logs/1?full_content=true")
-        assert "Could not read served logs" not in str(log["content"]), log["content"]
+        text = cluster.airflow(f"/dags/steady/dagRuns/{run}/taskInstances/work/logs/1?full_content=true")
+        assert "Could not read served logs" not in str(text["content"]), text["content"]
   '';
 }

@@ -1,7 +1,7 @@
 # Nothing listens beyond loopback, secrets are root's, the units are confined.
 {
   name = "windtunnel-security";
-  nodes.machine =
+  nodes.host =
     { lib, ... }:
     {
       services.windtunnel.singleHost = true;

@@ -1,7 +1,7 @@
 # Everything on one host by one line of configuration.
 {
   name = "windtunnel-single-host";
-  nodes.machine =
+  nodes.host =
     { lib, ... }:
     {
       services.windtunnel.singleHost = true;

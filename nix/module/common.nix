@@ -20,21 +20,25 @@ let
   simple = lib.hasSuffix ".SimpleAuthManager" cfg.authManager;
   inherit (import ./shape.nix { inherit cfg lib; }) spread;
   # What differs from airflow.cfg because of where things are; what a person sets comes last and wins.
-  placed =
-    lib.optionalAttrs (!simple) { core.auth_manager = cfg.authManager; }
-    // lib.optionalAttrs (cfg.apiServer.host != "127.0.0.1") {
+  placed = lib.foldl' lib.recursiveUpdate { } [
+    (lib.optionalAttrs (!simple) { core.auth_manager = cfg.authManager; })
+    (lib.optionalAttrs (cfg.apiServer.host != "127.0.0.1") {
       core.execution_api_server_url = "http://${cfg.apiServer.host}:${toString cfg.apiServer.port}/execution/";
       api.base_url = "http://${cfg.apiServer.host}:${toString cfg.apiServer.port}";
-    }
-    // lib.optionalAttrs (cfg.apiServer.listenAddress != "127.0.0.1") {
+    })
+    (lib.optionalAttrs (cfg.apiServer.listenAddress != "127.0.0.1") {
       api.host = cfg.apiServer.listenAddress;
-    }
-    // lib.optionalAttrs (cfg.flower.listenAddress != "127.0.0.1") {
+    })
+    (lib.optionalAttrs (cfg.flower.listenAddress != "127.0.0.1") {
       celery.flower_host = cfg.flower.listenAddress;
-    }
-    // lib.optionalAttrs (cfg.logServer.port != 8793) {
+    })
+    (lib.optionalAttrs (cfg.logServer.port != 8793) {
       logging.worker_log_server_port = cfg.logServer.port;
-    };
+    })
+    # Logs of another host's task are fetched by that host's name; on one host the folder is shared.
+    (lib.optionalAttrs spread { core.hostname_callable = "socket.getfqdn"; })
+    cfg.settings
+  ];
 in
 rec {
   inherit state user simple;
@@ -60,12 +64,7 @@ rec {
     SPT_NOENV = "1";
     PYTHONDONTWRITEBYTECODE = "";
   }
-  // fromSettings (
-    lib.recursiveUpdate (lib.recursiveUpdate placed (
-      # Logs of another host's task are fetched by that host's name; on one host the folder is shared.
-      lib.optionalAttrs spread { core.hostname_callable = "socket.getfqdn"; }
-    )) cfg.settings
-  )
+  // fromSettings placed
   // lib.mapAttrs (_: escape) cfg.environment;
 
   # A service of ours. `secrets`: names in secretsDirectory, seen as $WINDTUNNEL_STATE/secrets by this unit alone.

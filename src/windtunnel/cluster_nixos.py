@@ -73,7 +73,13 @@ class NixosCluster:
 
     def http(self, port: int, path: str, method: str = "GET", body: object = None, header: str = "") -> Any:
         """JSON of one call on the API server's machine; curl is told by its standard input, since argv is public."""
-        lines = [f'url = "http://127.0.0.1:{port}{path}"', f'request = "{method}"', 'write-out = "\\n%{http_code}"', "silent", "max-time = 15"]
+        lines = [
+            f'url = "http://127.0.0.1:{port}{path}"',
+            f'request = "{method}"',
+            'write-out = "\\n%{http_code}"',
+            "silent",
+            "max-time = 15",
+        ]
         if header:
             lines.append(f"header = {json.dumps(header)}")
         if body is not None:
