@@ -123,16 +123,11 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
 
     def _silent(self) -> bool:
         """Whether a free worker does not ask for work (kombu 5.7, transport/redis.py: `_in_poll`, `_brpop_sent_at`)."""
-        cycle = getattr(getattr(self.connection, "transport", None), "cycle", None)
-        channels = [c for c in getattr(cycle, "_channels", ()) if getattr(c, "active_queues", None)]
-        if not channels or not hasattr(channels[0], "_brpop_sent_at"):
-            return False
-        for channel in channels:
-            asked = channel._brpop_sent_at
-            recent = asked is not None and time.monotonic() - asked < channel.brpop_timeout + 2 * TICK_SECONDS
-            if not channel.qos.can_consume() or (channel._in_poll and recent):
-                return False
-        return True
+        channel = getattr(self.task_consumer, "channel", None)
+        if not hasattr(channel, "_brpop_sent_at") or not channel.qos.can_consume():
+            return False  # another broker, or all slots taken
+        asked = channel._brpop_sent_at
+        return asked is None or time.monotonic() - asked > channel.brpop_timeout + 2 * TICK_SECONDS
 
     def _write(self, connected: bool, consuming: bool = False, missing: Any = ()) -> None:
         if self._files is None:
@@ -160,8 +155,9 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
         """Drops ledger entries that ended without a word: refused, revoked or skipped before they began."""
         assert self._files is not None
         for entry in os.scandir(self._files.tasks):
-            if entry.name.endswith(".json") and entry.name[:-5] not in held:
-                if time.time() - entry.stat().st_mtime > LEDGER_GRACE_SECONDS and not ledger.read(self._files.tasks / entry.name).get(
-                    "pid"
-                ):
+            if not entry.name.endswith(".json") or entry.name[:-5] in held:
+                continue
+            with contextlib.suppress(OSError):  # the pool child removes entries too
+                old = time.time() - entry.stat().st_mtime > LEDGER_GRACE_SECONDS
+                if old and not ledger.read(self._files.tasks / entry.name).get("pid"):
                     self._files.forget(entry.name[:-5])

@@ -68,7 +68,7 @@ class Health:
         if self._stopped(celery, step) or draining:
             return False
         if not self.was_up:
-            return self._hung(celery, now, step, START_SECONDS, "does not come up")
+            return self._hung(celery, now, step, START_SECONDS, "it does not come up")
         if self.silence > STALE_SECONDS:
             return self._hung(celery, now, step, HUNG_SECONDS, "its main loop does not answer")
         if fresh:
@@ -127,7 +127,7 @@ class Health:
             return False
         if not self.dumped:
             self.dumped = True
-            self.record.incident(f"Celery {what} ({self.silence:.0f} s silent): asked for its stack, then killed", restart=False)
+            self.record.incident(f"Celery: {what} ({self.silence:.0f} s silent): asked for its stack, then killed", restart=False)
             celery.signal(signal.SIGUSR1)
             self.evidence = limit - 1.0
             return False

@@ -52,7 +52,7 @@ class Orphans:
         task = procfs.environment(pid).get("WINDTUNNEL_TASK", "")
         if task:
             entry = self.files.in_hand().get(task, {})
-            over = not procfs.alive(int(entry.get("pid") or 0), int(entry.get("start") or 0))
+            over = not self._task_runs(entry)
         else:  # not readable: a task process itself, which leads its own process group in Celery's session
             over = process.sid == (celery.generation.sid if celery.generation else 0) and process.pgrp == pid
         if over:
@@ -60,6 +60,16 @@ class Orphans:
             for member in members:
                 procfs.kill(member)
             self.record.say(f"ended {len(members)} process(es) that outlived their task, pid {', '.join(map(str, members))}")
+
+    def _task_runs(self, entry: dict[str, object]) -> bool:
+        """Whether the pool child lives and has a task process.
+
+        Where only the task process was killed, Airflow's supervisor in the pool child would wait a minute for the sockets
+        that the task's own children inherited (supervisor.py, SOCKET_CLEANUP_TIMEOUT), and those would run on meanwhile.
+        """
+        pid, start = int(str(entry.get("pid") or 0)), int(str(entry.get("start") or 0))
+        below = [procfs.read(child) for child in procfs.children(pid)] if procfs.alive(pid, start) else []
+        return any(p is not None and p.state not in "ZX" for p in below)
 
     def _continue(self, pid: int) -> None:
         """A stopped pool child or task process would sit there until its heartbeat times out."""
