@@ -97,7 +97,7 @@ def test_a_unit_restarts_and_stops_as_its_process_does(process: str, stack: dict
 def test_hosts_with_names_differ_in_the_urls_only(node: str, unit: str, data: dict[str, Any], units: dict[str, Any]) -> None:
     alone = "windtunnel-worker-0" if "worker" in unit else unit
     spread, single = given(data["multi-worker"][node][unit]), given(units[alone])
-    urls = SPREAD | ({"AIRFLOW__API__HOST": "0.0.0.0"} if node == "scheduler" else {})
+    urls = SPREAD | ({"AIRFLOW__API__HOST": "0.0.0.0"} if node == "scheduler" else {})  # noqa: S104
     tuned = {"WORKER_CONCURRENCY", "WORKER_QUEUES"}
     assert {k: v for k, v in spread.items() if k not in tuned} == {k: v for k, v in single.items() if k not in tuned} | urls
 

@@ -1,0 +1,6 @@
+{
+  inputs.windtunnel.url = "github:OWNER/windtunnel"; # where you got this template from
+
+  # `nix run`: the stack with ./dags; `nix develop`: the same by hand; `nix flake check`: every DAG imports.
+  outputs = { windtunnel, ... }: windtunnel.lib.dagRepository { src = ./.; };
+}
