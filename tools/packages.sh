@@ -93,6 +93,6 @@ apt-get "${options[@]}" --no-install-recommends install "${packages[@]}"
 for service in ${services[@]+"${services[@]}"}; do # those that came with this installation
   if [ -e "/etc/init.d/$service" ]; then
     update-rc.d "$service" disable
-    rm -f "/etc/systemd/system/multi-user.target.wants/$service.service" # made even where there is no systemctl
+    find /etc/systemd/system -lname "*/$service.service" -delete # made even where there is no systemctl
   fi
 done

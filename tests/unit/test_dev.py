@@ -1,0 +1,274 @@
+"""`./dev` in a checkout of its own, on a PATH of its own. Only what would be downloaded or built is played."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = (
+    *("bash", "sh", "env", "cat", "cksum", "chmod", "cp", "cut", "dirname", "echo", "find", "flock", "grep", "head", "id", "ln", "ls"),
+    *("mkdir", "mktemp", "mv", "pwd", "realpath", "rm", "sed", "sleep", "sort", "tail", "touch", "tr", "true"),
+)
+#: The version is the one that tools/setup.sh pins.
+UV = """case $1 in
+  --version) echo "uv 0.13.9" ;;
+  sync) echo sync >>"$CALLS"; sleep "${SLOW:-0}"; ln -sfn "$PREFIX" "$UV_PROJECT_ENVIRONMENT" ;;
+esac"""
+
+
+class Checkout:
+    """A checkout below a folder with a space in its name, and a PATH that holds no more than it says."""
+
+    def __init__(self, tmp: Path) -> None:
+        self.root = tmp / "my checkout"
+        self.bin = tmp / "bin"
+        self.calls = tmp / "calls"
+        self.bin.mkdir(parents=True)
+        self.calls.touch()
+        (self.root / "tools").mkdir(parents=True)
+        for name in ("dev", "uv.lock", "pyproject.toml", *(f"tools/{p.name}" for p in (ROOT / "tools").glob("*.*"))):
+            shutil.copy(ROOT / name, self.root / name)
+        for tool in TOOLS:
+            if path := shutil.which(tool):
+                (self.bin / tool).symlink_to(path)
+        (self.bin / "python3").symlink_to(Path(sys.executable).resolve())
+        self.program("valkey-server", "echo Valkey server v=8.1.1 sha=0")
+        self.program("postgres", "echo 'postgres (PostgreSQL) 17.2'")
+        self.program("initdb", ":")
+        self.program("process-compose", "echo v1.120.0")
+        self.program("uv", UV, self.root / ".tools" / "uv" / "bin")
+
+    def program(self, name: str, text: str, folder: Path | None = None) -> Path:
+        """Without a #! line: ./dev takes scripts named process-compose for launchers. A shell runs it all the same."""
+        path = (folder or self.bin) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+        path.chmod(0o755)
+        return path
+
+    def remove(self, *names: str) -> None:
+        for name in names:
+            (self.bin / name).unlink()
+
+    def dev(self, *command: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self.root / "dev"), *command], cwd=cwd or self.root, env=self.env(**env), capture_output=True, text=True, timeout=60
+        )
+
+    def env(self, **more: str) -> dict[str, str]:
+        ours = {"PATH": str(self.bin), "HOME": str(self.root.parent / "home"), "CALLS": str(self.calls), "PREFIX": sys.prefix}
+        return ours | more
+
+    @property
+    def syncs(self) -> int:
+        return self.calls.read_text().split().count("sync")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    if not shutil.which("flock"):
+        pytest.skip("no flock(1) here")
+    return Checkout(tmp_path)
+
+
+def test_the_first_use_says_each_step_with_its_seconds_and_the_second_says_nothing(checkout: Checkout) -> None:
+    first = checkout.dev("bash", "-c", "echo out")
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == "out\n", "what is said of the set-up must not mix with the command's output"
+    assert "dev: the locked Python environment (uv sync) ... 0 s" in first.stderr
+    second = checkout.dev("bash", "-c", "echo out")
+    assert (second.returncode, second.stdout, second.stderr) == (0, "out\n", "")
+    assert checkout.syncs == 1
+
+
+def test_a_second_use_costs_at_most_three_tenths_of_a_second(checkout: Checkout) -> None:
+    checkout.dev("true")
+    spent = []
+    for _ in range(10):
+        start = time.monotonic()
+        assert checkout.dev("true").returncode == 0
+        spent.append(time.monotonic() - start)
+    assert statistics.median(spent) <= 0.3, spent
+
+
+def test_only_the_standard_library_is_loaded_before_the_command() -> None:
+    code = "import sys, windtunnel.environment as e; print(*{m.split('.')[0] for m in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "windtunnel" in loaded
+    assert not loaded & {"pydantic", "typer", "httpx", "rich", "airflow", "psutil"}
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 37", 37), ("exit 255", 255), ("kill -9 $$", -9)])
+def test_the_exit_code_is_the_commands(checkout: Checkout, script: str, code: int) -> None:
+    assert checkout.dev("bash", "-c", script).returncode == code
+
+
+def test_a_command_stays_in_the_folder_where_it_was_called(checkout: Checkout, tmp_path: Path) -> None:
+    folder = tmp_path / "else where"
+    folder.mkdir()
+    assert checkout.dev("bash", "-c", "pwd", cwd=folder).stdout.strip() == str(folder)
+
+
+def test_the_command_sees_this_checkout_even_from_within_another(checkout: Checkout) -> None:
+    shown = checkout.dev("env", WINDTUNNEL_ROOT="/another", PYTHONDONTWRITEBYTECODE="1", PYTHONPATH="/x", VIRTUAL_ENV="/y").stdout
+    lines = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    assert lines["WINDTUNNEL_ROOT"] == str(checkout.root)
+    assert lines["WINDTUNNEL_PROCESS_COMPOSE"] == str(checkout.bin / "process-compose")
+    assert lines["PATH"].split(":")[0] == lines["VIRTUAL_ENV"] + "/bin" == str(checkout.root / ".venv/bin")
+    assert lines["AIRFLOW_HOME"] == str(checkout.root / "airflow-home")
+    assert not {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH"} & lines.keys()
+
+
+@pytest.mark.parametrize(
+    ("command", "env", "code", "line"),
+    [
+        ("true", {"PORT_OFFSET": "abc"}, 2, "PORT_OFFSET='abc'"),
+        ("true", {"WORKERS": "-1"}, 2, "WORKERS='-1'"),
+        ("no-such-command", {}, 127, "no-such-command: command not found"),
+        ("airflow", {}, 2, "start the stack once with `process-compose up`"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_line(checkout: Checkout, command: str, env: dict[str, str], code: int, line: str) -> None:
+    checkout.dev("true")
+    done = checkout.dev(command, cwd=None, **env)
+    assert done.returncode == code
+    assert line in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_changed_lock_or_a_moved_checkout_is_set_up_again(checkout: Checkout) -> None:
+    checkout.dev("true")
+    with (checkout.root / "uv.lock").open("a") as lock:
+        lock.write("# changed\n")
+    os.utime(checkout.root / "uv.lock", (0, 0))
+    assert checkout.dev("true").returncode == 0
+    assert checkout.syncs == 2, "an old time stamp must not hide a change"
+    checkout.root = checkout.root.rename(checkout.root.with_name("moved"))
+    assert checkout.dev("true").returncode == 0
+    assert checkout.syncs == 3
+
+
+def test_a_set_up_that_failed_says_why_and_is_resumed_the_next_time(checkout: Checkout) -> None:
+    uv = checkout.program(
+        "uv", 'case $1 in --version) echo "uv 0.13.9";; *) echo no route to host; exit 2;; esac', checkout.root / ".tools/uv/bin"
+    )
+    failed = checkout.dev("echo", "reached")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert "| no route to host" in failed.stderr
+    uv.write_text(UV)
+    assert checkout.dev("echo", "reached").stdout == "reached\n"
+
+
+def test_two_first_uses_at_once_set_up_once(checkout: Checkout) -> None:
+    done: list[subprocess.CompletedProcess[str]] = []
+    threads = [threading.Thread(target=lambda: done.append(checkout.dev("echo", "done", SLOW="1.5"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [d.returncode for d in done] == [0, 0], done
+    assert checkout.syncs == 1
+    assert sum("waiting for it" in d.stderr for d in done) == 1
+
+
+def test_one_message_lists_exactly_what_is_missing_where_nothing_can_be_installed(checkout: Checkout) -> None:
+    checkout.remove("valkey-server")
+    done = checkout.dev("true")
+    assert done.returncode == 1
+    assert "because" not in done.stderr.lower() and "there is no apt-get here" in done.stderr
+    assert "Valkey 8 or newer" in done.stderr and "PostgreSQL" not in done.stderr and "Python 3" not in done.stderr
+    for command in ("sudo apt-get install valkey-server", "sudo dnf install valkey", "brew install valkey"):
+        assert command in done.stderr
+    assert checkout.syncs == 0, "nothing is downloaded for a machine that cannot run it"
+
+
+def test_an_ordinary_user_without_sudo_is_told_what_to_install(checkout: Checkout) -> None:
+    checkout.remove("valkey-server", "id")
+    checkout.program("id", "echo 1000")
+    checkout.program("apt-get", "echo called; exit 9")
+    checkout.program("sudo", "exit 1")
+    done = checkout.dev("true")
+    assert done.returncode == 1
+    assert "neither root nor a user with passwordless sudo" in done.stderr
+
+
+def test_the_message_names_every_missing_thing_once() -> None:
+    script = '. tools/find.sh; missing_message "of this" python postgres valkey certificates'
+    text = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert text.count("\n  - ") == 4
+    assert "sudo apt-get install python3 python3-venv postgresql valkey-server ca-certificates" in text
+    assert "sudo dnf install python3.13 postgresql-server valkey ca-certificates" in text
+    assert "brew install python@3.13 postgresql@17 valkey" in text
+
+
+@pytest.mark.parametrize(("valkey", "found"), [("v=7.2.11", False), ("v=8.0.1", True), ("v=10.0.0", True)])
+def test_a_valkey_that_is_too_old_counts_as_missing(checkout: Checkout, valkey: str, found: bool) -> None:
+    checkout.program("valkey-server", f"echo Valkey server {valkey} sha=0")
+    done = checkout.dev("true")
+    assert (done.returncode == 0) is found
+    assert ("Valkey 8 or newer" in done.stderr) is not found
+
+
+def test_a_process_compose_that_is_too_old_is_said_and_replaced_by_a_built_one(checkout: Checkout) -> None:
+    checkout.program("process-compose", "echo v1.87.0")
+    checkout.program(
+        "go",
+        'case $1 in version) echo go version go1.26.1 linux/amd64;; build) shift 4; printf "echo v1.120.0\n" >"$1"; chmod 755 "$1";; esac',
+    )
+    done = checkout.dev("bash", "-c", 'echo "$WINDTUNNEL_PROCESS_COMPOSE"')
+    assert "is process-compose v1.87.0, too old: 1.103 or newer is needed" in done.stderr
+    assert done.stdout.startswith(str(checkout.root / ".tools" / "process-compose-")), done.stderr
+
+
+NIX = """echo "nix $*" >>"$CALLS"
+case "$*" in
+  *'develop . --profile '*) [ -z "$BROKEN" ] || { echo flake is broken; exit 1; }; touch "$6" ;;
+  *) shift 5; PATH="$PREFIX/bin:$PATH" exec "$@" ;;
+esac"""
+
+
+def test_nix_is_used_where_it_can_realise_the_flake(checkout: Checkout) -> None:
+    (checkout.root / "flake.nix").write_text("{}")
+    checkout.program("nix", NIX)
+    checkout.remove("valkey-server", "postgres")
+    for _ in range(2):
+        done = checkout.dev("bash", "-c", "exit 5")
+        assert done.returncode == 5, done.stderr
+    calls = checkout.calls.read_text()
+    assert calls.count("--profile") == 1, "the answer is remembered"
+    assert f"develop {checkout.root}/.tools/nix -c python -m windtunnel.environment bash -c exit 5" in calls
+    assert checkout.syncs == 0
+
+
+def test_the_hosts_tools_are_used_where_nix_fails_or_is_turned_off(checkout: Checkout) -> None:
+    (checkout.root / "flake.nix").write_text("{}")
+    checkout.program("nix", NIX)
+    first = checkout.dev("true", BROKEN="1")
+    assert first.returncode == 0
+    assert "Nix cannot make it here" in first.stderr and "| flake is broken" in first.stderr
+    assert checkout.dev("true", BROKEN="1").stderr == ""
+    assert checkout.calls.read_text().count("nix --") == 1, "a failure is remembered until the flake changes"
+    checkout.calls.write_text("")
+    assert checkout.dev("true", WINDTUNNEL_NO_NIX="1").returncode == 0
+    assert "nix " not in checkout.calls.read_text()
+
+
+def test_without_a_command_it_explains_itself(checkout: Checkout) -> None:
+    done = checkout.dev()
+    assert done.returncode == 0
+    assert "./dev process-compose up" in done.stdout and "./dev pytest" in done.stdout
+
+
+def test_process_compose_is_pinned_by_hash() -> None:
+    assert "github.com/f1bonacc1/process-compose v1.120.0 // indirect\n" in (ROOT / "tools/go.mod").read_text()
+    assert "github.com/f1bonacc1/process-compose v1.120.0 h1:" in (ROOT / "tools/go.sum").read_text()
