@@ -155,5 +155,5 @@ def test_root_without_a_user_for_postgresql_is_told_to_make_one(settings: Settin
         raise KeyError(name)
 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(doctor.pwd, "getpwnam", nobody)
+    monkeypatch.setattr("pwd.getpwnam", nobody)
     assert wrong(settings)["user for PostgreSQL"].remedy == "useradd --system postgres"
