@@ -132,7 +132,7 @@ class Stack:
         for _ in range(5):
             if not (found := leftovers.find(self.settings)):
                 return
-            for process in sorted(found, key=lambda p: p.name() != "process-compose"):
+            for process in found:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             time.sleep(0.2)

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from windtunnel import http
 from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.settings import Settings
 from windtunnel.state import ADMIN
@@ -42,7 +43,7 @@ class Airflow:
 
     def __init__(self, settings: Settings, timeout: float = 15.0) -> None:
         self.settings = settings
-        self._http = httpx.Client(base_url=settings.api_url, timeout=timeout)
+        self._http = http.client(settings.api_url, timeout=timeout)
         self._token: str | None = None
 
     def token(self) -> str:

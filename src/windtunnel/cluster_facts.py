@@ -123,7 +123,7 @@ class Facts:
 
     def problems(self) -> list[str]:
         try:
-            found = [f"{p.part}: {p.what}" for p in status.collect(self.settings).problems]
+            found = [f"{compose.node(p.part)}: {p.what}" for p in status.collect(self.settings).problems]
         except WindtunnelError as error:
             raise Away(str(error)) from None
         # `status` lists what process-compose runs; the lab worker is ours, judged by the same rule.

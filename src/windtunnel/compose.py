@@ -12,8 +12,13 @@ from typing import Any
 import httpx
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
+from windtunnel import http
 from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.settings import Settings
+
+
+#: Runs only when a person starts it.
+OPTIONAL = frozenset({"worker-heavy"})
 
 
 def answers(settings: Settings) -> bool:
@@ -42,6 +47,11 @@ class Process:
     mem: int
     age: int
 
+    @property
+    def off(self) -> bool:
+        """Not part of the stack for now: disabled, or an optional worker that was stopped again."""
+        return self.status == "Disabled" or (self.name in OPTIONAL and not self.is_running and self.exit_code == 0)
+
     @classmethod
     def of(cls, row: dict[str, Any]) -> Process:
         return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name in row} | {"mem": row.get("mem", 0)})
@@ -56,9 +66,7 @@ class Compose:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         # No time limit: stopping and scaling down answer when the last task in hand has finished.
-        self._http = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(settings.socket)), base_url="http://process-compose", timeout=None
-        )
+        self._http = httpx.Client(transport=httpx.HTTPTransport(uds=str(settings.socket)), base_url="http://process-compose", timeout=None)
 
     def _call(self, method: str, path: str) -> Any:
         try:

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from windtunnel import http
 from windtunnel.errors import NoStackError
 from windtunnel.settings import Settings
 
@@ -16,7 +17,7 @@ class Flower:
     def __init__(self, settings: Settings, timeout: float = 10.0) -> None:
         self.settings = settings
         name, password = settings.secret("flower-basic-auth").split(":", 1)
-        self._http = httpx.Client(base_url=settings.flower_url, auth=(name, password), timeout=timeout)
+        self._http = http.client(settings.flower_url, timeout=timeout, auth=(name, password))
 
     def _get(self, path: str, **params: Any) -> Any:
         try:

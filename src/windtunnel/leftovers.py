@@ -80,7 +80,15 @@ def find(settings: Settings) -> list[psutil.Process]:
                     found[child.pid] = child
         except (psutil.Error, OSError):
             continue
-    return [p for p in found.values() if p.pid not in mine]
+    # The supervisor first: it would start again what is ended before it.
+    return sorted((p for p in found.values() if p.pid not in mine), key=lambda p: _name(p) != "process-compose")
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.Error:
+        return ""
 
 
 def describe(processes: list[psutil.Process]) -> str:
@@ -88,11 +96,8 @@ def describe(processes: list[psutil.Process]) -> str:
     roles: dict[str, int] = {}
     for process in processes:
         env = _environment(process)
-        try:
-            role = env.get("WINDTUNNEL_WORKER") or env.get("PC_PROC_NAME") or process.name()
-        except psutil.Error:
-            continue
-        roles[role] = roles.get(role, 0) + 1
+        if role := env.get("WINDTUNNEL_WORKER") or env.get("PC_PROC_NAME") or _name(process):
+            roles[role] = roles.get(role, 0) + 1
     return ", ".join(name if count == 1 else f"{count} of {name}" for name, count in sorted(roles.items()))
 
 

@@ -11,12 +11,12 @@ from windtunnel.errors import Exit, NoStackError, WindtunnelError
 from windtunnel.flower import Flower
 from windtunnel.settings import Settings
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.4
 
 
 def pending(settings: Settings, client: compose.Compose) -> list[str]:
     """What is not ready yet, one short text each; empty where all is well."""
-    rows = {p.name: p for p in client.processes() if p.status != "Disabled"}
+    rows = {p.name: p for p in client.processes() if not p.off}
     if (migrate := rows.get("migrate")) is not None and migrate.status != "Completed":
         return ["postgres", "migrate"] if rows["prepare"].status == "Completed" else ["prepare"]
     nodes = [compose.node(name) for name in rows if name.startswith("worker")]

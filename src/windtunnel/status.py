@@ -108,7 +108,7 @@ def _advice(settings: Settings, row: compose.Process, wrong: str) -> str:
 def _processes(settings: Settings, rows: list[compose.Process], wrongs: dict[str, str | None]) -> tuple[list[ProcessRow], list[Problem]]:
     table, problems = [], []
     for row in rows:
-        if row.status == "Disabled":
+        if row.off:
             continue
         wrong = wrongs.get(row.name)
         if row.name in ONE_SHOTS:
