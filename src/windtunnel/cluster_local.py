@@ -127,15 +127,17 @@ class LocalCluster(Facts):
         return services.examine(self.settings)[service] is None
 
     def kill_everything(self, spare: Iterable[int] = ()) -> int:
-        spared, count = set(spare), 0
+        spared, dead = set(spare), set()
         for _ in range(10):
             found = [p for p in leftovers.find(self.settings) if p.pid not in spared]
             if not found:
-                return count
-            for process in sorted(found, key=lambda p: p.name() != "process-compose"):
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-                    count += 1
+                return len(dead)
+            # Stopped first: nobody is to see another one die and act on it, as when the machine itself dies.
+            for deed in (psutil.Process.suspend, psutil.Process.kill):
+                for process in found:
+                    with suppress(psutil.NoSuchProcess):
+                        deed(process)
+                        dead.add(process.pid)
             time.sleep(0.1)
         raise WindtunnelError(f"cannot kill {len(found)} processes of the stack")
 
