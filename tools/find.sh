@@ -67,7 +67,8 @@ find_process_compose() {
 find_go() {
   local go version
   for go in go "$1/bin/go"; do
-    version=$(GOTOOLCHAIN=local "$go" version 2>/dev/null | sed -nE 's/.* go([0-9]+\.[0-9]+).*/\1/p')
+    # Go counts its runs below the configuration folder: here, below .tools/.
+    version=$(XDG_CONFIG_HOME="${1%/*}/cache/go/config" GOTOOLCHAIN=local "$go" version 2>/dev/null | sed -nE 's/.* go([0-9]+\.[0-9]+).*/\1/p')
     if at_least "$version" 1.26; then echo "$go"; return; fi
   done
 }
