@@ -5,7 +5,6 @@ Source of the paths: src/api/routes.go of process-compose v1.120.
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fi
 
 from windtunnel import http
 from windtunnel.errors import NoStackError, WindtunnelError
-from windtunnel.settings import Settings
+from windtunnel.settings import Settings, is_running
 
 
 #: Runs only when a person starts it.
@@ -22,14 +21,8 @@ OPTIONAL = frozenset({"worker-heavy"})
 
 
 def answers(settings: Settings) -> bool:
-    """Whether a process-compose listens on this stack's socket; costs no import of an HTTP client."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(2)
-        try:
-            client.connect(str(settings.socket))
-        except OSError:
-            return False
-        return True
+    """Whether a process-compose listens on this stack's socket."""
+    return is_running(settings.state)
 
 
 @dataclass(frozen=True)
@@ -112,7 +105,7 @@ class Compose:
 def is_worker(name: str) -> bool:
     """Whether this is a replica of `worker` (and not `worker-heavy`)."""
     base, _, number = name.partition("-")
-    return base == "worker" and (not number or number.isdigit())
+    return name == "worker" or (base == "worker" and number.isdigit())
 
 
 def replica(name: str) -> int:

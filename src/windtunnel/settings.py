@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -76,12 +77,7 @@ class Settings:
 
     @property
     def socket(self) -> Path:
-        """process-compose's socket; in a private temporary folder where the state folder's path is too long for one."""
-        path = self.run / "process-compose.sock"
-        if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
-            return path
-        digest = hashlib.sha256(os.fsencode(self.state)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"windtunnel-{os.getuid()}-{digest}" / "pc.sock"
+        return socket_path(self.state)
 
     @property
     def compose_file(self) -> Path:
@@ -160,7 +156,27 @@ def recorded(state: Path) -> dict[str, object]:
         data = json.loads((state / "stack.json").read_text())
     except (OSError, ValueError):
         return {}
-    return data if isinstance(data, dict) else {}
+    return data if isinstance(data, dict) and str(data.get("port_offset")).isdigit() else {}
+
+
+def is_running(state: Path) -> bool:
+    """Whether a process-compose listens for this state folder."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(2)
+        try:
+            client.connect(str(socket_path(state)))
+        except OSError:
+            return False
+        return True
+
+
+def socket_path(state: Path) -> Path:
+    """process-compose's socket; in a private temporary folder where the state folder's path is too long for one."""
+    path = state / "run" / "process-compose.sock"
+    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+        return path
+    digest = hashlib.sha256(os.fsencode(state)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"windtunnel-{os.getuid()}-{digest}" / "pc.sock"
 
 
 def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settings:
@@ -180,9 +196,9 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
     state = Path(os.path.normpath(state))
     offset = _integer(env, "PORT_OFFSET", 0, 0, 65535 - 8974, "a port offset")
     values: dict[str, str] = dict(env)
-    if client and (known := recorded(state)):
-        running = int(str(known.get("port_offset", 0)))
-        if env.get("PORT_OFFSET", "").strip() and offset != running and known.get("running"):
+    if client and is_running(state) and (known := recorded(state)):
+        running = int(str(known["port_offset"]))
+        if env.get("PORT_OFFSET", "").strip() and offset != running:
             raise UsageError(
                 f"PORT_OFFSET={offset}, but the stack of {state} was started with {running}: unset it, or name another WINDTUNNEL_STATE"
             )
