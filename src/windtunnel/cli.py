@@ -146,6 +146,31 @@ def drill(
 
 
 @app.command()
+def drill(
+    scenarios: Annotated[list[str] | None, typer.Argument(help="Names from --list; all but the starred ones by default.")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Show the scenarios and end.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Also while other DAG runs are active.")] = False,
+    soak: Annotated[float | None, typer.Option(min=0.1, help="Minutes of random failures under load.")] = None,
+    seed: Annotated[int, typer.Option(help="Replays the same order of failures.")] = 1,
+    junit: Annotated[Path | None, typer.Option(help="Write a JUnit report to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Break the running stack on purpose, show what was promised and what was seen, and heal it. 0 when every promise was kept."""
+    from windtunnel import drill as rehearsal
+
+    if listing:
+        out.print(rehearsal.listing())
+        return
+    chosen = rehearsal.choose(scenarios or [], soak)
+    outcomes = rehearsal.drill(_settings(), chosen, yes=yes, soak_minutes=soak, seed=seed, console=err)
+    if junit:
+        rehearsal.write_junit(junit, outcomes)
+    if as_json:
+        _emit(rehearsal.as_json(outcomes))
+    raise typer.Exit(rehearsal.code(outcomes))
+
+
+@app.command()
 def token() -> None:
     """Print a bearer token for Airflow's REST API."""
     from windtunnel.airflow_api import Airflow
