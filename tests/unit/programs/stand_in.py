@@ -1,0 +1,57 @@
+"""Stands in for Celery under a real supervisor: writes the same files, and misbehaves on request.
+
+    stand_in.py supervise [ARGUMENTS]   the real supervisor, with `celery` below instead of Airflow's worker
+    stand_in.py celery                  health.json every 0.2 s; SIGTERM ends it after STAND_IN_DRAIN seconds
+
+A task is in hand from the start where STAND_IN_TASK is set: an entry in the ledger and a `sleep` in a session of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from windtunnel import ledger, procfs
+
+
+def supervise(arguments: list[str]) -> int:
+    from windtunnel import worker, worker_child
+
+    worker_child.CeleryProcess.command = lambda self: [sys.executable, __file__, "celery"]  # type: ignore[method-assign]
+    return worker.main(arguments)
+
+
+def celery() -> int:
+    files = ledger.WorkerFiles.of_this_process()
+    assert files is not None
+    asked: list[float] = []
+
+    def stop(signum: int, frame: object) -> None:
+        asked.append(time.monotonic())
+        files.stopping.write_text("SIGTERM")
+
+    signal.signal(signal.SIGTERM, stop)
+    while not (generation := ledger.read(files.supervisor).get("generation")):
+        time.sleep(0.01)  # the supervisor writes it just after it has started us
+    if (task := os.environ.get("STAND_IN_TASK")) and generation == 1:
+        me = procfs.read(os.getpid())
+        assert me is not None
+        child = subprocess.Popen(["sleep", "300"], start_new_session=True)
+        Path(os.environ["STAND_IN_NOTES"]).write_text(str(child.pid))
+        entry = {"pid": os.getpid(), "start": me.start, "task_id": "work", "dag_id": "d", "run_id": "r", "try_number": 1}
+        ledger.write(files.task(task), {**entry, "log": os.environ.get("STAND_IN_LOG")})
+    while not asked or time.monotonic() - asked[0] < float(os.environ.get("STAND_IN_DRAIN", "0.3")):
+        connected = os.environ.get("STAND_IN_PULSE") != "broker away"
+        ledger.write(files.health, {"time": time.time(), "connected": connected, "consuming": connected})
+        time.sleep(0.2)
+    if task:
+        files.forget(task)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(supervise(sys.argv[2:]) if sys.argv[1] == "supervise" else celery())

@@ -1,0 +1,161 @@
+"""The supervisor, as a process of its own, around a stand-in for Celery (programs/stand_in.py)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from windtunnel import ledger, procfs
+
+PROGRAM = Path(__file__).parent / "programs" / "stand_in.py"
+TASK = "11111111-2222-3333-4444-555555555555"
+
+
+class Worker:
+    """One supervisor and what it wrote."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.files = ledger.WorkerFiles(state / "run", "worker-7")
+        self.notes = state / "child"
+        self.output = state / "output"
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, **variables: str) -> subprocess.Popen[bytes]:
+        env = {
+            **os.environ,
+            **{"WINDTUNNEL_STATE": str(self.state), "STAND_IN_NOTES": str(self.notes), "WORKER_DRAIN_SECONDS": "20"},
+            **{"WINDTUNNEL_VALKEY_PORT": "1", "WINDTUNNEL_POSTGRES_PORT": "1", **variables},
+        }
+        with self.output.open("ab") as out:
+            process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), "supervise", "--name", "worker-7", "--concurrency", "1"], env=env, stdout=out, stderr=out
+            )
+        self.started.append(process)
+        return process
+
+    def until(self, condition: Callable[[], object], seconds: float = 15.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"never came true; the supervisor said:\n{self.said()}"
+            time.sleep(0.05)
+
+    def is_state(self, state: str) -> Callable[[], bool]:
+        return lambda: self.data().get("state") == state
+
+    def data(self) -> dict[str, object]:
+        return ledger.read(self.files.supervisor)
+
+    def celery(self) -> int:
+        return int(str(self.data()["celery_pid"]))
+
+    def said(self) -> str:
+        return self.output.read_text() if self.output.exists() else ""
+
+    def child_lives(self) -> bool:
+        found = procfs.read(int(self.notes.read_text()))
+        return found is not None and found.state not in "ZX"
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    made = Worker(tmp_path)
+    yield made
+    for process in made.started:
+        process.kill()
+        process.wait()
+    if made.notes.exists():
+        procfs.kill(int(made.notes.read_text()))
+
+
+def test_sigterm_drains_and_exits_0(worker: Worker) -> None:
+    process = worker.start(STAND_IN_TASK=TASK, STAND_IN_DRAIN="2")
+    worker.until(worker.is_state("healthy"))
+    assert worker.files.ready.exists()
+    process.send_signal(signal.SIGTERM)
+    worker.until(worker.is_state("draining"))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert "SIGTERM ignored: already draining" in worker.said()
+    assert not worker.files.ready.exists()
+    assert worker.data()["state"] == "stopped"
+    assert not worker.child_lives(), "what a drained worker's tasks left behind ends with it"
+
+
+def test_past_the_ceiling_the_tasks_are_named_cut_off_and_reported(worker: Worker) -> None:
+    process = worker.start(STAND_IN_TASK=TASK, STAND_IN_DRAIN="60", WORKER_DRAIN_SECONDS="1")
+    worker.until(worker.is_state("healthy"))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(15) == 1
+    assert "cut off: d.work (run r, try 1)" in worker.said()
+    assert not worker.child_lives()
+    assert worker.files.given_up().keys() == {TASK}, "kept for the next supervisor, since this stack has no broker"
+
+
+def test_a_crash_is_fenced_said_in_the_task_log_and_followed_by_a_restart(worker: Worker, tmp_path: Path) -> None:
+    log = tmp_path / "task.log"
+    worker.start(STAND_IN_TASK=TASK, STAND_IN_LOG=str(log))
+    worker.until(worker.is_state("healthy"))
+    first = worker.celery()
+    os.kill(first, signal.SIGKILL)
+    worker.until(lambda: worker.data().get("celery_pid") not in (first, None) and worker.data()["state"] == "healthy")
+    assert not worker.child_lives()
+    assert "Celery crashed (signal SIGKILL); tasks in hand: d.work (run r, try 1)" in worker.said()
+    assert "signal SIGKILL" in log.read_text()
+    assert worker.data()["restarts"] == 1
+    assert not worker.files.in_hand()
+    assert worker.files.given_up().keys() == {TASK}
+
+
+def test_a_killed_supervisor_takes_celery_with_it_and_the_next_one_fences(worker: Worker) -> None:
+    process = worker.start(STAND_IN_TASK=TASK)
+    worker.until(worker.is_state("healthy"))
+    celery = worker.celery()
+    process.kill()
+    process.wait()
+    worker.until(lambda: (p := procfs.read(celery)) is None or p.state in "ZX")
+    assert worker.child_lives(), "a session of its own survives: that is what the fence is for"
+    worker.start()
+    worker.until(lambda: worker.data().get("celery_pid") not in (celery, None))
+    assert not worker.child_lives()
+    assert worker.files.given_up().keys() == {TASK}
+
+
+def test_a_stopped_celery_is_reported_and_continued(worker: Worker) -> None:
+    worker.start()
+    worker.until(worker.is_state("healthy"))
+    os.kill(worker.celery(), signal.SIGSTOP)
+    worker.until(worker.is_state("unhealthy: stopped"))
+    worker.until(worker.is_state("healthy"))
+    assert "sent SIGCONT" in worker.said()
+
+
+def test_a_broker_outage_is_reported_and_nothing_is_restarted(worker: Worker) -> None:
+    worker.start(STAND_IN_PULSE="broker away")
+    worker.until(worker.is_state("unhealthy: broker unreachable"))
+    celery = worker.celery()
+    time.sleep(2)
+    assert worker.celery() == celery
+    assert not worker.files.ready.exists()
+
+
+def test_celery_told_from_outside_to_stop_ends_the_supervisor_well(worker: Worker) -> None:
+    process = worker.start()
+    worker.until(worker.is_state("healthy"))
+    os.kill(worker.celery(), signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def test_two_supervisors_of_one_name_do_not_fence_each_other(worker: Worker) -> None:
+    worker.start()
+    worker.until(worker.is_state("healthy"))
+    assert worker.start().wait(10) == 1
+    assert "already has a supervisor" in worker.said()
+    assert worker.is_state("healthy")()
