@@ -110,7 +110,7 @@ def test_parameters_that_are_not_a_json_object_are_refused(stack: Stack, conf: s
 
 def test_a_dag_that_cannot_be_imported_is_shown_by_status_and_run(stack: Stack) -> None:
     broken = stack.settings.dags / "broken.py"
-    broken.write_text("import a_package_that_is_not_there\n")
+    broken.write_text("import a_package_that_is_not_there\nfrom airflow.sdk import dag\n")
     try:
         until("status shows it", lambda: any("broken.py" in p["part"] for p in stack.status()["problems"]), 30)
         (problem,) = (p for p in stack.status()["problems"] if "broken.py" in p["part"])
