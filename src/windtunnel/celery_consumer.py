@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import time
 from typing import Any
@@ -62,7 +63,7 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
     # -- 2 ---------------------------------------------------------------------------------
     def on_close(self) -> None:
         super().on_close()
-        pool = getattr(self.pool, "_pool", None)
+        pool: Any = getattr(self.pool, "_pool", None)
         busy = getattr(pool, "_busy_workers", None)
         if busy is None:
             return
@@ -91,6 +92,10 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
     # -- 4 ---------------------------------------------------------------------------------
     def register_with_event_loop(self, hub: Any) -> None:
         super().register_with_event_loop(hub)
+        if self.restart_count > 0:
+            # Channels of the former connection refer to each other in circles and keep their sockets until they are collected
+            # (celery#10273 and its kin): one file descriptor a reconnect. Some 0.1 s, once per reconnect.
+            gc.collect()
         if not self._wanted:
             self._wanted = frozenset(self.app.amqp.queues.consume_from)
         self._missing_since = self._silent_since = 0.0
@@ -123,7 +128,7 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
 
     def _silent(self) -> bool:
         """Whether a free worker does not ask for work (kombu 5.7, transport/redis.py: `_in_poll`, `_brpop_sent_at`)."""
-        channel = getattr(self.task_consumer, "channel", None)
+        channel: Any = getattr(self.task_consumer, "channel", None)
         if not hasattr(channel, "_brpop_sent_at") or not channel.qos.can_consume():
             return False  # another broker, or all slots taken
         asked = channel._brpop_sent_at

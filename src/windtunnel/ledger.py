@@ -22,7 +22,7 @@ def write(path: Path, data: Mapping[str, Any]) -> None:
     """Replaces the file in one step: a reader sees the old text or the new one, never half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(data))
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class WorkerFiles:
 
 def _entries(folder: Path) -> dict[str, dict[str, Any]]:
     try:
-        names = os.listdir(folder)
+        names = [entry.name for entry in os.scandir(folder)]
     except OSError:
         return {}
     return {n[:-5]: read(folder / n) for n in names if n.endswith(".json") and not n.startswith(".")}
@@ -84,7 +84,7 @@ def _entries(folder: Path) -> dict[str, dict[str, Any]]:
 def all_workers(run: Path) -> list[WorkerFiles]:
     """Every worker that ever ran with this state folder."""
     try:
-        return [WorkerFiles(run, name) for name in sorted(os.listdir(run / "workers"))]
+        return [WorkerFiles(run, folder.name) for folder in sorted((run / "workers").iterdir())]
     except OSError:
         return []
 

@@ -49,7 +49,7 @@ class Reconciler:
         self.machine = Machine(settings, self.say)
         self.well_since = 0.0
         self.absent: set[str] = set()
-        self.due = {"sweep": 0.0, "machine": 0.0, "heartbeats": 0.0, "clean": time.monotonic() + 30.0}
+        self.due = {"sweep": 0.0, "schedulers": 0.0, "machine": 0.0, "heartbeats": 0.0, "clean": time.monotonic() + 30.0}
         self.data: dict[str, Any] = {
             **{"version": 1, "pid": os.getpid(), "started": time.time(), "incidents": []},
             **{"lost_tasks": 0, "lost_messages": 0, "restored_messages": 0, "deleted_results": 0, "dead_schedulers": 0},
@@ -107,21 +107,23 @@ class Reconciler:
         if not self.database.lead():
             return "standing by: another reconciler works on this database"
         lost = self.broker.lost()
-        sweep = now >= self.due["sweep"]
-        if not (lost or sweep or not self.well_since):
+        if not (lost or not self.well_since or now >= min(self.due["sweep"], self.due["schedulers"])):
             return "working"
         age = self.database.scheduler_age()
         if age is None or age > SCHEDULER_FRESH_SECONDS:
             return "waiting for a scheduler"
         self.well_since = self.well_since or now
         steady = now - self.well_since
-        if steady >= STEADY_SECONDS:
-            if lost:
-                self.give_back(lost)
-            if sweep:
-                self.schedulers()
-        if sweep and steady >= LONG_STEADY_SECONDS:
-            self.sweep(now)
+        if lost and steady >= STEADY_SECONDS:
+            self.give_back(lost)
+        if now >= self.due["schedulers"] and steady >= STEADY_SECONDS:
+            self.due["schedulers"] = now + SWEEP_SECONDS
+            if count := self.database.age_dead_schedulers(self.machine.schedulers()):
+                self.say(f"{count} scheduler job(s) of dead processes: their tasks can be adopted", dead_schedulers=count)
+        if now >= self.due["sweep"]:
+            self.due["sweep"] = now + SWEEP_SECONDS
+            if steady >= LONG_STEADY_SECONDS:
+                self.sweep(now)
         if steady >= LONG_STEADY_SECONDS and now >= self.due["clean"]:
             self.due["clean"] = now + CLEAN_SECONDS
             if count := self.database.delete_old_results():
@@ -148,27 +150,24 @@ class Reconciler:
                 self.say(f"{name} is {states or 'gone'} after its worker was lost", lost_tasks=1)
 
     def sweep(self, now: float) -> None:
-        """Queued task instances whose message nobody has, seen twice."""
+        """Queued task instances whose message nobody has, seen twice; messages still held whose task has long ended."""
         start = time.monotonic()
         queued = self.database.queued()
+        held = self.broker.unacked()
         absent: set[str] = set()
         if queued:
-            present = self.broker.message_ids(set(queued.values())) | set(self.broker.unacked())
-            absent = set(queued) - present
+            # Read after the database: what was taken from a queue meanwhile is not queued any more when it is asked again below.
+            absent = set(queued) - self.broker.message_ids(set(queued.values())) - set(self.broker.unacked())
         for task_id in absent & self.absent:
             if name := self.database.age_queued(task_id):
                 self.say(f"the message of {name} is nowhere: the scheduler is made to queue it again", lost_messages=1)
         self.absent = absent
+        for task_id in self.database.finished(list(held)):
+            self.broker.discard(held[task_id])
+            self.say(f"removed the message of Celery task {task_id}: it ended, and its worker died before it could say so")
         took = time.monotonic() - start
         self.data |= {"last_sweep": time.time(), "last_sweep_seconds": round(took, 3), "queued": len(queued)}
         self.due["sweep"] = now + max(SWEEP_SECONDS, took / SWEEP_SHARE)
-
-    def schedulers(self) -> None:
-        """Their tasks are taken over by a living scheduler as soon as a dead one's job is known to be dead."""
-        if count := self.database.age_dead_schedulers(self.machine.schedulers()):
-            self.say(f"{count} scheduler job(s) belong to dead processes: their tasks can be adopted", dead_schedulers=count)
-        if not self.database.queued():
-            self.due["sweep"] = time.monotonic() + SWEEP_SECONDS
 
 
 def main() -> int:

@@ -135,17 +135,30 @@ class Database:
             )[0][0]
         )
 
+    def finished(self, task_ids: list[str]) -> list[str]:
+        """Those of the given Celery tasks whose end was recorded a minute ago or more."""
+        if not task_ids:
+            return []
+        sql = (
+            "SELECT task_id FROM celery_taskmeta WHERE task_id = ANY(%s) AND status IN ('SUCCESS', 'FAILURE', 'REVOKED')"
+            " AND date_done < localtimestamp - interval '1 minute'"
+        )
+        return [row[0] for row in self._rows(sql, task_ids)]
+
     def forget_result(self, task_id: str) -> None:
         """A dead worker's STARTED row would stay for ever."""
         self._rows("DELETE FROM celery_taskmeta WHERE task_id = %s AND status = 'STARTED'", task_id)
 
     def delete_old_results(self) -> int:
-        """Celery's result table has no other broom (Airflow runs no beat). Deleted in batches; those of live tasks are kept."""
+        """Celery's result table has no other broom (Airflow runs no beat). Deleted in batches; those of live tasks are kept.
+
+        `date_done` is local time of the database's session, as Celery's own sessions write it (a column without time zone).
+        """
         total = 0
         while True:
             count = self._rows(
                 "DELETE FROM celery_taskmeta WHERE id IN (SELECT id FROM celery_taskmeta c"
-                " WHERE date_done < (now() AT TIME ZONE 'utc') - %s * interval '1 second' AND NOT EXISTS"
+                " WHERE date_done < localtimestamp - %s * interval '1 second' AND NOT EXISTS"
                 " (SELECT 1 FROM task_instance t WHERE t.external_executor_id = c.task_id AND t.state IN ('queued', 'running'))"
                 " LIMIT %s)",
                 KEEP_RESULTS_SECONDS,

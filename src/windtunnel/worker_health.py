@@ -7,7 +7,6 @@ supervisor itself was not given the processor.
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 
@@ -83,7 +82,7 @@ class Health:
 
     def _fresh(self) -> bool:
         try:
-            mtime = os.stat(self.file).st_mtime_ns
+            mtime = self.file.stat().st_mtime_ns
         except OSError:
             return False
         changed, self.mtime = mtime != self.mtime, mtime

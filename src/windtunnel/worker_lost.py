@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -60,10 +60,8 @@ class Lost:
         text = f"{self.files.name} lost this task: {why}. Its processes were ended; it is retried or failed by its retry policy."
         tell_log(entry, text)
         self.say(f"lost {ledger.describe(task_id, entry)}: {why}")
-        try:
-            os.replace(self.files.task(task_id), self.files.lost / f"{task_id}.json")
-        except FileNotFoundError:
-            pass
+        with contextlib.suppress(FileNotFoundError):
+            self.files.task(task_id).replace(self.files.lost / f"{task_id}.json")
         self.next_try = 0.0
 
     def send_if_due(self, now: float) -> None:

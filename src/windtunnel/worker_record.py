@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -39,10 +40,8 @@ class Record:
     def say(self, text: str) -> None:
         """One line in the supervisor's log."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        try:
+        with contextlib.suppress(OSError):  # nobody may read any more; the tasks matter more
             print(f"{stamp} supervisor of {self.options.name}: {text}", flush=True)
-        except OSError:
-            pass  # nobody reads any more; the tasks matter more
 
     def take(self) -> None:
         """Claims the name for this process.

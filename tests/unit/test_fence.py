@@ -72,7 +72,7 @@ def test_finds_by_its_marks_what_left_the_session(group: list[subprocess.Popen[b
 @pytest.mark.parametrize("change", [{"start": 1}, {"boot": "another boot"}])
 def test_leaves_a_stranger_alone_that_was_given_the_same_number(group: list[subprocess.Popen[bytes]], change: dict[str, object]) -> None:
     stranger, generation = spawn(group, "sleep", "300")
-    stale = Generation(**{**vars(generation), **change})  # type: ignore[arg-type]
+    stale = Generation(**{**vars(generation), **change})
     assert fence("worker-x", "/nowhere", stale) == []
     assert stranger.poll() is None
 
