@@ -129,6 +129,8 @@ build_process_compose() {
   # Go counts its runs below the configuration folder: let it do so here.
   export GOENV="${GOENV:-${XDG_CONFIG_HOME:-${HOME:-}/.config}/go/env}" XDG_CONFIG_HOME="$cache/config"
   export GOPATH="$cache/path" GOMODCACHE="$cache/path/pkg/mod" GOCACHE="$cache/build" GOTOOLCHAIN=local GOWORK=off
+  mkdir -p "$cache"
+  export GOTMPDIR="$cache"
   cd "$root/tools"
   CGO_ENABLED=0 GOFLAGS='-mod=readonly -modcacherw' "$go" build -trimpath -ldflags='-s -w' \
     -o "$built.new" github.com/f1bonacc1/process-compose
