@@ -8,7 +8,7 @@ import sys
 def main(folder: str) -> int:
     from airflow.dag_processing.dagbag import DagBag
 
-    bag = DagBag(dag_folder=folder, include_examples=False)
+    bag = DagBag(dag_folder=folder)
     for path, error in bag.import_errors.items():
         print(f"{path}:\n{error}", file=sys.stderr)
     if not bag.dags:

@@ -8,6 +8,8 @@ let
       workers.${node} = {
         replicas = null;
         concurrency = 2;
+        # Room for the worker and two ordinary tasks.
+        memoryMax = "1500M";
         queues = [
           "default"
           queue

@@ -91,7 +91,7 @@ in
         // {
           description = "Celery's monitoring page";
           command = "airflow celery flower";
-          secrets = common.airflowSecrets ++ [ "flower-basic-auth" ];
+          secrets = common.airflowSecrets;
           serviceConfig.TimeoutStopSec = 20;
         }
       );
@@ -105,7 +105,11 @@ in
             "broker-url"
             "database-url"
           ];
-          serviceConfig.TimeoutStopSec = 20;
+          serviceConfig = {
+            TimeoutStopSec = 20;
+            # It clears up behind workers of this host that are gone for good: see workers.nix.
+            ProtectProc = "default";
+          };
         }
       );
 

@@ -126,12 +126,13 @@ rec {
       };
   common = { inherit environment; };
 
-  # Every Airflow process reads its configuration whole.
+  # Every Airflow process reads its configuration whole; the Celery provider's commands read Flower's login at import.
   airflowSecrets = [
     "api-secret-key"
     "broker-url"
     "database-url"
     "fernet-key"
+    "flower-basic-auth"
     "jwt-secret"
     "result-backend"
   ];

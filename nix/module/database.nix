@@ -42,10 +42,10 @@ in
     systemd.services.windtunnel-database = {
       description = "password of Airflow's database role";
       wantedBy = [ "multi-user.target" ];
-      # The target, not the service: the role is made by postgresql-setup.service, which the target waits for.
-      requires = [ "postgresql.target" ];
+      # The target, not the service: the role is made by postgresql-setup.service, which the target waits for. Wanted, not
+      # required: a first start that fails is tried again by PostgreSQL's unit, and this one then tries again too.
+      wants = [ "postgresql.target" ] ++ lib.optional cfg.generateSecrets "windtunnel-prepare.service";
       after = [ "postgresql.target" ] ++ lib.optional cfg.generateSecrets "windtunnel-prepare.service";
-      wants = lib.optional cfg.generateSecrets "windtunnel-prepare.service";
       path = [
         config.services.postgresql.package
         pkgs.coreutils

@@ -185,6 +185,11 @@ in
               example = "8G";
               description = "Ceiling of each replica with all its tasks. The kernel ends the task that goes past it, not the worker.";
             };
+            taskMemoryMegabytes = mkOption {
+              type = types.nullOr types.ints.positive;
+              default = null;
+              description = "Ceiling of each task with its children; the supervisor ends the task that goes past it.";
+            };
             autoStart = mkOption {
               type = types.bool;
               default = true;

@@ -32,6 +32,9 @@ let
           WORKER_CONCURRENCY = if worker.concurrency == null then "" else toString worker.concurrency;
           WORKER_QUEUES = lib.concatStringsSep "," worker.queues;
           WORKER_DRAIN_SECONDS = toString worker.drainSeconds;
+        }
+        // lib.optionalAttrs (worker.taskMemoryMegabytes != null) {
+          WORKER_TASK_MEMORY_MB = toString worker.taskMemoryMegabytes;
         };
         serviceConfig = {
           # SIGTERM reaches the supervisor alone, which drains; what is left at the ceiling is killed with everything below it.
@@ -40,7 +43,9 @@ let
           TimeoutStopSec = worker.drainSeconds + 10;
           # The kernel ends the hungry task; the worker serves on.
           OOMPolicy = "continue";
-          Delegate = false;
+          # Airflow makes its task processes undumpable, and `invisible` would hide these even from their own user: the
+          # supervisor could then not find, and end, what a crash left behind.
+          ProtectProc = "default";
         }
         // lib.optionalAttrs (worker.memoryMax != null) {
           MemoryMax = worker.memoryMax;

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(__file__).parent / "data"
 SYSTEM = "x86_64-linux"
 #: NixOS tests whose units the committed data hold, with their machines.
-BEDS = {"single-host": ["host"], "multi-worker": ["postgres", "scheduler", "valkey", "worker1"]}
+BEDS = {"single-host": ["host"], "multi-worker": ["postgres", "scheduler", "valkey", "worker1", "worker2"]}
 _STORE = re.compile(r"/nix/store/[0-9a-z]{32}-")
 
 
@@ -62,6 +62,7 @@ def units(bed: str, node: str) -> dict[str, Any]:
         value = {
           text = config.systemd.units."${name}.service".text;
           environment = config.systemd.services.${name}.environment;
+          script = config.systemd.services.${name}.script;
         };
       }) (builtins.filter (name: builtins.match "(windtunnel-.*|redis-windtunnel|postgresql)" name != null)
         (builtins.attrNames config.systemd.services)))"""

@@ -117,12 +117,11 @@ def test_secrets_of_hosts_are_those_of_a_local_stack(tmp_path: Path) -> None:
 
 def test_units_load_the_secrets_that_their_configuration_reads(units: dict[str, Any]) -> None:
     """Every Airflow process reads its configuration whole, so a missing file would end it."""
-    needed = {"api-secret-key", "broker-url", "database-url", "fernet-key", "jwt-secret", "result-backend"}
+    needed = {"api-secret-key", "broker-url", "database-url", "fernet-key", "flower-basic-auth", "jwt-secret", "result-backend"}
     for process in PROCESSES:
         names = {line.split(":")[0] for line in unit_file.read(units[unit_of(process)]["text"])["LoadCredential"]}
         if process != "reconciler":
             assert needed <= names, process
-        assert ("flower-basic-auth" in names) == (process == "flower")
         assert ("simple-auth-manager.json" in names) == (process == "api-server")
 
 
