@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack_fixture import Stack, free_offset
+from tests.stack_fixture import NewStack, Stack, free_offset
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,16 +21,15 @@ def root() -> Path:
 
 
 @pytest.fixture
-def new_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Stack]]:
+def new_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewStack]:
     """`Stack` to make private stacks with; every one made is torn down, also when the test fails."""
     made: list[Stack] = []
 
-    class Private(Stack):
-        def __init__(self, **options: object) -> None:
-            super().__init__(state=tmp_path_factory.mktemp("stack") / "state", offset=free_offset(), **options)  # type: ignore[arg-type]
-            made.append(self)
+    def make(root: Path = ROOT, **variables: str) -> Stack:
+        made.append(Stack(tmp_path_factory.mktemp("stack") / "state", free_offset(), root, **variables))
+        return made[-1]
 
-    yield Private
+    yield make
     for stack in made:
         stack.destroy()
 

@@ -179,6 +179,10 @@ class Stack:
         return run_id, self.finished(dag_id, run_id, timeout)
 
 
+#: Makes private stacks: `new_stack(WORKERS="2")`.
+NewStack = Callable[..., Stack]
+
+
 def read_marks(path: Path) -> list[Mark]:
     """The side effects written so far."""
     if not path.exists():

@@ -121,32 +121,6 @@ def drain(worker: Annotated[str, typer.Argument(help="A worker's name, such as w
 
 @app.command()
 def drill(
-    scenarios: Annotated[
-        list[str] | None, typer.Argument(help="Which to rehearse; by default all but those that --list stars.")
-    ] = None,
-    list_them: Annotated[bool, typer.Option("--list", help="Name them all.")] = False,
-    as_json: Json = False,
-    junit: Annotated[Path | None, typer.Option(help="Write a JUnit report to this file.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Also while other DAG runs are active.")] = False,
-    soak: Annotated[float | None, typer.Option(min=0, help="Minutes of random faults under load.")] = None,
-    seed: Annotated[int, typer.Option(help="Which random faults: the same seed makes the same ones.")] = 1,
-) -> None:
-    """Rehearse failures on the running stack and heal it: what was promised, what was seen. 1 when a promise was broken."""
-    from windtunnel import drill as rehearsal
-
-    if list_them:
-        out.print(rehearsal.listing())
-        return
-    outcomes = rehearsal.drill(_settings(), rehearsal.choose(scenarios or [], soak), yes=yes, soak_minutes=soak, seed=seed, console=err)
-    if junit:
-        rehearsal.write_junit(junit, outcomes)
-    if as_json:
-        _emit(rehearsal.as_json(outcomes))
-    raise typer.Exit(rehearsal.code(outcomes))
-
-
-@app.command()
-def drill(
     scenarios: Annotated[list[str] | None, typer.Argument(help="Names from --list; all but the starred ones by default.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="Show the scenarios and end.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Also while other DAG runs are active.")] = False,

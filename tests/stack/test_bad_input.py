@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack_fixture import Stack, until
+from tests.stack_fixture import NewStack, Stack, until
 from windtunnel import leftovers
 
 LIMIT = 5.0
@@ -29,7 +29,7 @@ def refused(done: subprocess.CompletedProcess[str], *parts: str) -> str:
 
 
 @pytest.fixture
-def cold(new_stack: type[Stack]) -> Stack:
+def cold(new_stack: NewStack) -> Stack:
     """A stack that is not started."""
     return new_stack()
 
@@ -41,7 +41,8 @@ def cold(new_stack: type[Stack]) -> Stack:
 )  # fmt: skip
 def test_a_variable_that_cannot_be_used_is_named(cold: Stack, name: str, value: str) -> None:
     start = time.monotonic()
-    line = refused(cold.command("process-compose", "up", "-D", **{name: value}), name, value)
+    cold.variables[name] = value
+    line = refused(cold.command("process-compose", "up", "-D"), name, value)
     assert time.monotonic() - start < LIMIT and "unset it" in line
     assert leftovers.find(cold.settings) == []
 

@@ -11,7 +11,7 @@ from threading import Thread
 
 import psutil
 
-from tests.stack_fixture import Stack, read_marks, until
+from tests.stack_fixture import NewStack, read_marks, until
 
 SECONDS = 20
 
@@ -24,7 +24,7 @@ def all_started(path: Path, count: int) -> None:
     until(f"{count} tasks run", lambda: len(names(path, "start")) == count, 60)
 
 
-def test_every_way_to_stop_a_worker_lets_its_python_and_bash_tasks_finish(new_stack: type[Stack], marks: Path) -> None:
+def test_every_way_to_stop_a_worker_lets_its_python_and_bash_tasks_finish(new_stack: NewStack, marks: Path) -> None:
     stack = new_stack(WORKERS="5", WORKER_CONCURRENCY="2")
     stack.up()
     runs = [stack.trigger("drain", seconds=SECONDS, marks=marks) for _ in range(5)]
@@ -56,7 +56,7 @@ def test_every_way_to_stop_a_worker_lets_its_python_and_bash_tasks_finish(new_st
     assert {m.worker for m in new} <= {"worker-0", "worker-1"} and drained > 0
 
 
-def test_down_drains_and_the_next_up_finds_the_tasks_recorded(new_stack: type[Stack], marks: Path) -> None:
+def test_down_drains_and_the_next_up_finds_the_tasks_recorded(new_stack: NewStack, marks: Path) -> None:
     stack = new_stack(WORKER_CONCURRENCY="2")
     stack.up()
     run = stack.trigger("drain", seconds=SECONDS, marks=marks)
@@ -70,7 +70,7 @@ def test_down_drains_and_the_next_up_finds_the_tasks_recorded(new_stack: type[St
     assert {t.try_number for t in stack.tasks("drain", run)} == {1}
 
 
-def test_ctrl_c_on_a_foreground_up_drains(new_stack: type[Stack], marks: Path) -> None:
+def test_ctrl_c_on_a_foreground_up_drains(new_stack: NewStack, marks: Path) -> None:
     stack = new_stack(WORKER_CONCURRENCY="2")
     foreground = subprocess.Popen(
         ["process-compose", "up"], env=stack.environment, cwd=stack.root, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
@@ -85,7 +85,7 @@ def test_ctrl_c_on_a_foreground_up_drains(new_stack: type[Stack], marks: Path) -
     assert stack.finished("drain", run, 30) == "success"
 
 
-def test_past_its_ceiling_a_drain_says_what_it_cut_off(new_stack: type[Stack], marks: Path) -> None:
+def test_past_its_ceiling_a_drain_says_what_it_cut_off(new_stack: NewStack, marks: Path) -> None:
     stack = new_stack(WORKER_DRAIN_SECONDS="3")
     stack.up()
     run_id = stack.trigger("steady", seconds=120, marks=marks)

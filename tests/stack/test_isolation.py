@@ -6,10 +6,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.stack_fixture import ROOT, Stack
+from tests.stack_fixture import ROOT, NewStack
 
 
-def test_three_stacks_at_once_see_neither_workers_nor_runs_of_each_other(new_stack: type[Stack], tmp_path: Path) -> None:
+def test_three_stacks_at_once_see_neither_workers_nor_runs_of_each_other(new_stack: NewStack, tmp_path: Path) -> None:
     # The path has a space, and a docker compose.yaml and a .env lie in the folder: none of them may matter.
     clone = tmp_path / "second clone"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)

@@ -8,7 +8,7 @@ import subprocess
 
 import psutil
 
-from tests.stack_fixture import Stack, until
+from tests.stack_fixture import NewStack, Stack, until
 from windtunnel import leftovers
 
 
@@ -17,7 +17,7 @@ def listening(stack: Stack) -> set[int]:
     return {c.laddr.port for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr} & ours
 
 
-def test_after_down_no_process_and_no_port_is_left_and_git_is_clean(new_stack: type[Stack]) -> None:
+def test_after_down_no_process_and_no_port_is_left_and_git_is_clean(new_stack: NewStack) -> None:
     def tracked() -> str:
         return subprocess.run(["git", "status", "--porcelain"], cwd=stack.root, capture_output=True, text=True, check=True).stdout
 
@@ -33,7 +33,7 @@ def test_after_down_no_process_and_no_port_is_left_and_git_is_clean(new_stack: t
     assert tracked() == before
 
 
-def test_after_a_crash_of_the_supervisor_the_next_up_says_what_it_found_and_comes_up(new_stack: type[Stack]) -> None:
+def test_after_a_crash_of_the_supervisor_the_next_up_says_what_it_found_and_comes_up(new_stack: NewStack) -> None:
     stack = new_stack()
     stack.up()
     (supervisor,) = (p for p in leftovers.find(stack.settings) if p.name() == "process-compose")

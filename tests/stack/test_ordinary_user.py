@@ -1,4 +1,4 @@
-"""As an ordinary user, with the tools installed, everything works as it does for root."""
+"""A fresh clone, used by an ordinary user with an empty home folder: `./dev` does all the set-up, and nothing else is typed."""
 
 from __future__ import annotations
 
@@ -13,49 +13,66 @@ import pytest
 
 from tests.stack_fixture import ROOT, Stack, free_offset
 from windtunnel import leftovers
+from windtunnel.launcher import real_binary
 
 NOBODY = 65534
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 
 class OrdinaryStack(Stack):
-    """The same commands, each as the user `nobody`."""
+    """The same commands, each by `./dev` of the clone and as the user `nobody`."""
 
     def command(self, *words: str, timeout: float = 300.0, check: bool = False, **more: str) -> subprocess.CompletedProcess[str]:
         become = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
-        return super().command(*become, *words, timeout=timeout, check=check, **more)
+        return super().command(*become, str(self.root / "dev"), *words, timeout=timeout, check=check, **more)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if k.endswith(("_CERT", "_CERTS_FILE", "_CERT_FILE", "_proxy")) or k == "LANG"}
+        return {**kept, **self.variables}
 
 
-def reachable(path: Path) -> bool:
-    """Whether any user may pass to this path and read it."""
-    return all(folder.stat().st_mode & 0o001 for folder in path.resolve().parents)
+def usable_python() -> bool:
+    """Whether the system has a Python for everybody, new enough and able to make virtual environments."""
+    code = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"
+    return subprocess.run(["python3", "-c", code], env={"PATH": SYSTEM_PATH}, capture_output=True).returncode == 0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ordinary() -> Iterator[OrdinaryStack]:
     if os.geteuid() != 0:
-        pytest.skip("the other tests run as an ordinary user already")
-    if not reachable(Path(shutil.which("python") or "python")) or not reachable(ROOT / "dev"):
-        pytest.skip("this checkout or its Python lies in a folder that other users may not enter")
+        pytest.skip("only root can become another user; as an ordinary user every other test shows this")
+    if not usable_python():
+        pytest.skip("no Python 3.11 or newer with venv for every user on this machine")
     folder = Path(tempfile.mkdtemp(prefix="windtunnel-ordinary-"))
     folder.chmod(0o755)
-    os.chown(folder, NOBODY, NOBODY)
-    stack = OrdinaryStack(state=folder / "state", offset=free_offset(), HOME=str(folder))
+    # A path with a space; beside our files a docker compose.yaml and a .env that mean something else.
+    clone = folder / "a clone"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+    (clone / "compose.yaml").write_text("services: {web: {image: nginx}}\n")
+    (clone / ".env").write_text("WORKERS=nonsense\nPORT_OFFSET=nonsense\nWINDTUNNEL_STATE=/nonsense\n")
+    (folder / "bin").mkdir()
+    shutil.copy(real_binary(), folder / "bin" / "process-compose")
+    postgres, valkey = (str(Path(str(shutil.which(name))).parent) for name in ("postgres", "valkey-server"))
+    (folder / "home").mkdir()
+    subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(folder)], check=True)
+    path = f"{folder / 'bin'}:{SYSTEM_PATH}:{postgres}:{valkey}"
+    stack = OrdinaryStack(folder / "state", free_offset(), clone, HOME=str(folder / "home"), PATH=path, WINDTUNNEL_NO_NIX="1")
     yield stack
     stack.destroy()
     shutil.rmtree(folder)
 
 
-def test_an_ordinary_user_starts_uses_and_stops_a_stack(ordinary: OrdinaryStack) -> None:
-    ordinary.up()
-    assert {p.uids().real for p in leftovers.find(ordinary.settings)} == {NOBODY}
+def test_up_wait_and_run_are_all_that_is_typed(ordinary: OrdinaryStack) -> None:
+    up = ordinary.command("process-compose", "up", "-D", timeout=900)
+    assert up.returncode == 0, up.stderr
+    assert ordinary.command("windtunnel", "wait").returncode == 0
     assert ordinary.command("windtunnel", "run", "hello").returncode == 0
+    assert {p.uids().real for p in leftovers.find(ordinary.settings)} == {NOBODY}
     assert ordinary.command("process-compose", "process", "scale", "worker", "2").returncode == 0
-    assert ordinary.down().returncode == 0
-    assert leftovers.find(ordinary.settings) == []
 
 
-def test_an_ordinary_user_s_next_up_clears_what_a_crash_left(ordinary: OrdinaryStack) -> None:
-    ordinary.up()
+def test_the_next_up_clears_what_a_crash_left(ordinary: OrdinaryStack) -> None:
     run_id = ordinary.trigger("steady", seconds=60)
     for process in leftovers.find(ordinary.settings):
         if process.name() == "process-compose":
@@ -63,5 +80,12 @@ def test_an_ordinary_user_s_next_up_clears_what_a_crash_left(ordinary: OrdinaryS
     again = ordinary.command("process-compose", "up", "-D", check=True)
     assert "ending what it left" in again.stderr
     assert ordinary.command("windtunnel", "wait").returncode == 0
-    # Its environment and folder are hidden from an ordinary user; the task was ended all the same.
     assert ordinary.finished("steady", run_id, 90) in ("failed", "success")
+
+
+def test_down_leaves_no_process_and_a_clean_checkout(ordinary: OrdinaryStack) -> None:
+    assert ordinary.down().returncode == 0
+    assert leftovers.find(ordinary.settings) == []
+    git = ["git", "-c", f"safe.directory={ordinary.root}", "status", "--porcelain"]
+    told = subprocess.run(git, cwd=ordinary.root, capture_output=True, text=True, check=True).stdout
+    assert told.splitlines() == ["?? compose.yaml"]

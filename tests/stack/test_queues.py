@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.stack_fixture import Mark, Stack, read_marks, until
+from tests.stack_fixture import Mark, NewStack, Stack, read_marks, until
 
 
 def busiest(marks: list[Mark]) -> int:
@@ -32,7 +32,7 @@ def test_a_heavy_task_waits_until_the_heavy_worker_is_started_with_one_command(s
         stack.command("process-compose", "process", "stop", "worker-heavy", check=True)
 
 
-def test_a_worker_that_serves_two_queues_takes_both(new_stack: type[Stack]) -> None:
+def test_a_worker_that_serves_two_queues_takes_both(new_stack: NewStack) -> None:
     both = new_stack(WORKER_QUEUES="default,heavy", WORKER_CONCURRENCY="2")
     both.up()
     run_id, state = both.run("queues")

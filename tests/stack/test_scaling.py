@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
-from tests.stack_fixture import Stack, read_marks, until
+from tests.stack_fixture import NewStack, Stack, read_marks, until
 
 
 def nodes(count: int) -> set[str]:
@@ -16,29 +17,36 @@ def online(stack: Stack) -> list[str]:
     return sorted(name for name, well in stack.flower.workers().items() if well)
 
 
-def test_any_count_is_reached_and_every_worker_is_a_distinct_node_that_runs_tasks(new_stack: type[Stack], tmp_path: Path) -> None:
+def test_any_count_is_reached_and_every_worker_is_a_distinct_node_that_runs_tasks(new_stack: NewStack, tmp_path: Path) -> None:
     stack = new_stack(WORKER_CONCURRENCY="1")
     stack.up()
     for step, count in enumerate((3, 2, 12, 1)):
         before = len(stack.compose.workers())
-        marks = tmp_path / f"marks-{step}"
-        busy = None
-        if count < before:  # what runs during a scale-down must not be lost
-            busy = stack.trigger("parallel", tasks=before, seconds=5, marks=marks)
-            until("every slot is taken", lambda b=before, m=marks: len(read_marks(m)) >= b, 90)
-        stack.scale(count)
+        if count < before:
+            scaled_down_while_tasks_run(stack, before, count, tmp_path / f"busy-{step}")
+        else:
+            stack.scale(count)
         assert len(stack.compose.workers()) == count
-        until(f"Flower shows {count}", lambda c=count: {n.split("@")[0] for n in online(stack)} == nodes(c), 60)
-        assert len(set(online(stack))) == count
-        if busy:
-            assert stack.finished("parallel", busy) == "success"
-            starts = [m.map_index for m in read_marks(marks) if m.event == "start"]
-            ends = [m.map_index for m in read_marks(marks) if m.event == "end"]
-            assert sorted(starts) == sorted(ends) == list(range(before))
+        until(f"Flower shows {count}", partial(shows, stack, count), 60)
         each = tmp_path / f"each-{step}"
         _, state = stack.run("parallel", tasks=3 * count, seconds=3, marks=each, timeout=180)
         assert state == "success"
         assert {m.worker for m in read_marks(each)} == nodes(count)
+
+
+def shows(stack: Stack, count: int) -> bool:
+    """Whether Flower has exactly these nodes online, each once."""
+    return sorted(name.split("@")[0] for name in online(stack)) == sorted(nodes(count))
+
+
+def scaled_down_while_tasks_run(stack: Stack, before: int, count: int, marks: Path) -> None:
+    """No task in hand is lost, none runs twice."""
+    run_id = stack.trigger("parallel", tasks=before, seconds=5, marks=marks)
+    until("every slot is taken", lambda: len(read_marks(marks)) >= before, 90)
+    stack.scale(count)
+    assert stack.finished("parallel", run_id) == "success"
+    for event in ("start", "end"):
+        assert sorted(m.map_index for m in read_marks(marks) if m.event == event) == list(range(before))
 
 
 def test_two_scale_commands_at_the_same_moment_leave_one_of_their_counts_and_nothing_untracked(stack: Stack) -> None:

@@ -82,9 +82,11 @@ def test_process_compose_answers_no_other_user(stack: Stack) -> None:
 def test_everything_listens_on_the_loopback_interface_only(stack: Stack) -> None:
     """Read from the kernel's table: an open port of the stack's processes on any other address is a hole."""
     pids = {p.pid for p in leftovers.find(stack.settings)}
-    rows = [c for c in psutil.net_connections("inet") if c.pid in pids and c.status in (psutil.CONN_LISTEN, psutil.CONN_NONE) and c.laddr]
-    assert {row.laddr.port for row in rows if row.status == psutil.CONN_LISTEN} == {port for _, port in stack.settings.ports.items()}
-    assert {row.laddr.ip for row in rows} <= {"127.0.0.1", "::1"}
+    listens, bound = psutil.CONN_LISTEN, psutil.CONN_NONE
+    rows = [(c.laddr, c.status) for c in psutil.net_connections("inet") if c.pid in pids and c.status in (listens, bound)]
+    sockets = [(address.ip, address.port, status) for address, status in rows if address]
+    assert {port for _, port, status in sockets if status == listens} == {port for _, port in stack.settings.ports.items()}
+    assert {ip for ip, _, _ in sockets} <= {"127.0.0.1", "::1"}
 
 
 def test_a_stack_writes_nothing_into_the_checkout(stack: Stack) -> None:
