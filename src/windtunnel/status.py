@@ -146,7 +146,7 @@ def _workers(settings: Settings, rows: list[ProcessRow]) -> list[WorkerRow]:
                 load=services.tasks_in_hand(settings, node),
                 memory_mib=row.memory_mib,
                 restarts=int(record.get("restarts") or 0),
-                last_incident=record.get("last_incident"),
+                last_incident=(record.get("last_incident") or {}).get("text"),
             )
         )
     return found
