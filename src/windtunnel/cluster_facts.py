@@ -97,10 +97,16 @@ class Facts:
             raise Away(str(error)) from None
         return time.time() - (_moment(stamp) or 0.0)
 
-    def unhealthy(self) -> list[str]:
+    def unhealthy(self, since: float = 0.0) -> list[str]:
         wrong = services.examine(self.settings)
         wrong |= {p.name: services.worker(self.settings, compose.node(p.name)) for p in self.compose.workers() if p.is_running}
-        return [f"{name} {what}" for name, what in wrong.items() if what]
+        found = [f"{name} {what}" for name, what in wrong.items() if what]
+        if since and not found:
+            health = self.airflow.health()
+            for name in ("scheduler", "triggerer", "dag_processor"):
+                if (_moment((health.get(name) or {}).get(f"latest_{name}_heartbeat")) or 0.0) < since:
+                    found.append(f"{name} has not been heard of again")
+        return found
 
     # -- workers ---------------------------------------------------------------------------
     def workers(self) -> set[str]:

@@ -128,7 +128,7 @@ class LocalCluster(Facts):
 
     def kill_everything(self, spare: Iterable[int] = ()) -> int:
         spared, dead = set(spare), set()
-        for _ in range(10):
+        for _ in range(50):
             found = [p for p in leftovers.find(self.settings) if p.pid not in spared]
             if not found:
                 return len(dead)

@@ -155,8 +155,8 @@ class LocalStack(Cluster, Protocol):
     def scheduler_age(self) -> float:
         """Seconds since the scheduler's last heartbeat. Raises `Away`."""
 
-    def unhealthy(self) -> list[str]:
-        """Components whose heartbeat Airflow's API calls unhealthy, and those that do not answer."""
+    def unhealthy(self, since: float = 0.0) -> list[str]:
+        """Components that do not answer or whose heartbeat is old; with `since` (Unix time) those without one from after it."""
 
     def messages(self) -> dict[str, int]:
         """Task messages in the broker by queue, and those delivered but not acknowledged as `unacked`. Raises `Away`."""

@@ -80,7 +80,8 @@ def soak(cluster: LocalStack, checks: Checks, minutes: float = 2.0, seed: int = 
             except (Away, OSError, WindtunnelError) as error:
                 # The victim is still down from the fault before; the next one is drawn all the same.
                 log.info("no victim for %s: %s", name, error)
-        calm = seconds_until("every component to be back", lambda: not cluster.unhealthy(), 120, every=0.5)
+        last = time.time()
+        calm = seconds_until("every component to be back", lambda: not cluster.unhealthy(since=last), 120, every=0.5)
     checks.add(f"faults were made (seed {seed})", bool(done), ", ".join(f"{count} {name}" for name, count in sorted(done.items())))
     checks.within("every component is back by itself", 60, calm, 120)
     settle(checks, cluster, load, retries_allowed=True, patience=420)
