@@ -55,6 +55,10 @@ class TcpProxy:
     async def _close(self) -> None:
         self._server.close()
         self._reset_all()
+        work = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
 
     async def _cut(self, silent: bool) -> None:
         if silent:
