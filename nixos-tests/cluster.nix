@@ -4,7 +4,7 @@ let
   worker = node: queue: {
     services.windtunnel = {
       logServer.enable = true;
-      # A name of its own on every host, so that a test can tell them apart.
+      # A name of its own on every host, as the workers of one host have: so a test can tell them apart.
       workers.${node} = {
         replicas = null;
         concurrency = 2;
@@ -50,7 +50,7 @@ in
       # Made here, and copied to the other hosts as an administrator would.
       generateSecrets = true;
     };
-    worker1 = worker "worker-1" "vm1_queue";
-    worker2 = worker "worker-2" "vm2_queue";
+    worker1 = worker "worker-0" "vm1_queue";
+    worker2 = worker "worker-1" "vm2_queue";
   };
 }

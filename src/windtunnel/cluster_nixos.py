@@ -10,7 +10,7 @@ import contextlib
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
 from signal import SIGKILL, Signals
@@ -196,6 +196,12 @@ class NixosCluster:
         """What the worker's supervisor wrote down; empty before it ever ran."""
         text = self.output(worker, f"cat {STATE}/run/workers/{worker}/supervisor.json 2>/dev/null || echo '{{}}'")
         return dict(json.loads(text))
+
+    def alive(self, pids: Iterable[int]) -> set[int]:
+        """Those that are a process of a worker on any of the workers' machines; marks do not tell on which."""
+        wanted = " ".join(str(pid) for pid in sorted(set(pids)))
+        ask = f"for p in {wanted}; do tr '\\0' ' ' < /proc/$p/cmdline 2>/dev/null | grep -qE 'airflow|celery' && echo $p; done; true"
+        return {int(pid) for node in self.nodes for pid in self.output(node, ask).split()}
 
     def incident(self, worker: str, since: float) -> str | None:
         last = self.supervisor(worker).get("last_incident") or {}

@@ -93,7 +93,7 @@ def test_a_unit_restarts_and_stops_as_its_process_does(process: str, stack: dict
     assert here.get("KillMode", ["control-group"]) == ["mixed" if there["shutdown"].get("parent_only") else "control-group"]
 
 
-@pytest.mark.parametrize(("node", "unit"), [("scheduler", "windtunnel-scheduler"), ("worker1", "windtunnel-worker-1")])
+@pytest.mark.parametrize(("node", "unit"), [("scheduler", "windtunnel-scheduler"), ("worker1", "windtunnel-worker-0")])
 def test_hosts_with_names_differ_in_the_urls_only(node: str, unit: str, data: dict[str, Any], units: dict[str, Any]) -> None:
     alone = "windtunnel-worker-0" if "worker" in unit else unit
     spread, single = given(data["multi-worker"][node][unit]), given(units[alone])
