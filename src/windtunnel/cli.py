@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,8 @@ app = typer.Typer(
     help="Look at, use and rehearse the Airflow stack that `process-compose up` starts. "
     "Exit codes: 0 well, 1 failed, 2 wrong usage, 3 no stack running, 124 timed out.",
 )
-out = Console()
+# Without a terminal Rich assumes 80 columns and would break paths in the middle.
+out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 err = Console(stderr=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, with a `version`.")]

@@ -24,7 +24,7 @@ def down(settings: Settings, binary: str, arguments: list[str]) -> int:
     with exclusive(settings, lambda: say("another command is changing this stack; waiting for it")):
         client = compose.Compose(settings)
         start = said = time.monotonic()
-        stopping = subprocess.Popen([binary, *arguments])
+        stopping = subprocess.Popen([binary, *arguments, "-L", str(settings.logs / "process-compose-client.log")])
         while stopping.poll() is None:
             if time.monotonic() - said > 5:
                 said = time.monotonic()

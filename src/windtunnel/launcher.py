@@ -107,5 +107,8 @@ def _search() -> str | None:
 
 def _become(arguments: list[str]) -> int:
     binary = real_binary()
+    # Never the server's own log: a client cuts its log file to nothing when it starts.
+    logs = Path(os.environ["WINDTUNNEL_STATE"]) / "logs"
+    os.environ["PC_LOG_FILE"] = str(logs / "process-compose-client.log") if logs.is_dir() else os.devnull
     os.execv(binary, [binary, *arguments])
     raise AssertionError("unreachable")
