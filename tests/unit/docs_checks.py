@@ -1,0 +1,175 @@
+"""What the documents claim, checked against what is there. Each check returns what it found wrong, as texts."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from windtunnel.cli import app
+
+ROOT = Path(__file__).resolve().parents[2]
+
+GLOBAL = {"-h", "--help", "-f", "-L"}
+#: process-compose's commands that the documents may show, with their options; test_docs.py compares them with the binary's help.
+PROCESS_COMPOSE: dict[tuple[str, ...], set[str]] = {
+    ("up",): {"-D", "--detached", "-f", "--config", "--dry-run", "-t", "--tui", "--no-deps"},
+    ("down",): set(),
+    ("attach",): set(),
+    ("version",): {"--short"},
+    ("process", "list"): {"-o", "--output"},
+    ("process", "get"): {"-o", "--output"},
+    ("process", "start"): set(),
+    ("process", "stop"): set(),
+    ("process", "restart"): set(),
+    ("process", "scale"): set(),
+    ("process", "logs"): {"-f", "--follow", "-n", "--tail", "--raw-log"},
+    ("project", "is-ready"): {"--wait"},
+    ("project", "update"): {"-f", "--config"},
+}
+#: What else `./dev` is shown with.
+PROGRAMS = {"process-compose", "windtunnel", "pytest", "airflow", "true", "ruff", "mypy", "python"}
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+LINK = re.compile(r"!?\[[^\]\[]*\]\(([^)\s]+)\)")
+TEST = re.compile(r"\b(tests/[\w/]+\.py)(?:::(\w+))?")
+PATH = re.compile(r"^(?:src|tests|docs|tools|nix|nixos-tests|dags|airflow-home|templates)/[\w./-]*$")
+
+
+def documents() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+# -- commands ------------------------------------------------------------------------------------
+
+
+def _shell(text: str) -> Iterator[str]:
+    """The commands of a block of shell: no prompts, no comments, one at a time."""
+    for line in text.replace("\\\n", " ").splitlines():
+        line = re.sub(r"^\$ ", "", line.strip())
+        line = re.sub(r"\$\(([^)]*)\)", r"; \1 ;", line)
+        yield from re.split(r"&&|\|\||[|;]", re.sub(r"(^|\s)#.*", "", line))
+
+
+def commands(document: str) -> Iterator[list[str]]:
+    """Every command of ours that a document shows, as words, without `./dev` and assignments."""
+    shown = [line for language, body in FENCE.findall(document) if language in ("", "sh", "bash", "console") for line in _shell(body)]
+    shown += INLINE.findall(FENCE.sub("", document))
+    for line in shown:
+        text = line.replace("…", "").replace("[", " ").replace("]", " ").replace("...", "").strip().rstrip("\"'")
+        try:
+            words = shlex.split(text)
+        except ValueError:
+            words = text.split()
+        while words and re.match(r"^[A-Z_]+=", words[0]):
+            words = words[1:]
+        behind_dev = words[:1] == ["./dev"]
+        words = words[1:] if behind_dev else words
+        if words and (behind_dev or (len(words) > 1 and words[0] in ("windtunnel", "process-compose"))):
+            yield words
+
+
+def wrong_command(words: list[str]) -> str | None:
+    """Why a command cannot be typed as shown; None where it can."""
+    options = {word.partition("=")[0] for word in words[1:] if re.match(r"--?[a-zA-Z]", word)}
+    plain = [word for word in words[1:] if not word.startswith("-")]
+    shown = " ".join(words)
+    if words[0] == "windtunnel":
+        known: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
+        if not plain:
+            return None if options <= {"--help", "-h"} else f"{shown}: unknown option"
+        if plain[0] not in known:
+            return f"{shown}: windtunnel has no command {plain[0]}"
+        allowed = {opt for parameter in known[plain[0]].params for opt in parameter.opts} | {"--help", "-h"}
+        return f"{shown}: no option {', '.join(sorted(options - allowed))}" if options - allowed else None
+    if words[0] == "process-compose":
+        rest = words[3:] if words[1:2] == ["-f"] else words[1:]
+        if not rest or (options <= {"-h", "--help"} and not plain):
+            return None
+        key = next((key for key in PROCESS_COMPOSE if tuple(rest[: len(key)]) == key), None)
+        if key is None:
+            return f"{shown}: not a command of process-compose that we know"
+        unknown = options - PROCESS_COMPOSE[key] - GLOBAL
+        return f"{shown}: no option {', '.join(sorted(unknown))}" if unknown else None
+    return None if words[0] in PROGRAMS or words[0].isupper() else f"{shown}: {words[0]} is not known behind ./dev"
+
+
+def wrong_commands(document: str) -> list[str]:
+    return [wrong for words in commands(document) if (wrong := wrong_command(words))]
+
+
+# -- links, paths, tests -------------------------------------------------------------------------
+
+
+def _anchors(markdown: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", markdown), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def dead_links(document: str, at: Path) -> list[str]:
+    wrong = []
+    for target in LINK.findall(FENCE.sub("", document)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (at.parent / path).resolve() if path else at
+        if not file.exists():
+            wrong.append(f"{target} is not there")
+        elif anchor and anchor not in _anchors(document if not path else file.read_text()):
+            wrong.append(f"{target}: no such heading")
+    return wrong
+
+
+@cache
+def _functions(path: Path) -> frozenset[str]:
+    tree = ast.parse(path.read_text())
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def dead_tests(document: str) -> list[str]:
+    wrong = []
+    for path, name in TEST.findall(document):
+        if not (ROOT / path).is_file():
+            wrong.append(f"{path} is not there")
+        elif name and name not in _functions(ROOT / path):
+            wrong.append(f"{path} has no {name}")
+    return wrong
+
+
+def dead_paths(document: str) -> list[str]:
+    """Files of the project that a document names in passing."""
+    plain = FENCE.sub("", document)
+    return [
+        f"{text} is not there" for text in INLINE.findall(plain) if PATH.match(text) and "::" not in text and not (ROOT / text).exists()
+    ]
+
+
+def machine_paths(document: str) -> list[str]:
+    return re.findall(r"(?:/work|/root|/home/\w+)/\S*", document)
+
+
+# -- tables --------------------------------------------------------------------------------------
+
+
+def first_cells(document: str, heading: str = "") -> list[str]:
+    """The code in the first cell of each table row, below a heading or in the whole document."""
+    part = document[document.index(heading) :] if heading else document
+    return re.findall(r"^\| `([^`]+)`", part, re.M)
+
+
+def promised(readme: str) -> dict[str, list[str]]:
+    """Rows of the README's tables of promises: number or name -> the tests that prove it. Rows of the three tables are told apart."""
+    found: dict[str, list[str]] = {}
+    part = readme[readme.index("## What is promised") : readme.index("## Limits")]
+    for kind, body in zip(("row ", "", "acceptance "), re.split(r"^(?:Requirements|Acceptance):$", part, flags=re.M), strict=True):
+        for cell, rest in re.findall(r"^\| (\d|NFR-\d) \|(.*)$", body, re.M):
+            found[kind + cell] = [f"{path}::{name}" for path, name in TEST.findall(rest) if name]
+    return found

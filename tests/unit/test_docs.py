@@ -1,0 +1,171 @@
+"""What a newcomer reads is true: commands, options, links, names of tests, tables. Each check is shown to fail."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from tests.unit import compose_rules, docs_checks
+from tests.unit.docs_checks import ROOT
+from windtunnel.cli import app
+from windtunnel.errors import Exit
+from windtunnel.settings import load
+
+DOCUMENTS = docs_checks.documents()
+COMPOSE = (ROOT / "process-compose.yaml").read_text()
+
+
+def reference(name: str) -> str:
+    return (ROOT / "docs" / "reference" / name).read_text()
+
+
+each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+@each_document
+def test_every_command_shown_can_be_typed(path: Path) -> None:
+    assert docs_checks.wrong_commands(path.read_text()) == []
+
+
+@each_document
+def test_every_link_leads_somewhere(path: Path) -> None:
+    assert docs_checks.dead_links(path.read_text(), path) == []
+
+
+@each_document
+def test_every_test_and_file_that_is_named_exists(path: Path) -> None:
+    assert docs_checks.dead_tests(path.read_text()) + docs_checks.dead_paths(path.read_text()) == []
+
+
+@each_document
+def test_no_path_of_somebodys_machine_is_in_it(path: Path) -> None:
+    assert docs_checks.machine_paths(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("document", "complaint"),
+    [
+        ("```sh\n./dev windtunnel fly\n```", "no command fly"),
+        ("```sh\nPORT_OFFSET=1 ./dev windtunnel run hello --config x  # why\n```", "no option --config"),
+        ("`windtunnel status --yaml`", "no option --yaml"),
+        ("```\n$ ./dev process-compose up --detach\n```", "no option --detach"),
+        ("`process-compose process drain worker`", "not a command of process-compose"),
+        ("`process-compose -f x.yaml upp -D`", "not a command of process-compose"),
+        ("```sh\ntrue && ./dev composer up\n```", "composer is not known"),
+        ("```sh\ncurl -H $(./dev windtunnel tokens) x\n```", "no command tokens"),
+    ],
+)
+def test_a_command_that_does_not_exist_is_found(document: str, complaint: str) -> None:
+    found = docs_checks.wrong_commands(document)
+    assert len(found) == 1 and complaint in found[0], found
+
+
+def test_dead_links_tests_and_paths_are_found() -> None:
+    readme = ROOT / "README.md"
+    assert docs_checks.dead_links("[a](docs/none.md) [b](#nowhere) [c](https://example.org)", readme) == [
+        "docs/none.md is not there",
+        "#nowhere: no such heading",
+    ]
+    assert docs_checks.dead_links("# Two words\n[b](#two-words) [c](CHANGELOG.md#changes)", readme) == []
+    assert docs_checks.dead_links("[c](CHANGELOG.md#nothing)", readme) == ["CHANGELOG.md#nothing: no such heading"]
+    here = "tests/unit/test_docs.py"
+    assert docs_checks.dead_tests(f"{here}::test_nothing tests/none.py::x {here}::reference") == [
+        f"{here} has no test_nothing",
+        "tests/none.py is not there",
+    ]
+    assert docs_checks.dead_paths("`src/windtunnel/none.py` and `src/windtunnel/cli.py`") == ["src/windtunnel/none.py is not there"]
+    assert docs_checks.machine_paths("see /root/x") == ["/root/x"]
+
+
+def test_the_known_commands_of_process_compose_are_its_own(tmp_path: Path) -> None:
+    for words, options in docs_checks.PROCESS_COMPOSE.items():
+        env = {**os.environ, "WINDTUNNEL_STATE": str(tmp_path)}
+        shown = subprocess.run(
+            ["process-compose", *words, "--help"], env=env, capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+        # A parent's help is shown for a command that it does not have. `process list` calls itself `list`.
+        usage = re.search(r"Usage:\n +process-compose ([a-z -]*[a-z])", shown)
+        assert usage is not None and usage[1].split()[-1] == words[-1], words
+        known = set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", shown))
+        assert options <= known, f"{words}: {options - known}"
+
+
+def test_the_table_of_promises_is_whole_and_every_row_has_a_test() -> None:
+    found = docs_checks.promised((ROOT / "README.md").read_text())
+    wanted = {f"row {n}" for n in range(1, 9)} | {f"NFR-{n}" for n in range(1, 6)} | {f"acceptance {n}" for n in range(1, 8)}
+    assert set(found) == wanted
+    assert [name for name, tests in found.items() if not tests] == []
+
+
+def test_every_document_is_linked_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    linked = {(ROOT / target.partition("#")[0]).resolve() for target in docs_checks.LINK.findall(readme)}
+    assert [str(path.relative_to(ROOT)) for path in DOCUMENTS[1:] if path not in linked] == []
+
+
+def test_documents_that_the_sources_refer_to_exist() -> None:
+    sources = [
+        *(ROOT / "src").rglob("*.py"),
+        *(ROOT / "tools").glob("*.sh"),
+        ROOT / "process-compose.yaml",
+        ROOT / "airflow-home" / "airflow.cfg",
+    ]
+    named = {name for path in sources for name in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text())}
+    assert named, "nothing found: has the way to refer to documents changed?"
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
+# -- reference: complete, and nothing that is not there ------------------------------------------
+
+
+def test_every_process_has_a_row_that_agrees_with_the_file() -> None:
+    project = compose_rules.read(COMPOSE)["processes"]
+    text = reference("processes.md")
+    assert docs_checks.first_cells(text) == list(project)
+    for name, process in project.items():
+        [row] = re.findall(rf"^\| `{name}` .*$", text, re.M)
+        log = Path(process["log_location"]).name.replace("{PC_REPLICA_NUM}", "N")
+        assert f"`{log}`" in row
+        if not name.startswith("worker"):
+            signal = {2: "SIGINT", 15: "SIGTERM"}[process["shutdown"].get("signal", 15)]
+            assert re.search(rf"\| {signal}[^|]*, {process['shutdown']['timeout_seconds']} s \|", row), row
+
+
+def test_every_variable_has_a_row_and_every_row_a_variable() -> None:
+    sources = [*(ROOT / "src").rglob("*.py"), ROOT / "dev", *(ROOT / "tools").glob("*.sh"), ROOT / "process-compose.yaml"]
+    texts = "\n".join(path.read_text() for path in [*sources, ROOT / "tests" / "stack" / "test_browser.py"])
+    project = compose_rules.read(COMPOSE)
+    wanted = set(load({}, client=False).environment()) | {entry.partition("=")[0] for entry in project["environment"]}
+    wanted |= {entry.partition("=")[0] for process in project["processes"].values() for entry in process.get("environment", [])}
+    wanted |= set(re.findall(r"\$\{?((?:WINDTUNNEL|WORKER|PC)_[A-Z_]+)", texts))
+    wanted |= set(re.findall(r"""["']((?:WINDTUNNEL|WORKER)_[A-Z_]+)["']""", texts))
+    rows = docs_checks.first_cells(reference("variables.md"))
+    assert sorted(wanted - set(rows)) == []
+    assert [row for row in rows if not re.search(rf"\b{row}\b", texts)] == []
+    assert len(rows) == len(set(rows))
+
+
+def test_every_command_option_and_exit_code_is_in_the_reference() -> None:
+    text = reference("cli.md")
+    sections = dict(re.findall(r"^### `windtunnel (\w+)([^#]*(?:#[^#]+)*?)(?=^##|\Z)", text, re.M))
+    known = getattr(typer.main.get_command(app), "commands", {})
+    assert list(sections) == list(known)
+    for name, command in known.items():
+        options = {opt for parameter in command.params for opt in parameter.opts if opt.startswith("--")}
+        assert options - {"--help"} == set(re.findall(r"--[a-z][a-z-]*", sections[name])) - {"--help"}, name
+    codes = re.findall(r"^\| (\d+) \|", text[text.index("## Exit codes") : text.index("## windtunnel")], re.M)
+    assert {int(code) for code in codes} == {*map(int, Exit), 130}
+
+
+def test_decisions_are_numbered_without_gaps_and_say_what_was_rejected() -> None:
+    files = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    assert [path.name[:4] for path in files] == [f"{number:04d}" for number in range(1, len(files) + 1)]
+    for path in files:
+        text = path.read_text()
+        assert text.startswith(f"# {int(path.name[:4])}. "), path.name
+        assert all(word in text for word in ("**Obvious instead:**", "**Why not.**", "**So** ", "**Price:**")), path.name
