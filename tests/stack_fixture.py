@@ -11,7 +11,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,25 +19,11 @@ import psutil
 from windtunnel import compose, leftovers, reset, services
 from windtunnel.airflow_api import Airflow, TaskInstance
 from windtunnel.flower import Flower
+from windtunnel.scenarios.cluster import Mark
 from windtunnel.settings import Ports, Settings, load
 
 ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One side effect of a task, written by the task itself."""
-
-    event: str
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    try_number: int
-    pid: int
-    worker: str
-    time: float
 
 
 def free_offset() -> int:
@@ -185,8 +170,5 @@ NewStack = Callable[..., Stack]
 
 def read_marks(path: Path) -> list[Mark]:
     """The side effects written so far."""
-    if not path.exists():
-        return []
-    names = Mark.__dataclass_fields__
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line]
-    return [Mark(**{n: row["try" if n == "try_number" else n] for n in names}) for row in rows]
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [Mark(attempt=row.pop("try"), **row) for row in rows]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.stack_fixture import Mark, NewStack, Stack, read_marks, until
+from tests.stack_fixture import NewStack, Stack, read_marks, until
+from windtunnel.scenarios.cluster import Mark
 
 
 def busiest(marks: list[Mark]) -> int:
