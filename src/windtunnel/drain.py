@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from windtunnel import compose, services
 from windtunnel.errors import NoStackError, UsageError
-from windtunnel.locks import exclusive
 from windtunnel.scale import say
 from windtunnel.settings import Settings
 
@@ -39,15 +38,14 @@ def drain(settings: Settings, name: str) -> Drained:
     """
     if not compose.answers(settings):
         raise NoStackError(f"no stack is running (state folder {settings.state}): start one with `process-compose up`")
-    with exclusive(settings, lambda: say("another command is changing this stack; waiting for it")):
-        client = compose.Compose(settings)
-        workers = [p for p in client.processes() if p.name.startswith("worker")]
-        process = resolve(workers, name)
-        node = compose.node(process.name)
-        start = time.monotonic()
-        if process.is_running:
-            tasks = services.tasks_in_hand(settings, node)
-            say(f"{node} drains: {tasks} {'task' if tasks == 1 else 'tasks'} in hand, {settings.worker_drain_seconds} s at most")
-            client.stop(process.name)
-        after = client.process(process.name)
-        return Drained(node, process.name, after.exit_code == 0, time.monotonic() - start)
+    # No lock: two drains, or a drain beside a scaling, do not disturb each other, and neither should wait for the other's tasks.
+    client = compose.Compose(settings)
+    process = resolve([p for p in client.processes() if p.name.startswith("worker")], name)
+    node = compose.node(process.name)
+    start = time.monotonic()
+    if process.is_running:
+        tasks = services.tasks_in_hand(settings, node)
+        say(f"{node} drains: {tasks} {'task' if tasks == 1 else 'tasks'} in hand, {settings.worker_drain_seconds} s at most")
+        client.stop(process.name)
+    after = client.process(process.name)
+    return Drained(node, process.name, after.exit_code == 0, time.monotonic() - start)
