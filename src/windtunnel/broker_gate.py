@@ -29,7 +29,9 @@ def broker_answers(url: str) -> bool:
     from redis.retry import Retry
 
     try:
-        with Redis.from_url(url, socket_timeout=PROBE_SECONDS, socket_connect_timeout=PROBE_SECONDS, retry=Retry(NoBackoff(), 0)) as client:
+        with Redis.from_url(
+            url, socket_timeout=PROBE_SECONDS, socket_connect_timeout=PROBE_SECONDS, protocol=2, retry=Retry(NoBackoff(), 0)
+        ) as client:
             client.ping()
     except (AuthenticationError, NoPermissionError):
         return True

@@ -30,6 +30,8 @@ UNSUBSCRIBED_SECONDS = 10.0
 SILENT_SECONDS = 12.0
 #: An entry of the ledger without a request is kept this long: it may be about to get one.
 LEDGER_GRACE_SECONDS = 6.0
+#: What kombu's Redis transport adds to the hub for every connection and does not always take away.
+POLL_START = "Transport.register_with_event_loop.<locals>.on_poll_start"
 
 
 class ResilientConsumer(Consumer):  # type: ignore[misc]
@@ -72,6 +74,22 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
             if getattr(job, "_accepted", False) and process is not None and process._is_alive():
                 busy.add(process.inqW_fd)
 
+    def on_connection_error_after_connected(self, exc: BaseException) -> None:
+        """Lets go of the lost connection; kombu and the hub would keep its channel and a socket that even connects again.
+
+        The hub holds the old transport's `on_poll_start` (kombu 5.7, transport/redis.py, `register_with_event_loop`), and QoS a
+        finalizer that is cancelled only by a restore that worked (virtual/base.py, `_on_collect`). One descriptor a reconnect.
+        """
+        transport = getattr(self.connection, "transport", None)
+        channels = list(getattr(transport, "channels", None) or ())
+        super().on_connection_error_after_connected(exc)
+        for channel in channels:
+            if (finalizer := getattr(getattr(channel, "_qos", None), "_on_collect", None)) is not None:
+                finalizer.cancel()
+        on_tick: Any = getattr(self.hub, "on_tick", set())
+        for callback in [c for c in on_tick if getattr(c, "__qualname__", "").endswith(POLL_START)]:
+            on_tick.discard(callback)  # the next connection adds its own
+
     # -- 3 ---------------------------------------------------------------------------------
     @property
     def event_dispatcher(self) -> Any:
@@ -93,8 +111,8 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
     def register_with_event_loop(self, hub: Any) -> None:
         super().register_with_event_loop(hub)
         if self.restart_count > 0:
-            # Channels of the former connection refer to each other in circles and keep their sockets until they are collected
-            # (celery#10273 and its kin): one file descriptor a reconnect. Some 0.1 s, once per reconnect.
+            # What is left of the former connection refers to itself in circles and keeps its sockets until it is collected.
+            # Some 0.1 s, once per reconnect.
             gc.collect()
         if not self._wanted:
             self._wanted = frozenset(self.app.amqp.queues.consume_from)
