@@ -1,0 +1,114 @@
+"""One test a patch: that the fault is still there (else remove the patch), that ours applies, and that it steps back when it must."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import selectors
+import subprocess
+import sys
+import time
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from windtunnel import _upstream
+from windtunnel.wake import Alarm
+
+
+def test_upstream_still_does_not_watch_the_process_itself() -> None:
+    from airflow.sdk.execution_time import supervisor
+
+    assert "pidfd" not in inspect.getsource(supervisor), "the SDK watches the process now: remove free_slot_at_once"
+
+
+def test_upstream_still_forgets_busy_processes() -> None:
+    from celery.concurrency.asynpool import AsynPool
+
+    text = inspect.getsource(AsynPool.flush)
+    assert "_busy_workers.clear()" in text, "celery#10346 is in: remove ResilientConsumer.on_close"
+
+
+def test_upstream_still_keeps_a_closed_channel() -> None:
+    from kombu.transport import redis
+
+    text = inspect.getsource(redis.Transport.register_with_event_loop)
+    assert "loop.on_tick.add(on_poll_start)" in text, "kombu changed: look again at on_connection_error_after_connected"
+    assert redis.Transport.register_with_event_loop.__qualname__ + ".<locals>.on_poll_start" == "Transport." + (
+        "register_with_event_loop.<locals>.on_poll_start"
+    )
+
+
+def test_upstream_still_sleeps_by_the_name_time() -> None:
+    from airflow.jobs import scheduler_job_runner
+
+    text = inspect.getsource(scheduler_job_runner.SchedulerJobRunner._run_scheduler_loop)
+    assert "time.sleep(" in text, "the scheduler's loop sleeps in another way: wake_scheduler has no effect"
+    assert scheduler_job_runner.__dict__["time"] is time
+
+
+def test_a_pidfd_wakes_the_selector_at_once_and_is_closed() -> None:
+    process = subprocess.Popen(["sleep", "0.3"])
+    selector = selectors.DefaultSelector()
+    watched = _upstream.PidFd(process.pid)
+    number = watched.fileno()
+    selector.register(watched, selectors.EVENT_READ)
+    start = time.monotonic()
+    assert selector.select(timeout=5)
+    assert 0.1 < time.monotonic() - start < 2
+    assert process.wait(timeout=0.5) == 0
+    selector.close()
+    del watched
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
+
+
+def test_the_slot_patch_applies_once_and_registers_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.execution_time.supervisor import WatchedSubprocess
+
+    seen: list[Any] = []
+    original = WatchedSubprocess._register_pipe_readers
+
+    def register(self: Any, stdout: Any, stderr: Any, requests: Any, logs: Any, *, data: Any) -> None:
+        seen.append(stdout)
+
+    monkeypatch.setattr(WatchedSubprocess, "_register_pipe_readers", register)
+    assert _upstream.free_slot_at_once()
+    assert _upstream.free_slot_at_once()
+    patched = WatchedSubprocess._register_pipe_readers
+    process = subprocess.Popen(["sleep", "0.1"])
+    stand_in = SimpleNamespace(pid=process.pid, selector=selectors.DefaultSelector())
+    patched(stand_in, 1, 2, 3, 4, data={})
+    assert seen == [1]
+    ((key, _),) = stand_in.selector.select(timeout=5)
+    handler, on_close = key.data
+    assert handler(key.fileobj) is False, "as _service_subprocess asks: nothing more to read"
+    on_close(key.fileobj)
+    assert not stand_in.selector.get_map()
+    process.wait()
+    assert original is not None
+
+
+def test_the_slot_patch_steps_back_from_an_unknown_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.execution_time.supervisor import WatchedSubprocess
+
+    monkeypatch.setattr(WatchedSubprocess, "_register_pipe_readers", lambda other: None)
+    assert not _upstream.free_slot_at_once()
+
+
+def test_the_wake_patch_steps_back_where_there_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "airflow.jobs.scheduler_job_runner", raising=False)
+    assert not _upstream.wake_scheduler()
+    strange = ModuleType("airflow.jobs.scheduler_job_runner")
+    strange.time = SimpleNamespace()  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "airflow.jobs.scheduler_job_runner", strange)
+    assert not _upstream.wake_scheduler()
+
+
+def test_without_a_database_a_wait_is_a_plain_sleep() -> None:
+    alarm = Alarm("postgresql+psycopg2://airflow:secret@127.0.0.1:1/airflow")
+    for _ in range(2):
+        start = time.monotonic()
+        alarm.wait(0.2)
+        assert 0.19 < time.monotonic() - start < 1.0
