@@ -30,7 +30,8 @@ pkgs.mkShell {
   # launcher derives them anew, so that `PORT_OFFSET=100 process-compose up` works in this shell too.
   shellHook = ''
     unset PYTHONPATH
-    REPO_ROOT=$(git rev-parse --show-toplevel)
+    # `./dev` names the checkout; typed `nix develop` may be anywhere in it.
+    REPO_ROOT=''${WINDTUNNEL_ROOT:-$(git rev-parse --show-toplevel)}
     export REPO_ROOT PATH=${lib.getBin environment}/bin:$PATH
     export AIRFLOW_HOME="$REPO_ROOT/airflow-home"
     export WINDTUNNEL_STATE="''${WINDTUNNEL_STATE:-$REPO_ROOT/.state}"

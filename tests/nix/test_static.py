@@ -23,9 +23,9 @@ def nix_environment(folder: Path) -> dict[str, str]:
 
 
 def tool(name: str, where: str) -> str:
-    path = shutil.which(name)
+    path = shutil.which(name, path=f"{ROOT / '.tools' / 'nix-lint' / 'bin'}:{os.environ['PATH']}")
     if path is None:
-        pytest.skip(f"no {name} on PATH ({where})")
+        pytest.skip(f"no {name} ({where}): tests/nix/tools.sh installs it")
     return path
 
 
