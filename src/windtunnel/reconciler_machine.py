@@ -72,7 +72,7 @@ class Machine:
                 words = Path(f"/proc/{process.pid}/cmdline").read_bytes().replace(b"\0", b" ").split()
             except OSError:
                 continue
-            if b"windtunnel.scheduler" in words or (b"scheduler" in words and any(w.endswith(b"airflow") for w in words)):
+            if b"scheduler" in words and any(w.endswith(b"airflow") for w in words):
                 state = procfs.environment(process.pid).get("WINDTUNNEL_STATE")
                 if state == str(self.settings.state) and process.state not in "ZX":
                     found[process.pid] = process.ppid

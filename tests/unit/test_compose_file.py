@@ -56,7 +56,7 @@ TAMPERED = [
     (rules.commands, "exec airflow api-server", "airflow api-server", "the command of api-server does not start with exec"),
     (
         rules.commands,
-        "exec python -m windtunnel.scheduler --skip-serve-logs",
+        "exec airflow scheduler --skip-serve-logs",
         "|\n" + "      exec a\n" * 6,
         "scheduler has more than 5",
     ),
