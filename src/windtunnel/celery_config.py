@@ -81,3 +81,4 @@ if os.environ.get("WINDTUNNEL_WORKER"):
     _upstream.free_slot_at_once()
 if "scheduler" in sys.argv[1:2]:
     _upstream.wake_scheduler()
+    _upstream.health_server_ends_with_scheduler()

@@ -103,9 +103,10 @@ class Facts:
         found = [f"{name} {what}" for name, what in wrong.items() if what]
         if since and not found:
             health = self.airflow.health()
-            for name in ("scheduler", "triggerer", "dag_processor"):
-                if (_moment((health.get(name) or {}).get(f"latest_{name}_heartbeat")) or 0.0) < since:
-                    found.append(f"{name} has not been heard of again")
+            heard = {
+                n: _moment((health.get(n) or {}).get(f"latest_{n}_heartbeat")) or 0.0 for n in ("scheduler", "triggerer", "dag_processor")
+            }
+            found = [f"{name} has not been heard of again" for name, at in heard.items() if at < since]
         return found
 
     # -- workers ---------------------------------------------------------------------------

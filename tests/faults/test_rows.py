@@ -145,6 +145,10 @@ def test_row_8_up_resumes_after_everything_was_killed(rehearse: Rehearse) -> Non
     rehearse("everything-killed")
 
 
+def test_row_8_each_component_that_is_killed_comes_back(rehearse: Rehearse) -> None:
+    rehearse("components-killed")
+
+
 @long
 def test_row_8_tasks_killed_as_well(rehearse: Rehearse) -> None:
     rehearse("everything-killed", spare_tasks=False)

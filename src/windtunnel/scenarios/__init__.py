@@ -19,6 +19,7 @@ from windtunnel.scenarios.broker_away import (
 )
 from windtunnel.scenarios.broker_crash import broker_killed_again_and_again, broker_killed_while_tasks_run
 from windtunnel.scenarios.cluster import Away, Check, Checks, LocalStack
+from windtunnel.scenarios.components import components_killed
 from windtunnel.scenarios.database_away import database_away, database_killed
 from windtunnel.scenarios.everything_killed import everything_killed
 from windtunnel.scenarios.partition import worker_cut_off_from_the_broker, worker_drained_while_cut_off
@@ -81,6 +82,7 @@ SCENARIOS = {
         ),
         Scenario("partition-drain", "7", "a worker is told to stop while it is cut off", worker_drained_while_cut_off),
         Scenario("everything-killed", "8", "every process of the stack is killed", everything_killed, asked_for=True),
+        Scenario("components-killed", "8", "each of the other components is killed", components_killed),
         Scenario("worker-stopped", "NFR-1", "a worker's process is stopped", worker_stopped),
         Scenario("worker-hung", "NFR-1", "a worker's main loop hangs", worker_hung),
         Scenario("worker-not-consuming", "NFR-1", "a worker is connected and takes nothing", worker_not_consuming),
