@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from windtunnel import _upstream
+from windtunnel import _upstream, procfs
 from windtunnel.wake import Alarm
 
 
@@ -46,6 +47,39 @@ def test_upstream_still_sleeps_by_the_name_time() -> None:
     text = inspect.getsource(scheduler_job_runner.SchedulerJobRunner._run_scheduler_loop)
     assert "time.sleep(" in text, "the scheduler's loop sleeps in another way: wake_scheduler has no effect"
     assert scheduler_job_runner.__dict__["time"] is time
+
+
+def test_upstream_still_leaves_a_health_server_behind() -> None:
+    from airflow.cli.commands import scheduler_command
+    from airflow.utils import scheduler_health
+
+    text = inspect.getsource(scheduler_command._serve_health_check) + inspect.getsource(scheduler_health)
+    assert "Process(target=serve_health_check)" in text, "the health server is no forked process now: look again at the patch"
+    assert "prctl" not in text.lower() and "pdeathsig" not in text.lower(), "it ends with the scheduler now: remove the patch"
+
+
+def test_what_a_patched_scheduler_forked_ends_with_it() -> None:
+    program = """
+import multiprocessing, os, signal, sys, time
+from windtunnel import _upstream, procfs
+if sys.argv[1] == "patched":
+    assert _upstream.health_server_ends_with_scheduler()
+child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(20,))
+child.start()
+print(child.pid, flush=True)
+time.sleep(0.5)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    for mode, outlives in (("patched", False), ("stock", True)):
+        process = subprocess.Popen([sys.executable, "-c", program, mode], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        process.wait(timeout=10)
+        time.sleep(0.5)
+        alive = procfs.read(child)
+        assert (alive is not None and alive.state != "Z") is outlives, mode
+        if outlives:
+            os.kill(child, signal.SIGKILL)
 
 
 def test_a_pidfd_wakes_the_selector_at_once_and_is_closed() -> None:
