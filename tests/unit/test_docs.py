@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,8 @@ DOCUMENTS = docs_checks.documents()
 COMPOSE = (ROOT / "process-compose.yaml").read_text()
 
 
-def reference(name: str) -> str:
-    return (ROOT / "docs" / "reference" / name).read_text()
+def document(name: str) -> str:
+    return (ROOT / name).read_text()
 
 
 each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -74,7 +76,7 @@ def test_dead_links_tests_and_paths_are_found() -> None:
     assert docs_checks.dead_links("# Two words\n[b](#two-words) [c](CHANGELOG.md#changes)", readme) == []
     assert docs_checks.dead_links("[c](CHANGELOG.md#nothing)", readme) == ["CHANGELOG.md#nothing: no such heading"]
     here = "tests/unit/test_docs.py"
-    assert docs_checks.dead_tests(f"{here}::test_nothing tests/none.py::x {here}::reference") == [
+    assert docs_checks.dead_tests(f"{here}::test_nothing tests/none.py::x {here}::document") == [
         f"{here} has no test_nothing",
         "tests/none.py is not there",
     ]
@@ -96,14 +98,14 @@ def test_the_known_commands_of_process_compose_are_its_own(tmp_path: Path) -> No
 
 
 def test_the_table_of_promises_is_whole_and_every_row_has_a_test() -> None:
-    found = docs_checks.promised((ROOT / "README.md").read_text())
+    found = docs_checks.promised(document("README.md"))
     wanted = {f"row {n}" for n in range(1, 9)} | {f"NFR-{n}" for n in range(1, 6)} | {f"acceptance {n}" for n in range(1, 8)}
     assert set(found) == wanted
     assert [name for name, tests in found.items() if not tests] == []
 
 
 def test_every_document_is_linked_from_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = document("README.md")
     linked = {(ROOT / target.partition("#")[0]).resolve() for target in docs_checks.LINK.findall(readme)}
     assert [str(path.relative_to(ROOT)) for path in DOCUMENTS[1:] if path not in linked] == []
 
@@ -125,7 +127,7 @@ def test_documents_that_the_sources_refer_to_exist() -> None:
 
 def test_every_process_has_a_row_that_agrees_with_the_file() -> None:
     project = compose_rules.read(COMPOSE)["processes"]
-    text = reference("processes.md")
+    text = document("docs/reference/processes.md")
     assert docs_checks.first_cells(text) == list(project)
     for name, process in project.items():
         [row] = re.findall(rf"^\| `{name}` .*$", text, re.M)
@@ -144,14 +146,14 @@ def test_every_variable_has_a_row_and_every_row_a_variable() -> None:
     wanted |= {entry.partition("=")[0] for process in project["processes"].values() for entry in process.get("environment", [])}
     wanted |= set(re.findall(r"\$\{?((?:WINDTUNNEL|WORKER|PC)_[A-Z_]+)", texts))
     wanted |= set(re.findall(r"""["']((?:WINDTUNNEL|WORKER)_[A-Z_]+)["']""", texts))
-    rows = docs_checks.first_cells(reference("variables.md"))
+    rows = docs_checks.first_cells(document("docs/reference/variables.md"))
     assert sorted(wanted - set(rows)) == []
     assert [row for row in rows if not re.search(rf"\b{row}\b", texts)] == []
     assert len(rows) == len(set(rows))
 
 
 def test_every_command_option_and_exit_code_is_in_the_reference() -> None:
-    text = reference("cli.md")
+    text = document("docs/reference/cli.md")
     sections = dict(re.findall(r"^### `windtunnel (\w+)([^#]*(?:#[^#]+)*?)(?=^##|\Z)", text, re.M))
     known = getattr(typer.main.get_command(app), "commands", {})
     assert list(sections) == list(known)
@@ -163,9 +165,47 @@ def test_every_command_option_and_exit_code_is_in_the_reference() -> None:
 
 
 def test_decisions_are_numbered_without_gaps_and_say_what_was_rejected() -> None:
-    files = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    files = [path.relative_to(ROOT) for path in sorted((ROOT / "docs" / "adr").glob("*.md"))]
     assert [path.name[:4] for path in files] == [f"{number:04d}" for number in range(1, len(files) + 1)]
     for path in files:
-        text = path.read_text()
+        text = document(str(path))
         assert text.startswith(f"# {int(path.name[:4])}. "), path.name
         assert all(word in text for word in ("**Obvious instead:**", "**Why not.**", "**So** ", "**Price:**")), path.name
+
+
+@pytest.mark.parametrize(
+    ("check", "name", "old", "new"),
+    [
+        (test_the_table_of_promises_is_whole_and_every_row_has_a_test, "README.md", "| 7 | a worker cut off", "| x | a worker cut off"),
+        (
+            test_the_table_of_promises_is_whole_and_every_row_has_a_test,
+            "README.md",
+            "`tests/stack/test_acceptance.py::test_flower",
+            "`test_flower",
+        ),
+        (test_every_document_is_linked_from_the_readme, "README.md", "](docs/reference/cli.md)", "]()"),
+        (test_every_process_has_a_row_that_agrees_with_the_file, "docs/reference/processes.md", "| `triggerer` |", "| triggerer |"),
+        (
+            test_every_process_has_a_row_that_agrees_with_the_file,
+            "docs/reference/processes.md",
+            "SIGINT to the main process, 60 s",
+            "SIGINT, 6 s",
+        ),
+        (test_every_process_has_a_row_that_agrees_with_the_file, "docs/reference/processes.md", "| `flower.log` |", "| `bloom.log` |"),
+        (test_every_variable_has_a_row_and_every_row_a_variable, "docs/reference/variables.md", "| `WORKER_QUEUES` |", "| |"),
+        (test_every_variable_has_a_row_and_every_row_a_variable, "docs/reference/variables.md", "| `BROKER` |", "| `BROCKER` |"),
+        (test_every_command_option_and_exit_code_is_in_the_reference, "docs/reference/cli.md", "`--junit`", "`--xml`"),
+        (test_every_command_option_and_exit_code_is_in_the_reference, "docs/reference/cli.md", "### `windtunnel token`", "### token"),
+        (test_every_command_option_and_exit_code_is_in_the_reference, "docs/reference/cli.md", "| 124 |", "| 125 |"),
+        (test_decisions_are_numbered_without_gaps_and_say_what_was_rejected, "docs/adr/0002-launcher.md", "**Price:**", "Price:"),
+    ],
+)
+def test_what_is_missing_or_wrong_in_the_reference_is_found(
+    monkeypatch: pytest.MonkeyPatch, check: Callable[[], None], name: str, old: str, new: str
+) -> None:
+    text = document(name)
+    assert old in text, "the document has changed: choose other words to replace"
+    here = sys.modules[__name__]
+    monkeypatch.setattr(here, "document", lambda asked: text.replace(old, new) if asked == name else (ROOT / asked).read_text())
+    with pytest.raises(AssertionError):
+        check()
