@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +22,8 @@ from windtunnel.scenarios.cluster import Away, Check, Checks, Mark, TaskInstance
 STATE = PurePosixPath("/var/lib/windtunnel")
 MARKS = STATE / "run" / "marks.jsonl"
 SECRETS = PurePosixPath("/var/lib/windtunnel-secrets")
+#: A supervisor's lines that tell of trouble (worker_record.Record.say).
+INCIDENT = re.compile(r" supervisor of \S+: .*(unhealthy|crashed|lost |ended \d+ process|hung|stopped by a signal|did not come up)")
 #: Names of process-compose.yaml whose unit is not `windtunnel-NAME`.
 UNITS = {"valkey": "redis-windtunnel", "postgres": "postgresql"}
 
@@ -204,8 +207,10 @@ class NixosCluster:
         return {int(pid) for node in self.nodes for pid in self.output(node, ask).split()}
 
     def incident(self, worker: str, since: float) -> str | None:
-        last = self.supervisor(worker).get("last_incident") or {}
-        return str(last["text"]) if last.get("time", 0) >= since else None
+        """From the journal, since a supervisor that was killed wrote down nothing: its successor says what was lost."""
+        journal = f"journalctl --unit=windtunnel-{worker} --since=@{int(since)} --output=cat --no-pager"
+        said = [line for line in self.output(worker, journal).splitlines() if INCIDENT.search(line)]
+        return said[-1] if said else None
 
     def process_state(self, service: str) -> str:
         probe = f"find {STATE}/run/workers/{service}/ready -newermt '-15 seconds'"

@@ -7,6 +7,7 @@ them are not what is tested here.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -101,6 +102,8 @@ chmod 700 "$1/var/lib/windtunnel-secrets"
 mkdir -p "$1/etc/systemd/system-generators"; ln -sfn /dev/null "$1/etc/systemd/system-generators/postgresql-generator"
 """
     script += _environment() + _store(units)
+    if source := os.environ.get("WINDTUNNEL_LAB_SOURCE"):  # to try a change of src/ on the hosts alone
+        script += f'mount --bind {shlex.quote(source)} "$1{ROOT}/src"\n'
     files = {name: unit["text"] for name, unit in units.items()}
     for name in OTHERS.get(host, []):
         files[name] = (SERVICES / name).read_text().replace("@valkey@", _folder("valkey-server")).replace("@postgres@", _folder("postgres"))
