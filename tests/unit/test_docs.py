@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,13 @@ def test_the_table_of_promises_is_whole_and_every_row_has_a_test() -> None:
     wanted = {f"row {n}" for n in range(1, 9)} | {f"NFR-{n}" for n in range(1, 6)} | {f"acceptance {n}" for n in range(1, 8)}
     assert set(found) == wanted
     assert [name for name, tests in found.items() if not tests] == []
+
+
+def test_the_readmes_second_command_leaves_the_long_tests_out() -> None:
+    shown = document("README.md")
+    assert "./dev pytest -m long" in shown
+    options = tomllib.loads(document("pyproject.toml"))["tool"]["pytest"]["ini_options"]["addopts"]
+    assert re.search(r"-m ['\"]?not long", options), "`./dev pytest` would run for hours"
 
 
 def test_every_document_is_linked_from_the_readme() -> None:
