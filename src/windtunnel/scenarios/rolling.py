@@ -6,17 +6,17 @@ import time
 
 from windtunnel.scenarios.cluster import Checks, LocalStack
 from windtunnel.scenarios.load import Load, settle
-from windtunnel.scenarios.verbs import log, wait_until
+from windtunnel.scenarios.verbs import log, ready, wait_until
 
 
 def rolling_restart_and_scaling(cluster: LocalStack, checks: Checks, minutes: float = 1.0) -> None:
     """Restart each worker in turn, then scale 1, 4, 1, over and over; a restart drains, so nothing is even retried."""
     end = time.monotonic() + 60 * minutes
     restarts = scales = 0
-    cluster.scale(2)
     with Load(cluster) as load:
         while time.monotonic() < end:
-            for worker in sorted(cluster.workers()):
+            ready(cluster, 2)
+            for worker in ("worker-0", "worker-1"):
                 log.info("restarting %s", worker)
                 cluster.stop(worker)
                 cluster.start(worker)
@@ -24,7 +24,7 @@ def rolling_restart_and_scaling(cluster: LocalStack, checks: Checks, minutes: fl
                 restarts += 1
             for count in (4, 1):
                 log.info("scaling to %d", count)
-                cluster.scale(count)
+                ready(cluster, count)
                 scales += 1
     checks.add("workers were restarted and scaled under load", restarts > 0 and scales > 1, f"{restarts} restarts, {scales} scalings")
     settle(checks, cluster, load, retries_allowed=False)

@@ -102,6 +102,13 @@ def wait_running(cluster: Cluster, runs: list[Run], patience: float = 60) -> lis
     return wait_until(f"{len(runs)} tasks to run", started, patience, saw=lambda: f"{len(marks_of(cluster, runs, 'start'))} starts")
 
 
+def ready(cluster: LocalStack, workers: int) -> None:
+    """So many workers, all of them serving."""
+    cluster.scale(workers)
+    names = [f"worker-{number}" for number in range(workers)]
+    wait_until(f"{workers} workers to serve", lambda: all(cluster.up(name) for name in names), 120, saw=cluster.workers)
+
+
 def occupy(cluster: LocalStack, lab: str, seconds: float) -> list[Run]:
     """As many tasks as there are slots, so that the lab worker surely has some; returns when it has."""
     runs = launch(cluster, "steady", cluster.slots * len(cluster.workers() | {lab}), seconds=seconds)

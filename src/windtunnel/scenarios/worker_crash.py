@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from windtunnel.scenarios.cluster import Checks, LocalStack, Mark
-from windtunnel.scenarios.verbs import launch, marks_of, meanwhile, overlaps, seconds_until, wait_final, wait_running, wait_until
+from windtunnel.scenarios.verbs import launch, marks_of, meanwhile, overlaps, ready, seconds_until, wait_final, wait_running
 
 #: Issue 4, row 3. The task's own retry_delay (dags/retry.py) comes on top of the 30 s.
 REPORTED, GONE, RETRIED, BACK, RETRY_DELAY = 15.0, 5.0, 30.0, 20.0, 1.0
@@ -56,13 +56,6 @@ def worker_killed_under_a_task_without_retries(cluster: LocalStack, checks: Chec
     ends = len(marks_of(cluster, run, "end"))
     checks.add("nor does its process go on to the end", ends == 0, f"{ends} ends")
     checks.within("the killed worker is back and in Flower", BACK, back(), 90)
-
-
-def ready(cluster: LocalStack, workers: int) -> None:
-    """So many workers, all of them serving."""
-    cluster.scale(workers)
-    names = [f"worker-{number}" for number in range(workers)]
-    wait_until(f"{workers} workers to serve", lambda: all(cluster.up(name) for name in names), 120, saw=cluster.workers)
 
 
 def _kill(checks: Checks, cluster: LocalStack, mark: Mark, part: str) -> tuple[float, Callable[[], float | None]]:
