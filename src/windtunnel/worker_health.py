@@ -55,6 +55,7 @@ class Health:
         self.silence = self.evidence = self.stopped = 0.0
         self.next_dependency = 0.0
         self.dumped = False
+        self.missing: list[str] = []
 
     def check(self, celery: CeleryProcess, draining: bool, now: float) -> bool:
         step, self.last = min(now - self.last, STEP_SECONDS), now
@@ -107,11 +108,11 @@ class Health:
         if self.was_up or self.silence > STALE_SECONDS:
             if now >= self.next_dependency:
                 self.next_dependency = now + DEPENDENCY_EVERY_SECONDS
-                self.missing = [
-                    name
-                    for name, port in (("broker", self.options.broker_port), ("database", self.options.postgres_port))
-                    if not answers(port)
-                ]
+                ports = {"broker": self.options.broker_port, "database": self.options.postgres_port}
+                before, self.missing = self.missing, [name for name, port in ports.items() if not answers(port)]
+                if before and not self.missing:
+                    self.silence = self.evidence = 0.0  # it may finish what it waited for
+                    return False
             if self.missing:
                 self.evidence = 0.0
                 self.record.state("unhealthy: waiting for the " + " and the ".join(self.missing))
