@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from windtunnel.scenarios.cluster import Checks, LocalStack
-from windtunnel.scenarios.verbs import all_succeed_once, launch, log, marks_of, seconds_until, wait_running, wait_until
+from windtunnel.scenarios.verbs import all_succeed_once, launch, log, marks_of, no_message_left, seconds_until, wait_running, wait_until
 
 
 def broker_killed_while_tasks_run(cluster: LocalStack, checks: Checks, queued: int = 10, long: float = 40) -> None:
@@ -28,7 +28,7 @@ def broker_killed_while_tasks_run(cluster: LocalStack, checks: Checks, queued: i
     checks.within("a task submitted after the restart starts on an idle slot", 5, start, long)
     checks.add("while the long one still runs", busy, "it ran on" if busy else "it had ended already")
     all_succeed_once(checks, cluster, lasting + rest + late, long + 60)
-    _nothing_left(checks, cluster)
+    no_message_left(checks, cluster)
 
 
 def broker_killed_again_and_again(cluster: LocalStack, checks: Checks, cycles: int = 3, growth: int = 20) -> None:
@@ -52,15 +52,10 @@ def broker_killed_again_and_again(cluster: LocalStack, checks: Checks, cycles: i
     worst = max((last[name] - first[name] for name in names), default=0)
     words = ", ".join(f"{name} {first[name]} then {last[name]}" for name in names)
     checks.add(f"file descriptors of a worker grow by {growth} at most", worst <= growth, words)
-    _nothing_left(checks, cluster)
+    no_message_left(checks, cluster)
 
 
 def _kill_and_return(cluster: LocalStack) -> None:
     before = cluster.main_pid("valkey")
     cluster.kill("valkey")
     wait_until("Valkey to be back", lambda: cluster.main_pid("valkey") not in (None, before) and cluster.up("valkey"), 60, every=0.05)
-
-
-def _nothing_left(checks: Checks, cluster: LocalStack) -> None:
-    took = seconds_until("no message to be left over", lambda: not any(cluster.messages().values()), 60)
-    checks.add("no message is left over, `unacked` is empty", took is not None, str(cluster.messages()))

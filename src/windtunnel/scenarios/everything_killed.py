@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from windtunnel.scenarios.cluster import Checks, LocalStack
-from windtunnel.scenarios.verbs import launch, marks_of, once, overlaps, seconds_until, tally, wait_final, wait_running
+from windtunnel.scenarios.verbs import launch, marks_of, no_message_left, once, overlaps, seconds_until, tally, wait_final, wait_running
 
 #: Issue 4, row 8: crashed tasks are retried within this many seconds of `up`.
 RETRIED = 60.0
@@ -48,5 +48,4 @@ def everything_killed(cluster: LocalStack, checks: Checks, queued: int = 4, seco
     checks.add("queued tasks run, each once", fine and all(i.state == "success" for _, i in rows), f"{tally(rows)}; {words}")
     double = overlaps(marks_of(cluster, again + never + waiting))
     checks.add("never two copies at once", not double, "; ".join(double) or "one at a time")
-    left = seconds_until("no message to be left over", lambda: not any(cluster.messages().values()), 90)
-    checks.add("no message is left over", left is not None, str(cluster.messages()))
+    no_message_left(checks, cluster)

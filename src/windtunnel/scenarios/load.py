@@ -8,7 +8,7 @@ from collections import Counter
 from types import TracebackType
 
 from windtunnel.scenarios.cluster import Away, Checks, LocalStack, Run
-from windtunnel.scenarios.verbs import log, marks_of, overlaps, seconds_until, tally, wait_final
+from windtunnel.scenarios.verbs import log, marks_of, no_message_left, overlaps, seconds_until, tally, wait_final
 
 #: Retries of the tasks of dags/load.py.
 RETRIES = 2
@@ -74,8 +74,7 @@ def settle(checks: Checks, cluster: LocalStack, load: Load, *, retries_allowed: 
 
 def nothing_left(checks: Checks, cluster: LocalStack, pids: set[int]) -> None:
     """No process, message or executor slot is left behind."""
-    left = seconds_until("no message to be left over", lambda: not any(cluster.messages().values()), 400)
-    checks.add("no message is left over", left is not None, f"{cluster.messages()}" + (f" after {left:.0f} s" if left else ""))
+    no_message_left(checks, cluster, 400)
     log.info("looking for what is left")
     time.sleep(1)
     alive = cluster.alive(pids)

@@ -6,7 +6,7 @@ import time
 from signal import SIGTERM
 
 from windtunnel.scenarios.cluster import Checks, LocalStack
-from windtunnel.scenarios.verbs import all_succeed_once, instances, launch, log, marks_of, occupy, seconds_until
+from windtunnel.scenarios.verbs import all_succeed_once, instances, launch, log, marks_of, no_message_left, occupy, seconds_until
 
 #: Issue 4, row 7.
 NOTICED, RECONNECTED = 20.0, 5.0
@@ -48,8 +48,7 @@ def worker_cut_off_from_the_broker(cluster: LocalStack, checks: Checks, silent: 
         all_succeed_once(checks, cluster, runs + later, 120)
         more = occupy(cluster, lab, 1)
         all_succeed_once(checks, cluster, more, 60, "later tasks")
-        left = seconds_until("no message to be left over", lambda: not any(cluster.messages().values()), 60)
-        checks.add("no message is left over", left is not None, str(cluster.messages()))
+        no_message_left(checks, cluster)
 
 
 def worker_drained_while_cut_off(

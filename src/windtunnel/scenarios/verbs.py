@@ -189,3 +189,15 @@ def all_succeed_once(checks: Checks, cluster: Cluster, runs: list[Run], patience
     fine, words = once(marks)
     silent = {run.run_id for run in runs} - {mark.run_id for mark in marks}
     checks.add("side effects: each ran once", fine and not silent, words if not silent else f"{words}; {len(silent)} runs without any")
+
+
+#: A task that ends in the moment of the broker's death cannot be acknowledged: the reconciler removes such a message a
+#: minute after the task's end, once everything has been well for half a minute (reconciler.py, `sweep`).
+SWEPT = 150.0
+
+
+def no_message_left(checks: Checks, cluster: LocalStack, patience: float = SWEPT) -> None:
+    """Nothing waits in a queue, nothing is held by a worker."""
+    took = seconds_until("no message to be left over", lambda: not any(cluster.messages().values()), patience)
+    seen = f"none after {took:.0f} s" if took is not None else str(cluster.messages())
+    checks.add("no message is left over, `unacked` is empty", took is not None, seen)
