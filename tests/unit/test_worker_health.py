@@ -1,0 +1,121 @@
+"""Verdicts about a Celery worker, with a clock in hand and a real process for Celery's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from windtunnel import ledger, worker_health
+from windtunnel.worker_health import HUNG_SECONDS, START_SECONDS, STALE_SECONDS, Health
+from windtunnel.worker_options import Options
+from windtunnel.worker_record import Record
+
+
+class Bed:
+    """A worker whose pulse, dependencies and time the test decides."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        options = Options.parse(["--name", "worker-5"], {"WINDTUNNEL_STATE": str(tmp_path)})
+        self.record = Record(options)
+        self.record.files.create()
+        self.health = Health(options, self.record)
+        self.process = subprocess.Popen(["sleep", "600"])
+        self.signals: list[int] = []
+        self.celery: Any = SimpleNamespace(pid=self.process.pid, signal=self.signals.append)
+        self.up = True
+        self.now = 1000.0
+        self.beats = 0
+        monkeypatch.setattr(worker_health, "answers", lambda port: self.up)
+        self.health.started(self.now)
+
+    def beat(self, **pulse: bool) -> None:
+        self.beats += 1
+        ledger.write(self.record.files.health, {"connected": True, "consuming": True, **pulse})
+        os.utime(self.record.files.health, ns=(self.beats, self.beats))
+
+    def pass_time(self, seconds: float, *, step: float = 0.5, beating: bool = False, draining: bool = False) -> bool:
+        """Whether a kill was asked for at any look."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now += step
+            if beating:
+                self.beat()
+            if self.health.check(self.celery, draining, self.now):
+                return True
+        return False
+
+    @property
+    def state(self) -> str:
+        return str(self.record.data["state"])
+
+
+@pytest.fixture
+def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
+    made = Bed(tmp_path, monkeypatch)
+    yield made
+    made.process.kill()
+    made.process.wait()
+
+
+def test_a_beating_worker_is_healthy(bed: Bed) -> None:
+    assert not bed.pass_time(60, beating=True)
+    assert bed.state == "healthy"
+
+
+def test_a_hung_idle_worker_is_reported_and_then_replaced_after_its_stack_was_asked_for(bed: Bed) -> None:
+    bed.pass_time(5, beating=True)
+    assert not bed.pass_time(STALE_SECONDS + 1)
+    assert bed.state == "unhealthy: hung"
+    assert bed.pass_time(HUNG_SECONDS + 3)
+    assert bed.signals == [10], "SIGUSR1: Celery writes its stacks"
+
+
+def test_a_hung_worker_with_tasks_is_reported_and_left_until_they_are_done(bed: Bed) -> None:
+    bed.pass_time(5, beating=True)
+    ledger.write(bed.record.files.task("a"), {"pid": 1})
+    assert not bed.pass_time(3600)
+    assert bed.state == "unhealthy: hung"
+    bed.record.files.forget("a")
+    assert bed.pass_time(HUNG_SECONDS)
+
+
+def test_an_outage_is_no_hang_and_afterwards_there_is_time_to_finish(bed: Bed) -> None:
+    bed.pass_time(5, beating=True)
+    bed.up = False
+    assert not bed.pass_time(600)
+    assert bed.state == "unhealthy: waiting for the broker and the database"
+    bed.up = True
+    assert not bed.pass_time(STALE_SECONDS)
+    assert "hung" not in bed.state
+
+
+def test_a_supervisor_that_was_asleep_itself_has_seen_nothing(bed: Bed) -> None:
+    bed.pass_time(5, beating=True)
+    assert not bed.pass_time(600, step=100.0)
+    assert bed.state == "healthy"
+
+
+def test_a_start_may_take_minutes_but_not_for_ever(bed: Bed) -> None:
+    assert not bed.pass_time(START_SECONDS - 1)
+    assert bed.pass_time(START_SECONDS)
+
+
+def test_a_drain_is_no_hang(bed: Bed) -> None:
+    bed.pass_time(5, beating=True)
+    assert not bed.pass_time(600, draining=True)
+
+
+@pytest.mark.parametrize(
+    ("pulse", "state"),
+    [({"connected": False}, "unhealthy: broker unreachable"), ({"consuming": False}, "unhealthy: not consuming")],
+)
+def test_what_the_main_loop_says_is_reported(bed: Bed, pulse: dict[str, bool], state: str) -> None:
+    bed.beat(**pulse)
+    assert not bed.pass_time(1)
+    assert bed.state == state
