@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from windtunnel import ledger, worker_health
-from windtunnel.worker_health import HUNG_SECONDS, START_SECONDS, STALE_SECONDS, Health
+from windtunnel.worker_health import HUNG_SECONDS, STALE_SECONDS, START_SECONDS, Health
 from windtunnel.worker_options import Options
 from windtunnel.worker_record import Record
 
