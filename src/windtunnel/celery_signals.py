@@ -23,6 +23,15 @@ PRELOAD = (
     "airflow.dag_processing.bundles.manager",
     "airflow.dag_processing.dagbag",
     "airflow.sdk.execution_time.supervisor",
+    # What `@dag`, `@task` and their kin load on first use, and what the first task of a pool child would load.
+    "airflow.providers.standard.decorators.python",
+    "airflow.sdk.definitions.asset.metadata",
+    "airflow.sdk.definitions.connection",
+    "airflow.sdk.definitions.decorators.condition",
+    "airflow.sdk.definitions.decorators.setup_teardown",
+    "airflow.sdk.definitions.decorators.task_group",
+    "airflow.version",
+    "cffi.cparser",
 )
 #: Environment variable of a task's whole tree: the Celery id. So an orphan can be told from what belongs to a live task.
 TASK_VARIABLE = "WINDTUNNEL_TASK"
