@@ -83,7 +83,7 @@ def free_slot_at_once() -> bool:
         self.selector.register(watched, selectors.EVENT_READ, (lambda _: False, forget))
 
     _register_pipe_readers.windtunnel = True  # type: ignore[attr-defined]
-    WatchedSubprocess._register_pipe_readers = _register_pipe_readers  # type: ignore[method-assign]
+    WatchedSubprocess._register_pipe_readers = _register_pipe_readers
     return True
 
 

@@ -129,6 +129,10 @@ class Airflow:
         rows = self.pages("/importErrors", "import_errors")
         return [(row["filename"], row["stack_trace"].strip().splitlines()[-1]) for row in rows]
 
+    def execution_api(self) -> None:
+        """Returns when the API that workers talk to answers; needs no token."""
+        self._send("GET", "/execution/health/ping")
+
     def health(self) -> dict[str, Any]:
         """Heartbeats of scheduler, triggerer and dag_processor as /monitor/health tells them; needs no token."""
         return dict(self._send("GET", "/api/v2/monitor/health").json())

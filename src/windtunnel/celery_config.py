@@ -53,7 +53,7 @@ def _ours() -> dict[str, Any]:
         "worker_send_task_events": True,
         "task_send_sent_event": True,
     }
-    if count := os.environ.get("WORKER_MAX_TASKS_PER_CHILD", "").strip():
+    if (count := os.environ.get("WORKER_MAX_TASKS_PER_CHILD", "").strip()).isdigit():  # checked by windtunnel.settings
         config["worker_max_tasks_per_child"] = int(count) or None
     return config
 

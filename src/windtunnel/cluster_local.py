@@ -127,7 +127,7 @@ class LocalCluster(Facts):
         return services.examine(self.settings)[service] is None
 
     def kill_everything(self, spare: Iterable[int] = ()) -> int:
-        spared, dead = set(spare), set()
+        spared, dead = set(spare), set[int]()
         for _ in range(50):
             found = [p for p in leftovers.find(self.settings) if p.pid not in spared]
             if not found:

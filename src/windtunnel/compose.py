@@ -11,10 +11,8 @@ from typing import Any
 import httpx
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from windtunnel import http
 from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.settings import Settings, is_running
-
 
 #: Runs only when a person starts it.
 OPTIONAL = frozenset({"worker-heavy"})

@@ -26,7 +26,7 @@ def resolve(workers: list[compose.Process], name: str) -> compose.Process:
     for process in workers:
         if name in (process.name, compose.node(process.name)):
             return process
-    known = ", ".join(compose.node(p.name) for p in workers)
+    known = ", ".join(sorted(compose.node(p.name) for p in workers))
     raise UsageError(f"there is no worker {name!r}; there are {known or 'none'}")
 
 

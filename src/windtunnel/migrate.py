@@ -20,6 +20,7 @@ from windtunnel.database import connect
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings, load
 
+
 def _fingerprint() -> str:
     """Changes whenever a package that owns tables does."""
     packages = ("apache-airflow-core", "apache-airflow-providers-celery", "celery")

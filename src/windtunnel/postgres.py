@@ -38,7 +38,8 @@ def _service_user() -> pwd.struct_passwd | None:
         return pwd.getpwnam(SERVICE_USER)
     except KeyError:
         raise WindtunnelError(
-            f"PostgreSQL refuses to run as root and there is no user `{SERVICE_USER}`: run as an ordinary user, or `useradd --system {SERVICE_USER}`"
+            f"PostgreSQL refuses to run as root and there is no user `{SERVICE_USER}`: "
+            f"run as an ordinary user, or `useradd --system {SERVICE_USER}`"
         ) from None
 
 
@@ -100,8 +101,7 @@ def create(settings: Settings) -> None:
         "",
     )
     (data / "pg_hba.conf").write_text(
-        "# Only Airflow's own role, only from this machine, only with its password.\n"
-        "host airflow airflow 127.0.0.1/32 scram-sha-256\n"
+        "# Only Airflow's own role, only from this machine, only with its password.\nhost airflow airflow 127.0.0.1/32 scram-sha-256\n"
     )
     password = settings.secret("postgres-password")
     _run(

@@ -28,7 +28,7 @@ def pending(settings: Settings, client: compose.Compose) -> list[str]:
     if not waiting:
         missing = sorted(set(nodes) - Flower(settings).online())
         waiting = [f"{name}: not in Flower yet" for name in missing]
-    return waiting
+    return sorted(waiting)
 
 
 def wait(settings: Settings, timeout: float, say: Callable[[str], None]) -> int:

@@ -154,7 +154,7 @@ class Database:
 
         `date_done` is local time of the database's session, as Celery's own sessions write it (a column without time zone).
         """
-        total = 0
+        total: int = 0
         while True:
             count = self._rows(
                 "DELETE FROM celery_taskmeta WHERE id IN (SELECT id FROM celery_taskmeta c"
@@ -164,6 +164,6 @@ class Database:
                 KEEP_RESULTS_SECONDS,
                 BATCH,
             )[0][0]
-            total += count
+            total += int(count)
             if count < BATCH:
                 return total

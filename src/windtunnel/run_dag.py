@@ -65,7 +65,10 @@ def find_dag(settings: Settings, airflow: Airflow, dag_id: str, say: Callable[[s
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
             raise UsageError(f"there is no DAG {dag_id!r}; {hint}")
         if time.monotonic() > end:
-            raise WindtunnelError(f"{saved} defines no DAG {dag_id!r} (looked for {PARSE_SECONDS:.0f} s): see `windtunnel status`")
+            raise WindtunnelError(
+                f"{saved} defines no DAG {dag_id!r} (looked for {PARSE_SECONDS:.0f} s): see `windtunnel status`; "
+                "Airflow reads only files that contain the words `airflow` and `dag`"
+            )
         if not said:
             said = True
             say(f"waiting for the DAG processor to read {saved.name}")

@@ -53,7 +53,9 @@ def scale(settings: Settings, count: int) -> list[Process]:
             raise WindtunnelError("process-compose knows no worker: was it started with another process-compose.yaml?")
         if len(before) != count:
             if surplus := len(before) - count if len(before) > count else 0:
-                say(f"{surplus} of {len(before)} workers drain; their tasks in hand finish first, {settings.worker_drain_seconds} s at most")
+                say(
+                    f"{surplus} of {len(before)} workers drain; their tasks in hand finish first, {settings.worker_drain_seconds} s at most"
+                )
             # process-compose knows a replica only by its current name, which changes with the count.
             _reporting(lambda: compose.scale(before[0].name, count))
         return _settled(compose, count)

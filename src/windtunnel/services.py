@@ -73,7 +73,10 @@ def _heartbeats(settings: Settings) -> dict[str, str | None]:
 
 def api_server(settings: Settings) -> str | None:
     try:
-        database = Airflow(settings, timeout=5).health().get("metadatabase", {})
+        airflow = Airflow(settings, timeout=5)
+        # The first request builds the task-execution API, seconds of work that the first task would wait for.
+        airflow.execution_api()
+        database = airflow.health().get("metadatabase", {})
     except WindtunnelError:
         return "does not answer"
     return None if database.get("status") == "healthy" else "cannot reach its database"

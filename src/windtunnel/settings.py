@@ -210,6 +210,8 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
     if broker not in BROKERS:
         raise UsageError(f"BROKER={broker!r} is not a broker of this project: set one of {', '.join(BROKERS)}, or unset it")
     dags = Path(values.get("DAGS_FOLDER") or root / "dags")
+    for ceiling in ("WORKER_TASK_MEMORY_MB", "WORKER_MAX_TASKS_PER_CHILD"):
+        _integer(values, ceiling, 0, 0, 2**31, "a ceiling (0 for none)")
     queues = ",".join(q.strip() for q in (values.get("WORKER_QUEUES") or "default").split(",") if q.strip())
     return Settings(
         root=root,

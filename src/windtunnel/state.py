@@ -44,7 +44,7 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as file:
         os.fchmod(file.fileno(), 0o600)
         file.write(text)
-    os.replace(new, path)
+    new.replace(path)
 
 
 def _folders(settings: Settings) -> None:

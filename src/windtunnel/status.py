@@ -17,6 +17,8 @@ from windtunnel.settings import Settings
 
 ONE_SHOTS = ("prepare", "migrate")
 MIB = 1024 * 1024
+#: Under load Airflow's own processes take that long to answer.
+STARTING_NANOSECONDS = 60 * 10**9
 
 
 @dataclass(frozen=True)
@@ -97,16 +99,30 @@ def memory(pid: int) -> float:
     return round(total / MIB, 1)
 
 
-def _advice(settings: Settings, row: compose.Process, wrong: str) -> str:
-    if row.status == "Restarting" or (row.restarts > 0 and row.is_running):
-        return f"see {settings.logs / compose.node(row.name)}.log"
+#: What a worker cannot work without: while one of them is away, that is the one to mend.
+NEEDED = ("valkey", "postgres", "api-server")
+
+
+def _advice(settings: Settings, row: compose.Process, wrong: str, also_wrong: set[str]) -> str:
+    log = settings.logs / f"{compose.node(row.name)}.log"
+    if row.status == "Terminating":
+        return "it is being stopped; nothing to do"
+    if row.status == "Restarting":
+        return f"it is started again by itself; if it keeps failing, see {log}"
     if not row.is_running:
         return f"process-compose process start {row.name}"
+    if row.name not in NEEDED and (away := [name for name in NEEDED if name in also_wrong]):
+        return f"it recovers by itself when {' and '.join(away)} is back"
+    if row.name.startswith("worker"):
+        return f"its supervisor mends it by itself; if it does not, see {log}"
+    if row.age < STARTING_NANOSECONDS:
+        return f"it has just been started; if it does not come up, see {log}"
     return f"process-compose process restart {row.name}"
 
 
 def _processes(settings: Settings, rows: list[compose.Process], wrongs: dict[str, str | None]) -> tuple[list[ProcessRow], list[Problem]]:
     table, problems = [], []
+    also_wrong = {row.name for row in rows if wrongs.get(row.name) or not row.is_running}
     for row in rows:
         if row.off:
             continue
@@ -118,7 +134,7 @@ def _processes(settings: Settings, rows: list[compose.Process], wrongs: dict[str
         if row.name not in ONE_SHOTS and not row.is_running:
             wrong = f"not running ({row.status.lower()})"
         if wrong:
-            problems.append(Problem(row.name, wrong, _advice(settings, row, wrong)))
+            problems.append(Problem(row.name, wrong, _advice(settings, row, wrong, also_wrong)))
         pid = row.pid if row.is_running else 0
         table.append(ProcessRow(row.name, row.status, not wrong, pid, row.restarts, memory(pid) if pid else 0.0, wrong))
     return table, problems

@@ -97,5 +97,3 @@ def _reason(settings: Settings) -> str:
         if lines and path.stat().st_mtime > time.time() - ONE_SHOTS_SECONDS:
             return f"{lines[-1].removeprefix('windtunnel: ')} ({path})"
     return f"see {settings.logs}"
-
-

@@ -32,6 +32,8 @@ TICK_SECONDS = 0.5
 BACKOFF_SECONDS = (1.0, 10.0)
 #: A Celery that lived this long had come up: the next restart is quick again.
 SETTLED_SECONDS = 60.0
+#: A worker that lost tasks comes back this much later where another one serves its queue: the retry is to run elsewhere.
+YIELD_SECONDS = 9.0
 #: How long the killed remains of a cut-off drain may take to tell.
 REPORT_SECONDS = 5.0
 
@@ -146,12 +148,16 @@ class Supervisor:
         what = "crashed" if crashed else "did not come up"
         self.record.incident(f"Celery {what} ({text}); tasks in hand: {tasks}; next start in {self.backoff:.0f} s")
         self.record.state("starting" if not crashed else "unhealthy: crashed", text)
-        self.next_start = now + self.backoff
+        self.next_start = max(self.next_start, now + self.backoff)
         self.backoff = min(self.backoff * 2, BACKOFF_SECONDS[1])
 
     def clear(self, generation: Generation | None, owner: int | None, why: str) -> None:
         """Fence first, report second: a task is only given back when nothing of it can run any more."""
+        held = bool(self.record.files.in_hand())
         self.lost.fence_and_note(generation, owner, why, self.celery.reap)
+        if held and (other := self.options.stand_in()):
+            self.record.say(f"starting {YIELD_SECONDS:.0f} s later, so that {other} can take what is retried")
+            self.next_start = time.monotonic() + YIELD_SECONDS
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from windtunnel import settings
+from windtunnel import ledger, settings
 from windtunnel.errors import UsageError
 from windtunnel.ledger import WorkerFiles
+
+#: A healthy worker refreshes its `ready` file every few seconds.
+FRESH_SECONDS = 10.0
 
 
 def _number(env: Mapping[str, str], name: str, default: int, low: int = 0) -> int:
@@ -42,6 +47,17 @@ class Options:
     @property
     def files(self) -> WorkerFiles:
         return WorkerFiles(self.state / "run", self.name)
+
+    def stand_in(self) -> str | None:
+        """Another worker of this machine that is healthy and serves one of this one's queues."""
+        for files in ledger.all_workers(self.state / "run"):
+            queues = ledger.read(files.supervisor).get("queues") or []
+            if files.name == self.name or not set(queues) & set(self.queues.split(",")):
+                continue
+            with contextlib.suppress(OSError):
+                if time.time() - files.ready.stat().st_mtime < FRESH_SECONDS:
+                    return files.name
+        return None
 
     @classmethod
     def parse(cls, argv: list[str] | None = None, env: Mapping[str, str] | None = None) -> Options:

@@ -37,7 +37,7 @@ def cold(new_stack: NewStack) -> Stack:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("WORKERS", "0"), ("WORKERS", "-1"), ("WORKERS", "abc"), ("PORT_OFFSET", "many"), ("PORT_OFFSET", "70000"), ("PORT_OFFSET", "-5"),
-     ("WORKER_CONCURRENCY", "0"), ("WORKER_DRAIN_SECONDS", "soon"), ("BROKER", "kafka")],
+     ("WORKER_CONCURRENCY", "0"), ("WORKER_DRAIN_SECONDS", "soon"), ("BROKER", "kafka"), ("WORKER_MAX_TASKS_PER_CHILD", "abc")],
 )  # fmt: skip
 def test_a_variable_that_cannot_be_used_is_named(cold: Stack, name: str, value: str) -> None:
     start = time.monotonic()
