@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from windtunnel.scenarios.cluster import Checks, Cluster
-from windtunnel.scenarios.verbs import all_succeed_once, launch, marks_of, seconds_until, wait_running, wait_until
+from windtunnel.scenarios.cluster import Checks, Cluster, LocalStack
+from windtunnel.scenarios.verbs import all_succeed_once, launch, marks_of, occupy, seconds_until, wait_running, wait_until
 
 
 def every_worker_has_a_share(cluster: Cluster, checks: Checks, tasks: int = 8, seconds: float = 4) -> None:
@@ -41,19 +41,19 @@ def worker_stopped_mid_task(
     checks.add("it is back when started again", back is not None, f"after {back:.0f} s" if back is not None else "not within 120 s")
 
 
-def worker_cut_off_and_healed(cluster: Cluster, checks: Checks, seconds: float = 25) -> None:
-    """The network of one worker's host is gone for `seconds` while it works; its task ends meanwhile.
+def worker_cut_off_and_healed(cluster: LocalStack, checks: Checks, seconds: float = 25) -> None:
+    """The network of one worker's host is gone for `seconds` while it works; its tasks end meanwhile.
 
-    Unlike the partition from the broker alone, the API server and the database are out of reach as well: the task's end
-    is recorded when the network is back.
+    Unlike the partition from the broker alone, the API server and the database may be out of reach as well: then the end
+    of a task is recorded when the network is back.
     """
-    run = launch(cluster, "steady", seconds=seconds - 10)
-    [mark] = wait_running(cluster, run)
-    with cluster.partition(mark.worker):
-        gone = seconds_until("Flower to call it offline", lambda: mark.worker not in cluster.workers(), 60)
-        checks.add("Flower calls it offline", gone is not None, f"after {gone:.0f} s" if gone is not None else "not within 60 s")
-        time.sleep(max(0.0, seconds - (gone or 0)))
-    back = seconds_until("the worker to be back", lambda: mark.worker in cluster.workers(), 60)
-    checks.within("it is online again after healing", 30, back, 60)
-    all_succeed_once(checks, cluster, run, 60, "tasks in hand")
-    every_worker_has_a_share(cluster, checks)
+    with cluster.lab_worker() as node:
+        runs = occupy(cluster, node, seconds - 10)
+        with cluster.partition(node):
+            gone = seconds_until("Flower to call it offline", lambda: node not in cluster.workers(), 60)
+            checks.add("Flower calls it offline", gone is not None, f"after {gone:.0f} s" if gone is not None else "not within 60 s")
+            time.sleep(max(0.0, seconds - (gone or 0)))
+        back = seconds_until("the worker to be back", lambda: node in cluster.workers(), 60)
+        checks.within("it is online again after healing", 30, back, 60)
+        all_succeed_once(checks, cluster, runs, 60, "tasks in hand")
+        every_worker_has_a_share(cluster, checks)
