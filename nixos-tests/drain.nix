@@ -9,16 +9,16 @@
 
 
     def by_signal(node: str) -> None:
-        systemd = cluster.roles[node]
-        systemd.succeed(f"systemctl edit --runtime --stdin windtunnel-{node} <<< $'[Service]\\nRestart=no'")
+        machine = hosts[node]
+        machine.succeed(f"systemctl edit --runtime --stdin windtunnel-{node} <<< $'[Service]\\nRestart=no'")
         cluster.kill(f"{node}/supervisor", SIGTERM)
         wait(lambda: cluster.main_pid(f"{node}/supervisor") is None, "the supervisor to end")
 
 
     def by_shutdown(node: str) -> None:
-        cluster.roles[node].shutdown()
-        cluster.roles[node].start()
-        cluster.roles[node].wait_for_unit("multi-user.target")
+        hosts[node].shutdown()
+        hosts[node].start()
+        hosts[node].wait_for_unit("multi-user.target")
 
 
     with subtest("systemctl stop lets the task in hand end"):

@@ -12,10 +12,10 @@
         assert result_backend.rpartition("@")[2] == "postgres:5432/airflow"
 
     with subtest("every Airflow process has the CeleryExecutor in its environment"):
-        for role, machine in cluster.roles.items():
+        for role in cluster.roles:
             if role not in ("valkey", "postgres"):
                 pid = cluster.main_pid(f"{role}/supervisor" if role.startswith("worker") else role)
-                environment = machine.succeed(f"tr '\\0' '\\n' < /proc/{pid}/environ")
+                environment = cluster.output(role, f"tr '\\0' '\\n' < /proc/{pid}/environ")
                 assert "AIRFLOW__CORE__EXECUTOR=CeleryExecutor" in environment.splitlines(), role
 
     with subtest("both workers execute tasks"):
