@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 
@@ -24,15 +25,19 @@ def down(settings: Settings, binary: str, arguments: list[str]) -> int:
     with exclusive(settings, lambda: say("another command is changing this stack; waiting for it")):
         client = compose.Compose(settings)
         start = said = time.monotonic()
-        stopping = subprocess.Popen([binary, *arguments, "-L", str(settings.logs / "process-compose-client.log")])
+        log = str(settings.logs / "process-compose-client.log")
+        # This stack's socket, whatever the caller's environment says.
+        stopping = subprocess.Popen([binary, *arguments, "-L", log], env={**os.environ, **settings.environment()})
         while stopping.poll() is None:
             if time.monotonic() - said > 5:
                 said = time.monotonic()
                 say(f"stopping for {said - start:.0f} s; still there: {_remaining(client)}")
             time.sleep(0.05)
+        if stopping.returncode:
+            raise WindtunnelError(f"process-compose could not be told to stop (exit code {stopping.returncode}): see {log}")
         while compose.answers(settings) and time.monotonic() - start < settings.worker_drain_seconds + 120:
             time.sleep(0.05)
-    return stopping.returncode or _sweep(settings)
+    return _sweep(settings)
 
 
 def _remaining(client: compose.Compose) -> str:

@@ -66,7 +66,7 @@ def find(settings: Settings) -> list[psutil.Process]:
             continue
         try:
             env = _environment(process)
-            supervisor = process.name() == "process-compose" and env.get("PC_SOCKET_PATH") == str(settings.socket)
+            supervisor = _name(process).startswith("process-compose") and env.get("PC_SOCKET_PATH") == str(settings.socket)
             # A command's own client of the same name shares the socket's path: only a server leads a session or has children.
             supervisor = supervisor and any(_environment(c).get("WINDTUNNEL_STACK") for c in process.children())
             if (
@@ -81,7 +81,7 @@ def find(settings: Settings) -> list[psutil.Process]:
         except (psutil.Error, OSError):
             continue
     # The supervisor first: it would start again what is ended before it.
-    return sorted((p for p in found.values() if p.pid not in mine), key=lambda p: _name(p) != "process-compose")
+    return sorted((p for p in found.values() if p.pid not in mine), key=lambda p: not _name(p).startswith("process-compose"))
 
 
 def _name(process: psutil.Process) -> str:

@@ -75,7 +75,7 @@ def test_up_wait_and_run_are_all_that_is_typed(ordinary: OrdinaryStack) -> None:
 def test_the_next_up_clears_what_a_crash_left(ordinary: OrdinaryStack) -> None:
     run_id = ordinary.trigger("steady", seconds=60)
     for process in leftovers.find(ordinary.settings):
-        if process.name() == "process-compose":
+        if process.name().startswith("process-compose"):
             process.kill()
     again = ordinary.command("process-compose", "up", "-D", check=True)
     assert "ending what it left" in again.stderr
