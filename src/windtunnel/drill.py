@@ -21,6 +21,7 @@ from windtunnel import compose
 from windtunnel.airflow_api import Airflow
 from windtunnel.cluster_local import LocalCluster
 from windtunnel.errors import Exit, NoStackError, UsageError, WindtunnelError
+from windtunnel.locks import exclusive
 from windtunnel.scenarios import SCENARIOS, Outcome, Scenario, play
 from windtunnel.scenarios.verbs import log
 from windtunnel.settings import Settings
@@ -62,19 +63,24 @@ def drill(
         )
     marks = settings.run / f"drill-{os.getpid()}-{int(time.time())}.jsonl"
     marks.touch(0o600)
-    outcomes = []
+    outcomes: list[Outcome] = []
     former = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        for scenario in scenarios:
-            options: dict[str, Any] = {}
-            if scenario.name == "soak":
-                options = {"seed": seed} | ({"minutes": soak_minutes} if soak_minutes is not None else {})
-            outcomes.append(_one(settings, scenario, marks, console, options))
-            console.print(render(outcomes[-1]))
+        with exclusive(settings, _busy, "drill"):
+            for scenario in scenarios:
+                options: dict[str, Any] = {}
+                if scenario.name == "soak":
+                    options = {"seed": seed} | ({"minutes": soak_minutes} if soak_minutes is not None else {})
+                outcomes.append(_one(settings, scenario, marks, console, options))
+                console.print(render(outcomes[-1]))
     finally:
         signal.signal(signal.SIGTERM, former)
         marks.unlink(missing_ok=True)
     return outcomes
+
+
+def _busy() -> None:
+    raise UsageError("another drill is breaking this stack: wait for its end")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -10,9 +10,9 @@ from windtunnel.settings import Settings
 
 
 @contextmanager
-def exclusive(settings: Settings, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the stack's lock; `waiting` is called once where another command has it. Freed by the kernel if we die."""
-    with open(settings.run / "commands.lock", "w") as file:
+def exclusive(settings: Settings, waiting: Callable[[], None], name: str = "commands") -> Iterator[None]:
+    """Hold one of the stack's locks; `waiting` is called once where another command has it. Freed by the kernel if we die."""
+    with open(settings.run / f"{name}.lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
