@@ -135,7 +135,8 @@ class Reconciler:
         held = self.broker.unacked()
         for task_id, entry in lost.items():
             name = ledger.describe(task_id, entry)
-            states = self.database.age_heartbeat(task_id, str(entry.get("worker", "")), float(entry.get("noted", 0.0)))
+            names = (str(entry.get("worker", "")), str(entry.get("hostname", "")))
+            states = self.database.age_heartbeat(task_id, names, float(entry.get("noted", 0.0)))
             if states == "running":
                 continue  # aged; the entry stays until the scheduler has acted
             if states == "queued" and task_id in held:

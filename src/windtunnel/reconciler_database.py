@@ -65,7 +65,7 @@ class Database:
         sql = "SELECT job_type, extract(epoch FROM now() - max(latest_heartbeat)) FROM job WHERE state = 'running' GROUP BY job_type"
         return {name: float(age) for name, age in self._rows(sql) if age is not None}
 
-    def age_heartbeat(self, task_id: str, worker: str, noted: float) -> str | None:
+    def age_heartbeat(self, task_id: str, names: tuple[str, str], noted: float) -> str | None:
         """The state of the task instance with this Celery id; a running one gets a heartbeat of yesterday.
 
         The scheduler then handles it as one without heartbeat: callbacks, retry or failure, slot (scheduler_job_runner.py,
@@ -73,9 +73,9 @@ class Database:
         that run began after the loss was noted, or on another worker, and is left alone.
         """
         rows = self._rows(
-            "SELECT state, (hostname = %s OR hostname = '') AND start_date <= to_timestamp(%s) FROM task_instance"
+            "SELECT state, hostname IN (%s, %s, '') AND start_date <= to_timestamp(%s) FROM task_instance"
             " WHERE external_executor_id = %s AND state IS NOT NULL",
-            worker,
+            *names,
             noted,
             task_id,
         )

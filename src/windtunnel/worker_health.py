@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import signal
 import socket
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from windtunnel import ledger, procfs
 from windtunnel.worker_child import CeleryProcess
@@ -27,10 +29,18 @@ START_SECONDS = 180.0
 DEPENDENCY_EVERY_SECONDS = 3.0
 
 
-def answers(port: int) -> bool:
-    """Whether something accepts connections on that port of this machine."""
+def host_of(secret: Path) -> str:
+    """The host that a URL among the secrets names; this machine where there is none yet."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=0.5):
+        return urlsplit(secret.read_text()).hostname or "127.0.0.1"
+    except (OSError, ValueError):
+        return "127.0.0.1"
+
+
+def answers(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether something accepts connections on that port of that host."""
+    try:
+        with socket.create_connection((host, port), timeout=0.5):
             return True
     except OSError:
         return False
@@ -109,7 +119,9 @@ class Health:
             if now >= self.next_dependency:
                 self.next_dependency = now + DEPENDENCY_EVERY_SECONDS
                 ports = {"broker": self.options.broker_port, "database": self.options.postgres_port}
-                before, self.missing = self.missing, [name for name, port in ports.items() if not answers(port)]
+                urls = self.options.state / "secrets"
+                gone = [name for name, port in ports.items() if not answers(port, host_of(urls / f"{name}-url"))]
+                before, self.missing = self.missing, gone
                 if before and not self.missing:
                     self.silence = self.evidence = 0.0  # it may finish what it waited for
                     return False

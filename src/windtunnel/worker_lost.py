@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -80,7 +81,9 @@ class Lost:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
-        news = {key: json.dumps({**entry, "worker": self.files.name, "noted": time.time()}) for key, entry in waiting.items()}
+        # Where hosts have names of their own, Airflow books a task under the host's, not the worker's.
+        who = {"worker": self.files.name, "hostname": socket.getfqdn(), "noted": time.time()}
+        news = {key: json.dumps({**entry, **who}) for key, entry in waiting.items()}
         try:
             url = (self.state / "secrets" / "broker-url").read_text().strip()
             with Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)) as broker:

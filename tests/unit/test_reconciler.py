@@ -87,7 +87,7 @@ class Rows:
     def job_ages(self) -> dict[str, float]:
         return {}
 
-    def age_heartbeat(self, task_id: str, worker: str, noted: float) -> str | None:
+    def age_heartbeat(self, task_id: str, names: tuple[str, str], noted: float) -> str | None:
         if self.states.get(task_id) == "running":
             self.aged.append(task_id)
         return self.states.get(task_id)
