@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def marks(tmp_path: Path) -> Path:
     """A file for side effects, outside Airflow."""
     return tmp_path / "marks"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Tests that import Airflow itself want a configuration that needs no stack; stacks get the project's own again.
+    home = tempfile.mkdtemp(prefix="windtunnel-airflow-home-")
+    os.environ["AIRFLOW_HOME"] = home
+    config.add_cleanup(lambda: shutil.rmtree(home))
 
 
 def pytest_sessionstart() -> None:
