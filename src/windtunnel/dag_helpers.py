@@ -43,7 +43,10 @@ def mark(event: str) -> None:
         "worker": worker(),
         "time": time.time(),
     }
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    except FileNotFoundError:
+        return  # its folder is gone: whoever wanted marks has stopped looking (an interrupted drill)
     try:
         os.write(descriptor, json.dumps(line).encode() + b"\n")
     finally:
@@ -81,6 +84,6 @@ mark() {
   printf -v task '"dag_id": "%s", "run_id": "%s", "task_id": "%s", "map_index": -1, "try": %d' \
     "$AIRFLOW_CTX_DAG_ID" "$AIRFLOW_CTX_DAG_RUN_ID" "$AIRFLOW_CTX_TASK_ID" "$AIRFLOW_CTX_TRY_NUMBER"
   printf -v run '"pid": %d, "worker": "%s", "time": %s' "$$" "${WINDTUNNEL_WORKER:-$(hostname)}" "${now/,/.}"
-  printf '{"event": "%s", %s, %s}\n' "$1" "$task" "$run" >>"$MARKS"
+  [ ! -d "$(dirname "$MARKS")" ] || printf '{"event": "%s", %s, %s}\n' "$1" "$task" "$run" >>"$MARKS"
 }
 """

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
+import shutil
 import signal
+import tempfile
 import time
 import xml.etree.ElementTree as ET  # only writes
 from dataclasses import asdict
@@ -61,7 +62,9 @@ def drill(
             f"{len(active)} DAG run(s) are active, such as {active[0][0]} {active[0][1]}, and a rehearsal breaks what they run on: "
             "wait for their end, or say --yes"
         )
-    marks = settings.run / f"drill-{os.getpid()}-{int(time.time())}.jsonl"
+    # A folder of its own: tasks of an interrupted drill go on for a while and must not make the file again.
+    folder = Path(tempfile.mkdtemp(prefix="drill-", dir=settings.run))
+    marks = folder / "marks.jsonl"
     marks.touch(0o600)
     outcomes: list[Outcome] = []
     former = signal.signal(signal.SIGTERM, _interrupt)
@@ -75,7 +78,7 @@ def drill(
                 console.print(render(outcomes[-1]))
     finally:
         signal.signal(signal.SIGTERM, former)
-        marks.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
     return outcomes
 
 
