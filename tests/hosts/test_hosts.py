@@ -93,7 +93,7 @@ def test_power_off_lets_the_task_in_hand_end(deployed: Deployment) -> None:
 def test_kill_of_a_workers_main_process(deployed: Deployment, part: str) -> None:
     """Both what systemd started and Celery's own: the task is retried, never doubled, and the worker is back."""
     before = {node: deployed.host_of(node).properties(f"windtunnel-{node}", "NRestarts") for node in deployed.cluster.nodes}
-    deployed.cluster.rehearse(worker_killed_mid_task, part=part)
+    deployed.cluster.rehearse(worker_killed_mid_task, part=part, elsewhere=False)
     after = {node: deployed.host_of(node).properties(f"windtunnel-{node}", "NRestarts") for node in deployed.cluster.nodes}
     assert (after != before) == bool(part), "systemd restarts the supervisor, and the supervisor Celery"
 
