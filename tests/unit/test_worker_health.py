@@ -31,7 +31,7 @@ class Bed:
         self.up = True
         self.now = 1000.0
         self.beats = 0
-        monkeypatch.setattr(worker_health, "answers", lambda port: self.up)
+        monkeypatch.setattr(worker_health, "answers", lambda port, host="127.0.0.1": self.up)
         self.health.started(self.now)
 
     def beat(self, **pulse: bool) -> None:
