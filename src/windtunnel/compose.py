@@ -23,6 +23,16 @@ def answers(settings: Settings) -> bool:
     return is_running(settings.state)
 
 
+def require(settings: Settings) -> None:
+    """Raises `NoStackError`, which names the next step, where no stack is running."""
+    if not answers(settings):
+        raise _no_stack(settings)
+
+
+def _no_stack(settings: Settings) -> NoStackError:
+    return NoStackError(f"no stack is running (state folder {settings.state}): start one with `process-compose up`")
+
+
 @dataclass(frozen=True)
 class Process:
     """One row of `process-compose process list`. Memory in bytes, age in nanoseconds."""
@@ -63,7 +73,7 @@ class Compose:
         try:
             answer = self._http.request(method, path)
         except httpx.TransportError:
-            raise NoStackError(f"no stack is running (state folder {self.settings.state}): start one with `process-compose up`") from None
+            raise _no_stack(self.settings) from None
         if answer.is_error:
             try:
                 reason = answer.json().get("error", answer.text)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from windtunnel import compose, services
-from windtunnel.errors import NoStackError, UsageError
+from windtunnel.errors import UsageError
 from windtunnel.scale import say
 from windtunnel.settings import Settings
 
@@ -36,8 +36,7 @@ def drain(settings: Settings, name: str) -> Drained:
     Raises:
         NoStackError: nothing runs. UsageError: there is no such worker.
     """
-    if not compose.answers(settings):
-        raise NoStackError(f"no stack is running (state folder {settings.state}): start one with `process-compose up`")
+    compose.require(settings)
     # No lock: two drains, or a drain beside a scaling, do not disturb each other, and neither should wait for the other's tasks.
     client = compose.Compose(settings)
     process = resolve([p for p in client.processes() if p.name.startswith("worker")], name)

@@ -21,7 +21,7 @@ from rich.text import Text
 from windtunnel import compose
 from windtunnel.airflow_api import Airflow
 from windtunnel.cluster_local import LocalCluster
-from windtunnel.errors import Exit, NoStackError, UsageError, WindtunnelError
+from windtunnel.errors import Exit, UsageError, WindtunnelError
 from windtunnel.locks import exclusive
 from windtunnel.scenarios import SCENARIOS, Outcome, Scenario, play
 from windtunnel.scenarios.verbs import log
@@ -55,8 +55,7 @@ def drill(
         KeyboardInterrupt: after healing.
     """
     console = console or Console(stderr=True)
-    if not compose.answers(settings):
-        raise NoStackError(f"no stack is running (state folder {settings.state}): start one with `process-compose up`")
+    compose.require(settings)
     if not yes and (active := Airflow(settings).active_runs()):
         raise UsageError(
             f"{len(active)} DAG run(s) are active, such as {active[0][0]} {active[0][1]}, and a rehearsal breaks what they run on: "

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from windtunnel import compose
-from windtunnel.errors import Exit, NoStackError, WindtunnelError
+from windtunnel.errors import Exit, WindtunnelError
 from windtunnel.settings import Settings, load
 
 OLDEST = (1, 103)
@@ -60,8 +60,8 @@ def launch(arguments: list[str]) -> int:
         from windtunnel import down
 
         return down.down(settings, real_binary(), arguments)
-    if command in CLIENTS and not compose.answers(settings):
-        raise NoStackError(f"no stack is running (state folder {settings.state}): start one with `process-compose up`")
+    if command in CLIENTS:
+        compose.require(settings)
     if words[:2] == ["process", "scale"] and len(words) >= 3 and compose.is_worker(words[2]):
         return _scale(settings, arguments)
     return _become(arguments)

@@ -39,8 +39,7 @@ def wait(settings: Settings, timeout: float, say: Callable[[str], None]) -> int:
     """
     start = time.monotonic()
     client = compose.Compose(settings)
-    if not compose.answers(settings):
-        raise NoStackError(f"no stack is running (state folder {settings.state}): start one with `process-compose up`")
+    compose.require(settings)
     said, last = "", 0.0
     while True:
         try:

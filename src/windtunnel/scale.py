@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from windtunnel.compose import Compose, Process, answers
-from windtunnel.errors import NoStackError, UsageError, WindtunnelError
+from windtunnel.compose import Compose, Process, require
+from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.locks import exclusive
 from windtunnel.settings import Settings
 
@@ -44,8 +44,7 @@ def scale(settings: Settings, count: int) -> list[Process]:
     Raises:
         NoStackError: nothing runs. WindtunnelError: process-compose did not reach the count.
     """
-    if not answers(settings):
-        raise NoStackError(f"no stack is running (state folder {settings.state}): start one with `process-compose up`")
+    require(settings)
     with exclusive(settings, lambda: say("another command is changing this stack; waiting for it")):
         compose = Compose(settings)
         before = compose.workers()

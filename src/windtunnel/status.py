@@ -11,7 +11,7 @@ import redis
 
 from windtunnel import compose, services
 from windtunnel.airflow_api import Airflow
-from windtunnel.errors import NoStackError, WindtunnelError
+from windtunnel.errors import WindtunnelError
 from windtunnel.flower import Flower
 from windtunnel.settings import Settings
 
@@ -202,8 +202,7 @@ def collect(settings: Settings) -> Status:
     Raises:
         NoStackError: nothing is running.
     """
-    if not compose.answers(settings):
-        raise NoStackError(f"no stack is running (state folder {settings.state}): start one with `process-compose up`")
+    compose.require(settings)
     rows = compose.Compose(settings).processes()
     order: Callable[[compose.Process], tuple[bool, str]] = lambda p: (p.name.startswith("worker"), p.name)  # noqa: E731
     table, problems = _processes(settings, sorted(rows, key=order), services.examine(settings))
