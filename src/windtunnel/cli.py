@@ -147,6 +147,26 @@ def drill(
 
 
 @app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="Small works, one round: under two minutes on two cores.")] = False,
+    stock: Annotated[bool, typer.Option("--stock/--no-stock", help="Also on a second private stack with Airflow's own settings.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Only this figure; may be given several times.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="How often everything is measured (default 3; 1 with --quick).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure start-up, latency, throughput, CPU and memory on private stacks that are removed again. Your own stack is not touched."""
+    from windtunnel.bench import figures, report, runner
+
+    sizes = figures.QUICK if quick else figures.FULL
+    chosen = figures.choose(only or [], sizes)
+    result = runner.bench(chosen, sizes, stock=stock, rounds=rounds or (1 if quick else 3), console=err)
+    if as_json:
+        _emit(result.as_json())
+    else:
+        out.print(report.render(result), highlight=False)
+
+
+@app.command()
 def token() -> None:
     """Print a bearer token for Airflow's REST API."""
     from windtunnel.airflow_api import Airflow

@@ -1,0 +1,69 @@
+"""The DAGs that are measured: one a file, plain Airflow, nothing of windtunnel's in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from windtunnel.bench.figures import Sizes
+
+_TEMPLATE = '''"""Made by `windtunnel bench`."""
+
+from airflow.sdk import dag, task
+
+{imports}
+@dag(dag_id="{name}", schedule=None, catchup=False, max_active_tasks=100000)
+def made() -> None:
+{body}
+
+made()
+'''
+
+_CHAIN = """    before = None
+    for number in range({count}):
+
+        @task(task_id=f"t{{number}}")
+        def nothing() -> None:
+            return None
+
+        now = nothing()
+        if before is not None:
+            before >> now
+        before = now
+"""
+
+_PARALLEL = """    for number in range({count}):
+
+        @task(task_id=f"t{{number}}")
+        def work() -> None:
+            {work}
+
+        work()
+"""
+
+
+def _parallel(count: int, work: str = "return None") -> str:
+    return _PARALLEL.format(count=count, work=work)
+
+
+def texts(sizes: Sizes) -> dict[str, str]:
+    """DAG id -> body of its function; the id is the file's stem."""
+    return {
+        "hello": _parallel(1, 'print("Hello")'),
+        "bench_one": _parallel(1),
+        "bench_chain": _CHAIN.format(count=sizes.chain),
+        "bench_parallel": _parallel(sizes.parallel),
+        "bench_sleep": _parallel(sizes.sleeps, "time.sleep(2)"),
+        "bench_many": _parallel(sizes.many),
+    }
+
+
+def write(folder: Path, sizes: Sizes, names: set[str]) -> None:
+    """Makes the folder hold exactly these DAGs: reading one that is not in use would cost an idle stack CPU."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, body in texts(sizes).items():
+        path = folder / f"{name}.py"
+        if name in names:
+            imports = "import time\n\n" if "time." in body else ""
+            path.write_text(_TEMPLATE.format(name=name, body=body, imports=imports))
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,64 @@
+"""What the figures were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import psutil
+
+from windtunnel.launcher import real_binary
+
+PACKAGES = {
+    "airflow": "apache-airflow-core",
+    "task-sdk": "apache-airflow-task-sdk",
+    "celery-provider": "apache-airflow-providers-celery",
+    "celery": "celery",
+    "kombu": "kombu",
+    "flower": "flower",
+}
+
+
+def _package(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "?"
+
+
+def _program(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (done.stdout.strip().splitlines() or ["?"])[0]
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.machine()
+
+
+def facts() -> dict[str, Any]:
+    """Taken at the beginning, before anything is started. Variables by name only: their values may be secrets."""
+    versions = {
+        "python": platform.python_version(),
+        **{name: _package(package) for name, package in PACKAGES.items()},
+        "postgres": _program("postgres", "--version"),
+        "valkey": _program("valkey-server", "--version"),
+        "process-compose": _program(real_binary(), "version", "--short"),
+    }
+    exported = [name for name in os.environ if name.startswith("AIRFLOW__") and name != "AIRFLOW__CORE__EXECUTOR"]
+    return {
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "processor": _processor(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "load_average": [round(x, 2) for x in os.getloadavg()],
+        "kernel": platform.release(),
+        "exported_airflow_settings": sorted(exported),
+        "versions": versions,
+    }

@@ -1,0 +1,63 @@
+"""Where a private stack lives: free ports, and an environment without anything of the user's own stack."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from windtunnel.errors import WindtunnelError
+from windtunnel.launcher import real_binary
+from windtunnel.settings import Ports
+
+#: Variables that say which stack is meant, or how it is to be: the user's own must not reach the private ones.
+_OWN = ("WINDTUNNEL_", "PC_", "WORKER_", "WORKERS", "PORT_OFFSET", "DAGS_FOLDER", "BROKER", "PYTHONDONTWRITEBYTECODE", "SPT_NOENV")
+_KEPT = ("WINDTUNNEL_PROCESS_COMPOSE", "WINDTUNNEL_NO_NIX")
+PROGRAMS = ("airflow", "postgres", "initdb", "valkey-server", "process-compose")
+
+
+def clean_environment(env: Mapping[str, str], *, airflow: bool) -> dict[str, str]:
+    """The caller's variables without those of a stack.
+
+    Args:
+        airflow: whether exported Airflow settings go along, as they do with `process-compose up`.
+    """
+    dropped = _OWN if airflow else (*_OWN, "AIRFLOW", "_AIRFLOW")
+    kept = _KEPT if airflow else ()
+    return {name: value for name, value in env.items() if name in kept or not name.startswith(dropped)}
+
+
+def add_programs_to_path() -> None:
+    """Programs of this Python's environment are found also where it was not activated."""
+    here = str(Path(sys.executable).parent)
+    if here not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = here + os.pathsep + os.environ.get("PATH", "")
+
+
+def require_programs() -> None:
+    """Raises `WindtunnelError` that names what is missing."""
+    if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
+        raise WindtunnelError(f"{', '.join(missing)} not on PATH: run this through ./dev or `nix develop`, or see `windtunnel doctor`")
+    real_binary()
+
+
+def free_offset() -> int:
+    """A port offset at which every port of a stack is free, away from the default one."""
+    for _ in range(200):
+        offset = random.randrange(10, 50) * 1000 + random.randrange(0, 80)  # noqa: S311
+        if all(_free(port) for _, port in Ports().shifted(offset).items()):
+            return offset
+    raise WindtunnelError("found no free ports for a private stack: see `ss -ltn` for what holds them")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

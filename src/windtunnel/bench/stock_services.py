@@ -1,0 +1,70 @@
+"""The folder of the stock stack: passwords, a database as PostgreSQL's image makes it, Valkey with its defaults."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets as random
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from windtunnel import postgres
+from windtunnel.errors import WindtunnelError
+from windtunnel.settings import Settings
+from windtunnel.state import ADMIN, DATABASE, write_private
+
+
+def prepare(settings: Settings) -> None:
+    """Make everything; called once, on an empty folder. The names of the secrets are those that our clients read.
+
+    Raises:
+        WindtunnelError: the database cannot be created.
+    """
+    settings.state.mkdir(mode=0o711)
+    for folder in (settings.secrets, settings.run, settings.socket.parent, settings.state / "valkey"):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    settings.logs.mkdir()
+    (settings.state / "airflow").mkdir()
+    passwords = {name: random.token_urlsafe(24) for name in ("airflow", "flower", "valkey", "postgres")}
+    database = f"{DATABASE}:{passwords['postgres']}@127.0.0.1:{settings.ports.postgres}/{DATABASE}"
+    texts = {f"{name}-password": text for name, text in passwords.items()} | {
+        "broker-url": f"redis://:{passwords['valkey']}@127.0.0.1:{settings.ports.valkey}/0",
+        "database-url": f"postgresql+psycopg2://{database}",
+        "result-backend": f"db+postgresql://{database}",
+        "flower-basic-auth": f"{ADMIN}:{passwords['flower']}",
+        "simple-auth-manager.json": json.dumps({ADMIN: passwords["airflow"]}),
+    }
+    for name, text in texts.items():
+        write_private(settings.secrets / name, text)
+    _valkey(settings, passwords["valkey"])
+    _postgres(settings, passwords["postgres"])
+
+
+def _valkey(settings: Settings, password: str) -> None:
+    """The image starts it without a configuration: its defaults (snapshots, no append-only file). Ours writes each message to disk."""
+    lines = {"bind": "127.0.0.1", "port": settings.ports.valkey, "dir": json.dumps(str(settings.state / "valkey")), "requirepass": password}
+    write_private(settings.state / "valkey" / "valkey.conf", "".join(f"{key} {value}\n" for key, value in lines.items()))
+
+
+def _postgres(settings: Settings, password: str) -> None:
+    """As docker-entrypoint.sh of the image: `initdb` with its defaults, the role a superuser, every connection by password."""
+    data = settings.state / "postgres"
+    data.mkdir(mode=0o700)
+    if (user := postgres._service_user()) is not None:
+        os.chown(data, user.pw_uid, user.pw_gid)
+    _run(settings, ["initdb", "-D", str(data), "-U", DATABASE, "--auth=scram-sha-256", "--pwfile=/dev/stdin"], password)
+    _run(settings, ["postgres", "--single", "-D", str(data), "postgres"], f"CREATE DATABASE {DATABASE};\n")
+    serve = [shutil.which("postgres") or "postgres", "-D", str(data), "-c", "listen_addresses=127.0.0.1"]
+    serve += ["-c", f"port={settings.ports.postgres}", "-c", "unix_socket_directories="]
+    script = settings.state / "postgres.sh"
+    script.write_text(f"exec {shlex.join(postgres._as_service_user(settings, serve))}\n")
+
+
+def _run(settings: Settings, command: list[str], stdin: str) -> None:
+    command = postgres._as_service_user(settings, [shutil.which(command[0]) or command[0], *command[1:]])
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, cwd="/")
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise WindtunnelError(f"{Path(command[-1]).name} of the stock stack failed with exit code {done.returncode}: {last}")

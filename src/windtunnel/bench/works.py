@@ -1,0 +1,125 @@
+"""One round of measuring on one private stack: every chosen figure, and what it is made of."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from windtunnel.bench import processes
+from windtunnel.bench.figures import Sizes
+from windtunnel.bench.stack import BASE_DAGS, Shape, Stack
+
+DEFAULT = Shape()
+TWO = Shape(concurrency=2)
+SIXTEEN = Shape(concurrency=16)
+FOUR_BY_FOUR = Shape(workers=4, concurrency=4, dags=BASE_DAGS | {"bench_many"})
+
+#: Told after each figure: its name and value.
+Told = Callable[[str, float], None]
+
+
+@dataclass
+class Round:
+    """Figures of one round by name, and details by name and process."""
+
+    figures: dict[str, float] = field(default_factory=dict)
+    details: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+class Worker:
+    """Measures one stack.
+
+    Args:
+        wanted: names of figures. say: told what is being done. told: told each figure.
+    """
+
+    def __init__(self, stack: Stack, sizes: Sizes, wanted: set[str], say: Callable[[str], None], told: Told) -> None:
+        self.stack, self.sizes, self.wanted, self.say, self.told = stack, sizes, wanted, say, told
+        self.round = Round()
+
+    def measure(self) -> Round:
+        """The round, from an empty state folder. The stack is left running."""
+        steps: list[tuple[Shape, set[str], Callable[[], None]]] = [
+            (DEFAULT, {"first-run", "up", "down"}, self._life),
+            (DEFAULT, {"idle", "memory"}, self._idle),
+            (DEFAULT, {"trigger"}, self._trigger),
+            (DEFAULT, {"chain"}, lambda: self._run("chain", "bench_chain")),
+            (TWO, {"parallel-2"}, lambda: self._run("parallel-2", "bench_parallel", self.sizes.parallel)),
+            (TWO, {"sleep"}, lambda: self._run("sleep", "bench_sleep")),
+            (SIXTEEN, {"parallel-16", "cpu"}, self._sixteen),
+            (FOUR_BY_FOUR, {"many"}, self._many),
+        ]
+        for shape, names, step in steps:
+            if self.wanted & names:
+                if step != self._life:
+                    self.say(f"starting {shape.workers} x concurrency {shape.concurrency or self.stack.default_concurrency}")
+                    self.stack.ensure(shape)
+                self.say(", ".join(sorted(self.wanted & names)))
+                step()
+        return self.round
+
+    def _set(self, name: str, value: float) -> None:
+        if name in self.wanted:
+            self.round.figures[name] = value
+            self.told(name, value)
+
+    def _life(self) -> None:
+        began = time.time()
+        self.stack.start(DEFAULT)
+        self._set("first-run", self.stack.run("hello").ended - began)
+        if self.wanted & {"up", "down"}:
+            time.sleep(2)
+            self._set("down", self.stack.stop())
+        if "up" in self.wanted:
+            self._set("up", self.stack.start(DEFAULT))
+
+    def _idle(self) -> None:
+        time.sleep(self.sizes.settle)
+        client = self.stack.compose
+        before, began = processes.cpu(client), time.monotonic()
+        time.sleep(self.sizes.idle)
+        used, seconds = processes.difference(before, processes.cpu(client)), time.monotonic() - began
+        self.round.details["idle"] = {name: 100 * value / seconds for name, value in used.items()}
+        self._set("idle", sum(self.round.details["idle"].values()))
+        self.round.details["memory"] = processes.pss(client)
+        self._set("memory", sum(self.round.details["memory"].values()))
+
+    def _trigger(self) -> None:
+        self._warm()
+        delays = []
+        for number in range(self.sizes.triggers):
+            # Not in step with anything that wakes once a second.
+            time.sleep(1.5 + 0.37 * number % 1)
+            times = self.stack.run("bench_one")
+            delays.append(times.first_start - times.posted)
+        self.round.details["trigger"] = {str(number): delay for number, delay in enumerate(delays)}
+        self._set("trigger", statistics.median(delays))
+
+    def _warm(self) -> None:
+        """What is done once, by the first task after a start, belongs to the start."""
+        self.stack.run("bench_one")
+        time.sleep(min(1.0, self.sizes.settle))
+
+    def _run(self, name: str, dag_id: str, tasks: int = 0) -> None:
+        """Seconds of one run; where `tasks` is given also CPU by process per task."""
+        self._warm()
+        client = self.stack.compose
+        before = processes.cpu(client)
+        seconds = self.stack.run(dag_id).seconds
+        used = processes.difference(before, processes.cpu(client))
+        if tasks:
+            self.round.details[f"{name} CPU-seconds a task"] = {key: value / tasks for key, value in used.items()}
+        self._set(name, seconds)
+
+    def _sixteen(self) -> None:
+        self._run("parallel-16", "bench_parallel", self.sizes.parallel)
+        self._set("cpu", sum(self.round.details["parallel-16 CPU-seconds a task"].values()))
+
+    def _many(self) -> None:
+        client = self.stack.compose
+        self._warm()
+        self.round.details["many memory before"] = processes.pss(client)
+        self._run("many", "bench_many", self.sizes.many)
+        self.round.details["many memory after"] = processes.pss(client)
