@@ -45,7 +45,7 @@ in
         needs migrated
         // {
           description = "Airflow's UI, REST API and task-execution API";
-          command = "airflow api-server";
+          command = "python -m windtunnel.component api-server";
           secrets = common.airflowSecrets ++ lib.optional common.simple "simple-auth-manager.json";
           environment = lib.optionalAttrs common.simple {
             AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE = passwords;
@@ -63,7 +63,7 @@ in
         needs (migrated ++ broker)
         // {
           description = "decides what runs; hands tasks to the broker";
-          command = "airflow scheduler --skip-serve-logs";
+          command = "python -m windtunnel.component scheduler --skip-serve-logs";
           secrets = common.airflowSecrets;
         }
       );
@@ -72,7 +72,7 @@ in
         needs migrated
         // {
           description = "reads the DAG files";
-          command = "airflow dag-processor";
+          command = "python -m windtunnel.component dag-processor";
           secrets = common.airflowSecrets;
         }
       );
@@ -81,7 +81,7 @@ in
         needs migrated
         // {
           description = "waits on behalf of deferred tasks";
-          command = "airflow triggerer --skip-serve-logs";
+          command = "python -m windtunnel.component triggerer --skip-serve-logs";
           secrets = common.airflowSecrets;
         }
       );
@@ -90,7 +90,7 @@ in
         needs (migrated ++ broker)
         // {
           description = "Celery's monitoring page";
-          command = "airflow celery flower";
+          command = "python -m windtunnel.component celery flower";
           secrets = common.airflowSecrets;
           serviceConfig.TimeoutStopSec = 20;
         }

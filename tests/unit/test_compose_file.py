@@ -53,10 +53,15 @@ TAMPERED = [
     (rules.needed_while_draining, "api-server: {condition: process_started}", "", "worker does not depend directly on api-server"),
     (rules.needed_while_draining, "  postgres: {condition: process_started}", "", "scheduler does not depend directly on postgres"),
     (rules.needed_while_draining, "parent_only: true, timeout_seconds: $", "timeout_seconds: $", "worker is not stopped with parent_only"),
-    (rules.commands, "exec airflow api-server", "airflow api-server", "the command of api-server does not start with exec"),
     (
         rules.commands,
-        "exec airflow scheduler --skip-serve-logs",
+        "exec python -m windtunnel.component api-server",
+        "airflow api-server",
+        "the command of api-server does not start with exec",
+    ),
+    (
+        rules.commands,
+        "exec python -m windtunnel.component scheduler --skip-serve-logs",
         "|\n" + "      exec a\n" * 6,
         "scheduler has more than 5",
     ),
