@@ -8,7 +8,6 @@ import secrets as random
 import shlex
 import shutil
 import subprocess
-from pathlib import Path
 
 from windtunnel import postgres
 from windtunnel.errors import WindtunnelError
@@ -54,8 +53,10 @@ def _postgres(settings: Settings, password: str) -> None:
     data.mkdir(mode=0o700)
     if (user := postgres._service_user()) is not None:
         os.chown(data, user.pw_uid, user.pw_gid)
-    _run(settings, ["initdb", "-D", str(data), "-U", DATABASE, "--auth=scram-sha-256", "--pwfile=/dev/stdin"], password)
-    _run(settings, ["postgres", "--single", "-D", str(data), "postgres"], f"CREATE DATABASE {DATABASE};\n")
+    _run(settings, ["initdb", "-D", str(data), "-U", DATABASE, "--auth=reject"], "")
+    (data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+    create = f"ALTER ROLE {DATABASE} PASSWORD '{password}';\nCREATE DATABASE {DATABASE};\n"
+    _run(settings, ["postgres", "--single", "-D", str(data), "-c", "log_min_error_statement=panic", "postgres"], create)
     serve = [shutil.which("postgres") or "postgres", "-D", str(data), "-c", "listen_addresses=127.0.0.1"]
     serve += ["-c", f"port={settings.ports.postgres}", "-c", "unix_socket_directories="]
     script = settings.state / "postgres.sh"
@@ -63,8 +64,8 @@ def _postgres(settings: Settings, password: str) -> None:
 
 
 def _run(settings: Settings, command: list[str], stdin: str) -> None:
-    command = postgres._as_service_user(settings, [shutil.which(command[0]) or command[0], *command[1:]])
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, cwd="/")
+    full = postgres._as_service_user(settings, [shutil.which(command[0]) or command[0], *command[1:]])
+    done = subprocess.run(full, input=stdin, capture_output=True, text=True, cwd="/")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise WindtunnelError(f"{Path(command[-1]).name} of the stock stack failed with exit code {done.returncode}: {last}")
+        raise WindtunnelError(f"{command[0]} of the stock stack failed with exit code {done.returncode}: {last}")
