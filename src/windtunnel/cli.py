@@ -152,18 +152,22 @@ def bench(
     stock: Annotated[bool, typer.Option("--stock/--no-stock", help="Also on a second private stack with Airflow's own settings.")] = False,
     only: Annotated[list[str] | None, typer.Option(help="Only this figure; may be given several times.")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="How often everything is measured (default 3; 1 with --quick).")] = None,
+    growth: Annotated[bool, typer.Option("--growth", help="Instead: how cost grows with workers, tasks and a deep queue.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure start-up, latency, throughput, CPU and memory on private stacks that are removed again. Your own stack is not touched."""
     from windtunnel.bench import figures, report, runner
 
+    if growth and (stock or only or rounds):
+        raise UsageError("--growth measures this stack once and by itself: leave --stock, --only and --rounds out")
+    if growth:
+        grown = runner.grow(quick=quick, console=err)
+        _emit(grown) if as_json else out.print(report.render_growth(grown), highlight=False)
+        return
     sizes = figures.QUICK if quick else figures.FULL
     chosen = figures.choose(only or [], sizes)
     result = runner.bench(chosen, sizes, stock=stock, rounds=rounds or (1 if quick else 3), console=err)
-    if as_json:
-        _emit(result.as_json())
-    else:
-        out.print(report.render(result), highlight=False)
+    _emit(result.as_json()) if as_json else out.print(report.render(result), highlight=False)
 
 
 @app.command()

@@ -44,3 +44,7 @@ class Flower:
     def tasks(self, limit: int = 1000) -> dict[str, dict[str, Any]]:
         """Celery tasks by id, with `state`, `worker`, `received`, `started`, `succeeded` (Unix seconds)."""
         return dict(self._get("/api/tasks", limit=limit))
+
+    def queue_lengths(self) -> dict[str, int]:
+        """Waiting messages by queue, as Flower's broker page shows them."""
+        return {row["name"]: int(row["messages"]) for row in self._get("/api/queues/length")["active_queues"]}

@@ -41,29 +41,34 @@ _PARALLEL = """    for number in range({count}):
 """
 
 
-def _parallel(count: int, work: str = "return None") -> str:
+def parallel(count: int, work: str = "return None") -> str:
+    """So many tasks that do not wait for each other."""
     return _PARALLEL.format(count=count, work=work)
 
 
 def texts(sizes: Sizes) -> dict[str, str]:
     """DAG id -> body of its function; the id is the file's stem."""
     return {
-        "hello": _parallel(1, 'print("Hello")'),
-        "bench_one": _parallel(1),
+        "hello": parallel(1, 'print("Hello")'),
+        "bench_one": parallel(1),
         "bench_chain": _CHAIN.format(count=sizes.chain),
-        "bench_parallel": _parallel(sizes.parallel),
-        "bench_sleep": _parallel(sizes.sleeps, "time.sleep(2)"),
-        "bench_many": _parallel(sizes.many),
+        "bench_parallel": parallel(sizes.parallel),
+        "bench_sleep": parallel(sizes.sleeps, "time.sleep(2)"),
+        "bench_many": parallel(sizes.many),
     }
+
+
+def write_one(folder: Path, name: str, body: str) -> None:
+    """One DAG, `body` being that of its function."""
+    imports = "import time\n\n" if "time." in body else ""
+    (folder / f"{name}.py").write_text(_TEMPLATE.format(name=name, body=body, imports=imports))
 
 
 def write(folder: Path, sizes: Sizes, names: set[str]) -> None:
     """Makes the folder hold exactly these DAGs: reading one that is not in use would cost an idle stack CPU."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, body in texts(sizes).items():
-        path = folder / f"{name}.py"
         if name in names:
-            imports = "import time\n\n" if "time." in body else ""
-            path.write_text(_TEMPLATE.format(name=name, body=body, imports=imports))
+            write_one(folder, name, body)
         else:
-            path.unlink(missing_ok=True)
+            (folder / f"{name}.py").unlink(missing_ok=True)

@@ -19,7 +19,8 @@ class Ours(Stack):
     name = "windtunnel"
     default_concurrency = os.cpu_count() or 1
 
-    def _variables(self, shape: Shape | None = None) -> dict[str, str]:
+    def variables(self, shape: Shape | None = None) -> dict[str, str]:
+        """What a person would export for this stack, beside their own environment."""
         env = places.clean_environment(os.environ, airflow=True)
         env |= {"WINDTUNNEL_ROOT": str(find_root(os.environ)), "WINDTUNNEL_STATE": str(self.folder / "state")}
         env |= {"PORT_OFFSET": str(self.offset), "DAGS_FOLDER": str(self.dags_folder), **SAME}
@@ -30,13 +31,13 @@ class Ours(Stack):
         return env
 
     def _settings(self) -> Settings:
-        return load(self._variables(), client=False)
+        return load(self.variables(), client=False)
 
     def _launch(self, shape: Shape) -> subprocess.Popen[bytes]:
         with open(self.folder / "up.log", "wb") as log:
             return subprocess.Popen(
                 ["process-compose", "up", "-D"],
-                env=self._variables(shape),
+                env=self.variables(shape),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -49,7 +50,7 @@ class Ours(Stack):
     def _stop(self) -> None:
         done = subprocess.run(
             ["process-compose", "down"],
-            env=self._variables(),
+            env=self.variables(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

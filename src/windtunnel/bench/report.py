@@ -1,11 +1,21 @@
-"""The table at the end."""
+"""The tables at the end."""
 
 from __future__ import annotations
+
+import statistics
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from windtunnel.bench.result import Result, Summary
+
+#: Details that are shown by process: their name in a round, the heading, its unit.
+BY_PROCESS = {
+    "idle": ("CPU of the idle stack", "% of a core"),
+    "memory": ("memory of the idle stack", "MiB"),
+    "parallel-16 CPU-seconds a task": ("CPU-seconds a no-op task", "CPU-s"),
+}
 
 
 def value(number: float, unit: str) -> str:
@@ -23,23 +33,65 @@ def _cell(summary: Summary | None, unit: str) -> str:
     return text
 
 
-def render(result: Result) -> RenderableType:
-    """Median (smallest to largest), one column a stack."""
+def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("work", overflow="fold")
-    for stack in result.rounds:
-        table.add_column(stack, justify="right")
-    both = len(result.rounds) > 1
-    if both:
-        table.add_column("stock / windtunnel", justify="right")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    return table
+
+
+def _figures(result: Result) -> Table:
+    """Median (smallest to largest), one column a stack."""
+    ratios = len(result.rounds) > 1
+    table = _table("work", *result.rounds, *(["stock / windtunnel"] if ratios else []))
     for name, figure in result.figures.items():
         cells = [_cell(result.summary(stack, name), figure.unit) for stack in result.rounds]
         ratio = result.ratio(name)
-        table.add_row(figure.title, *cells, *([f"{ratio:.2f}x" if ratio else "-"] if both else []))
-    rounds = max((len(r) for r in result.rounds.values()), default=0)
-    facts, versions = result.machine, result.machine["versions"]
-    about = (
-        f"{rounds} round{'s' if rounds != 1 else ''}, {result.seconds:.0f} s in all; {facts['cores']} cores, {facts['memory_gib']} GiB, "
-        f"load {facts['load_average'][0]:.1f} at the beginning; Airflow {versions['airflow']}, Python {versions['python']}"
+        table.add_row(figure.title, *cells, *([f"{ratio:.2f}x" if ratio else "-"] if ratios else []))
+    return table
+
+
+def _by_process(result: Result, stack: str) -> Table | None:
+    """Medians over the rounds; None where nothing of the kind was measured."""
+    found: dict[str, dict[str, float]] = {}
+    for detail in BY_PROCESS:
+        rounds = [r.details[detail] for r in result.rounds[stack] if detail in r.details]
+        names = {name for row in rounds for name in row}
+        if rounds:
+            found[detail] = {name: statistics.median(row.get(name, 0.0) for row in rounds) for name in names}
+    if not found:
+        return None
+    table = _table(stack, *(", ".join(BY_PROCESS[detail]) for detail in found))
+    for name in sorted({name for row in found.values() for name in row}):
+        table.add_row(name, *(value(row.get(name, 0.0), BY_PROCESS[detail][1]) for detail, row in found.items()))
+    return table
+
+
+def about(machine: dict[str, Any]) -> str:
+    """The machine in one line."""
+    versions = machine["versions"]
+    return (
+        f"{machine['cores']} cores, {machine['memory_gib']} GiB, load {machine['load_average'][0]:.1f} at the beginning; "
+        f"Airflow {versions['airflow']}, Python {versions['python']}"
     )
-    return Group(table, "", about)
+
+
+def render(result: Result) -> RenderableType:
+    """Everything a bench found that fits a page."""
+    parts: list[RenderableType] = [_figures(result), ""]
+    for stack in result.rounds:
+        if (table := _by_process(result, stack)) is not None:
+            parts += [table, ""]
+    rounds = max((len(r) for r in result.rounds.values()), default=0)
+    return Group(*parts, f"{rounds} round{'s' if rounds != 1 else ''}, {result.seconds:.0f} s in all; {about(result.machine)}")
+
+
+def render_growth(grown: dict[str, Any]) -> RenderableType:
+    """What `--growth` found."""
+    parts: list[RenderableType] = []
+    for title, rows in grown["growth"].items():
+        table = _table(title, "")
+        for name, number in rows.items():
+            table.add_row(name, f"{number:.3g}" if isinstance(number, float) else str(number))
+        parts += [table, ""]
+    return Group(*parts, f"{grown['seconds']:.0f} s in all; {about(grown['machine'])}")

@@ -58,12 +58,13 @@ class Result:
             if (ratio := self.ratio(name)) is not None:
                 rows[name]["stock/windtunnel"] = round(ratio, 3)
         details = {stack: [r.details for r in rounds] for stack, rounds in self.rounds.items()}
-        return {"version": 1, "machine": self.machine, "seconds": round(self.seconds, 1), "figures": rows, "details": _rounded(details)}
+        return {"version": 1, "machine": self.machine, "seconds": round(self.seconds, 1), "figures": rows, "details": rounded(details)}
 
 
-def _rounded(data: Any) -> Any:
+def rounded(data: Any) -> Any:
+    """Every number in it to four places; names sorted."""
     if isinstance(data, dict):
-        return {key: _rounded(value) for key, value in sorted(data.items())}
+        return {key: rounded(value) for key, value in sorted(data.items())}
     if isinstance(data, list):
-        return [_rounded(value) for value in data]
+        return [rounded(value) for value in data]
     return round(data, 4) if isinstance(data, float) else data

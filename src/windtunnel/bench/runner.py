@@ -5,21 +5,26 @@ from __future__ import annotations
 import signal
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeVar
 
 from rich.console import Console
 
 from windtunnel.bench import machine, places
-from windtunnel.bench.figures import Figure, Sizes
+from windtunnel.bench.figures import FULL, Figure, Sizes
+from windtunnel.bench.growth import QUICK_GROWTH, Big, Growth, GrowthSizes
 from windtunnel.bench.ours import Ours
 from windtunnel.bench.report import value
-from windtunnel.bench.result import Result
+from windtunnel.bench.result import Result, rounded
 from windtunnel.bench.stack import Stack
 from windtunnel.bench.works import Worker
 from windtunnel.errors import WindtunnelError
 
 PREFIX = "windtunnel-bench-"
+S = TypeVar("S", bound=Stack)
 
 
 def bench(figures: dict[str, Figure], sizes: Sizes, *, stock: bool, rounds: int, console: Console) -> Result:
@@ -37,50 +42,77 @@ def bench(figures: dict[str, Figure], sizes: Sizes, *, stock: bool, rounds: int,
         kinds.append(Stock)
     result = Result(figures, machine.facts(), {kind.name: [] for kind in kinds})
     began = time.monotonic()
-    former = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
+    with _interruptible():
         for number in range(rounds):
             # In turn: what warms up or slows down meanwhile must not always meet the same one.
             for kind in kinds if number % 2 == 0 else reversed(kinds):
                 _round(kind, result, sizes, f"round {number + 1} of {rounds}, {kind.name}", console)
-    finally:
-        for signum, handler in former.items():
-            signal.signal(signum, handler)
     result.seconds = time.monotonic() - began
     return result
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM and a terminal that goes away end a bench as Ctrl-C does: what it started is removed. `nohup` stays in force."""
+    former = {n: signal.signal(n, _interrupt) for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _round(kind: type[Stack], result: Result, sizes: Sizes, title: str, console: Console) -> None:
+@contextmanager
+def private(make: Callable[[Path], S]) -> Iterator[S]:
+    """A stack in a temporary folder; it has left nothing when the block ends. Raises `WindtunnelError` where there is no room."""
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         # PostgreSQL is another user where we are root: it must be able to pass through, not to look.
         folder.chmod(0o711)
     except OSError as error:
         raise WindtunnelError(f"cannot make a temporary folder ({error.strerror}): set TMPDIR to one that can be written") from None
-    stack = kind(folder, sizes)
+    stack = make(folder)
+    try:
+        yield stack
+    finally:
+        # A second Ctrl-C must not leave processes behind.
+        former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        try:
+            stack.destroy()
+        finally:
+            for signum, handler in former.items():
+                signal.signal(signum, handler)
+
+
+def _round(kind: type[Stack], result: Result, sizes: Sizes, title: str, console: Console) -> None:
     with console.status(title) as status:
 
         def told(name: str, number: float) -> None:
             unit = result.figures[name].unit
             console.print(f"{title}: {name} {value(number, unit)} {unit}", highlight=False, markup=False, soft_wrap=True)
 
-        try:
+        with private(lambda folder: kind(folder, sizes)) as stack:
             worker = Worker(stack, sizes, set(result.figures), lambda text: status.update(f"{title}: {text}"), told)
             result.rounds[kind.name].append(worker.measure())
-        finally:
             status.update(f"{title}: removing the private stack")
-            _undisturbed(stack)
 
 
-def _undisturbed(stack: Stack) -> None:
-    """A second Ctrl-C must not leave processes behind."""
-    former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        stack.destroy()
-    finally:
-        for signum, handler in former.items():
-            signal.signal(signum, handler)
+def grow(*, quick: bool, console: Console) -> dict[str, Any]:
+    """What `--growth --json` prints. Raises as `bench` does."""
+    places.add_programs_to_path()
+    places.require_programs()
+    sizes = QUICK_GROWTH if quick else GrowthSizes()
+    facts = machine.facts()
+    began = time.monotonic()
+    with _interruptible(), console.status("growth") as status:
+
+        def told(text: str) -> None:
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+        with private(lambda folder: Big(folder, FULL, made=sizes.folder)) as stack:
+            found = Growth(stack, sizes, lambda text: status.update(f"growth: {text}"), told).measure()
+    return {"version": 1, "machine": facts, "seconds": round(time.monotonic() - began, 1), "growth": rounded(found)}

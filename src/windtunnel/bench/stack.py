@@ -25,6 +25,7 @@ from windtunnel.flower import Flower
 from windtunnel.settings import Settings
 
 READY_SECONDS = 300.0
+READ_SECONDS = 120.0
 POLL_SECONDS = 0.05
 #: For both stacks, so that the worker's slots are what bounds a run (defaults: 32 and 128).
 SAME = {"AIRFLOW__CORE__PARALLELISM": "128", "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": "128"}
@@ -58,6 +59,8 @@ class Stack(ABC):
         self.settings: Settings = self._settings()
         self.watch = Watch(self.settings)
         self._process: subprocess.Popen[bytes] | None = None
+        self._airflow: Airflow | None = None
+        self._since: float | None = None
 
     @abstractmethod
     def _settings(self) -> Settings: ...
@@ -86,11 +89,11 @@ class Stack(ABC):
 
     def start(self, shape: Shape) -> float:
         """Start and wait for `ready`; seconds between. Raises `WindtunnelError` where it does not come up."""
-        dags.write(self.dags_folder, self.sizes, set(shape.dags))
+        self._write_dags(shape)
         began, since = time.monotonic(), time.time()
+        self._since, self._airflow = since, None
         self._process = self._launch(shape)
         self.shape = (shape.workers, shape.concurrency or self.default_concurrency, shape.dags)
-        self.airflow = None
         waiting: dict[str, Callable[[], bool]] = {
             "API server": self._api_answers,
             "heartbeats of scheduler, dag-processor and triggerer": lambda: self.watch.beating(since),
@@ -119,24 +122,42 @@ class Stack(ABC):
         return "it said nothing"
 
     def ensure(self, shape: Shape) -> None:
-        """Start, or stop and start again where it runs in another shape; then one task so that nothing is done for the first time."""
+        """Start, or stop and start again where it runs in another shape."""
         if self.shape == (shape.workers, shape.concurrency or self.default_concurrency, shape.dags):
             return
         if self.shape is not None:
             self.stop()
         self.start(shape)
 
+    def _write_dags(self, shape: Shape) -> None:
+        dags.write(self.dags_folder, self.sizes, set(shape.dags))
+
+    def read(self) -> None:
+        """Returns when every DAG file was read since the start. Raises `WindtunnelError` where that takes too long."""
+        assert self._since is not None
+        for path in sorted(self.dags_folder.glob("*.py")):
+            self._known(path.stem, self._since)
+
+    def _known(self, dag_id: str, since: float = 0.0) -> None:
+        deadline = time.monotonic() + READ_SECONDS
+        while not self.watch.known(dag_id, since):
+            if time.monotonic() > deadline:
+                raise WindtunnelError(f"the private stack ({self.name}) did not read {dag_id} within {READ_SECONDS:.0f} s")
+            time.sleep(POLL_SECONDS)
+
+    def trigger(self, dag_id: str) -> tuple[str, float]:
+        """Create a run by the API; its id, and the Unix time just before."""
+        self._known(dag_id)
+        if self._airflow is None:
+            self._airflow = Airflow(self.settings)
+            self._airflow.dag(dag_id)  # fetches the token
+        posted = time.time()
+        return self._airflow.trigger(dag_id), posted
+
     def run(self, dag_id: str, timeout: float = 900.0) -> Times:
         """Trigger by the API and wait for success."""
-        deadline = time.monotonic() + 120
-        airflow = Airflow(self.settings)
-        while not self.watch.known(dag_id):
-            if time.monotonic() > deadline:
-                raise WindtunnelError(f"the private stack ({self.name}) did not read {dag_id} within 120 s")
-            time.sleep(POLL_SECONDS)
-        airflow.dag(dag_id)  # fetches the token
-        posted = time.time()
-        return self.watch.ended(dag_id, airflow.trigger(dag_id), posted, timeout)
+        run_id, posted = self.trigger(dag_id)
+        return self.watch.ended(dag_id, run_id, posted, timeout)
 
     def stop(self) -> float:
         """Orderly stop; its seconds."""

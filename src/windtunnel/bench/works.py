@@ -76,6 +76,7 @@ class Worker:
             self._set("up", self.stack.start(DEFAULT))
 
     def _idle(self) -> None:
+        self.stack.read()
         time.sleep(self.sizes.settle)
         client = self.stack.compose
         before, began = processes.cpu(client), time.monotonic()

@@ -1,0 +1,158 @@
+"""`windtunnel bench --growth`: how cost grows with workers, with tasks, and with a queue that nobody empties. Ours only."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from windtunnel import scale, services
+from windtunnel.bench import dags
+from windtunnel.bench.ours import Ours
+from windtunnel.bench.stack import SAME, Shape
+from windtunnel.errors import WindtunnelError
+from windtunnel.flower import Flower
+
+QUEUE = "default"
+#: Flower's and the broker's answers are asked for this often; the slowest counts.
+ASKED = 5
+
+
+@dataclass(frozen=True)
+class GrowthSizes:
+    """How much of each."""
+
+    workers: tuple[int, ...] = (1, 2, 4, 8)
+    tasks_by_workers: int = 200
+    dags: tuple[int, ...] = (10, 100, 1000)
+    depth: int = 10_000
+    #: Runs that make up the depth, of this many tasks each.
+    run_size: int = 1000
+    queueing_seconds: float = 900.0
+
+    @property
+    def folder(self) -> dict[str, int]:
+        """DAG id -> its number of parallel no-op tasks."""
+        counts = {*self.dags, self.tasks_by_workers, self.run_size}
+        return {f"bench_{count}": count for count in sorted(counts)}
+
+
+#: Shows only that it runs.
+QUICK_GROWTH = GrowthSizes(workers=(1, 2), tasks_by_workers=20, dags=(10,), depth=100, run_size=50)
+
+
+class Big(Ours):
+    """Limits of Airflow's own out of the way: each run may have all its tasks queued."""
+
+    def __init__(self, *arguments: Any, made: dict[str, int]) -> None:
+        self.made = made
+        super().__init__(*arguments)
+
+    def variables(self, shape: Shape | None = None) -> dict[str, str]:
+        return super().variables(shape) | dict.fromkeys(SAME, "100000")
+
+    def _write_dags(self, shape: Shape) -> None:
+        super()._write_dags(shape)
+        for name, count in self.made.items():
+            dags.write_one(self.dags_folder, name, dags.parallel(count))
+
+
+class Growth:
+    """Measures on one stack that runs.
+
+    Args:
+        say: told what is being done. told: told each finding, as text.
+    """
+
+    def __init__(self, stack: Big, sizes: GrowthSizes, say: Callable[[str], None], told: Callable[[str], None]) -> None:
+        self.stack, self.sizes, self.say, self.told = stack, sizes, say, told
+        self.settings = stack.settings
+        self.found: dict[str, Any] = {}
+
+    def measure(self) -> dict[str, Any]:
+        """Everything, one after the other. Raises `WindtunnelError` where a part fails."""
+        self.say("starting")
+        self.stack.start(Shape(dags=frozenset({"bench_one"})))
+        self.stack.run("bench_one")
+        self._by_tasks()
+        self._by_workers()
+        self._by_depth()
+        return self.found
+
+    def _by_tasks(self) -> None:
+        """One worker, as many slots as cores: tasks a second of one run of each size."""
+        rows = self.found["tasks a second by tasks in the DAG"] = {}
+        for count in self.sizes.dags:
+            self.say(f"a DAG of {count} tasks")
+            rows[str(count)] = count / self.stack.run(f"bench_{count}").seconds
+            self.told(f"a DAG of {count} tasks: {rows[str(count)]:.2f} tasks a second")
+
+    def _by_workers(self) -> None:
+        """`process scale worker N`, then one run."""
+        rows = self.found["tasks a second by workers"] = {}
+        for count in self.sizes.workers:
+            self.say(f"{count} workers")
+            scale.scale(self.settings, count)
+            self._until(f"{count} workers are in Flower", lambda n=count: len(Flower(self.settings).online()) == n, 120)  # type: ignore[misc]
+            self.stack.run("bench_one")
+            rows[str(count)] = self.sizes.tasks_by_workers / self.stack.run(f"bench_{self.sizes.tasks_by_workers}").seconds
+            self.told(f"{count} workers: {rows[str(count)]:.2f} tasks a second")
+        scale.scale(self.settings, 1)
+
+    def _by_depth(self) -> None:
+        """No worker, and runs whose tasks pile up in the queue: how long it takes to ask each part something."""
+        self.say("stopping the worker")
+        client = self.stack.compose
+        for worker in client.workers():
+            client.stop(worker.name)
+        broker = services.broker(self.settings)
+        runs = -(-self.sizes.depth // self.sizes.run_size)
+        began = time.monotonic()
+        for _ in range(runs):
+            self.stack.trigger(f"bench_{self.sizes.run_size}")
+        self.say(f"{runs} runs of {self.sizes.run_size} tasks are queued by the scheduler")
+        wanted = runs * self.sizes.run_size
+        self._until(f"{wanted} messages are in the queue", lambda: int(broker.llen(QUEUE)) >= wanted, self.sizes.queueing_seconds)
+        queued = time.monotonic() - began
+        rows: dict[str, Any] = {"messages": int(broker.llen(QUEUE)), "queued a second by the scheduler": wanted / queued}
+        self.told(f"{rows['messages']} messages queued in {queued:.0f} s")
+        flower = Flower(self.settings, timeout=60)
+        rows["seconds of a broker command"] = self._slowest(lambda: broker.llen(QUEUE))
+        rows["seconds of `windtunnel status --json`"] = self._slowest(self._status)
+        rows["seconds of Flower's /api/workers"] = self._slowest(flower.workers)
+        rows["seconds of Flower's /api/queues/length"] = self._slowest(flower.queue_lengths)
+        self.say("waiting for a sweep of the reconciler over all of it")
+        self._until("the reconciler swept the whole queue", lambda: self._swept().get("queued", 0) >= wanted, 180)
+        rows["seconds of the reconciler's sweep"] = float(self._swept()["last_sweep_seconds"])
+        self.found["with a deep queue"] = rows
+        for name, value in rows.items():
+            self.told(f"with a deep queue, {name}: {value:.3f}" if isinstance(value, float) else f"with a deep queue, {name}: {value}")
+
+    def _swept(self) -> dict[str, Any]:
+        return dict(json.loads((self.settings.run / "reconciler" / "state.json").read_text()))
+
+    def _status(self) -> None:
+        command = ["windtunnel", "status", "--json"]
+        env = {**os.environ, **self.stack.variables()}
+        done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if not done.stdout.startswith("{"):
+            raise WindtunnelError(f"`windtunnel status --json` printed no JSON: {done.stderr.strip()}")
+
+    def _slowest(self, call: Callable[[], object]) -> float:
+        slowest = 0.0
+        for _ in range(ASKED):
+            began = time.monotonic()
+            call()
+            slowest = max(slowest, time.monotonic() - began)
+        return slowest
+
+    def _until(self, what: str, check: Callable[[], bool], timeout: float) -> None:
+        end = time.monotonic() + timeout
+        while not check():
+            if time.monotonic() > end:
+                raise WindtunnelError(f"not within {timeout:.0f} s: {what}")
+            time.sleep(0.2)
