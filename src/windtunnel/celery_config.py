@@ -79,6 +79,8 @@ if str(CELERY_CONFIG["broker_url"]).startswith("redis"):
 celery_signals.connect()
 if os.environ.get("WINDTUNNEL_WORKER"):
     _upstream.free_slot_at_once()
+    _upstream.first_heartbeat_later()
 if "scheduler" in sys.argv[1:2]:
     _upstream.wake_scheduler()
+    _upstream.keep_result_connection()
     _upstream.health_server_ends_with_scheduler()

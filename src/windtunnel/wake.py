@@ -1,6 +1,7 @@
 """PostgreSQL tells the scheduler that there is work: triggers that NOTIFY, and the waiting end.
 
-`install` is called by the migration step. Without the triggers, or without the database, a wait is a plain sleep.
+`install` is called by the migration step. Without the triggers, or without the database, a wait is a plain sleep and every
+round of the scheduler looks for work, as in stock Airflow.
 """
 
 from __future__ import annotations
@@ -15,12 +16,24 @@ log = logging.getLogger(__name__)
 CHANNEL = "windtunnel_wake"
 #: After trouble with its own connection the alarm sleeps plainly for this long.
 PAUSE_SECONDS = 5.0
-#: Several changes of one moment make one round of the scheduler.
-GATHER_SECONDS = 0.01
+#: So few unfinished tasks of a run, and each end is told: two that end at the same moment do not see each other's.
+LAST_TASKS = 8
 
-_FINAL = "'success','failed','skipped','up_for_retry','upstream_failed','removed'"
+_FINAL = "'success','failed','skipped','up_for_retry','upstream_failed','removed','up_for_reschedule','deferred'"
+_UNFINISHED = "'queued','running','restarting','deferred','up_for_retry','up_for_reschedule','awaiting_input'"
 _FUNCTION = f"CREATE OR REPLACE FUNCTION {CHANNEL}() RETURNS trigger AS $$ BEGIN NOTIFY {CHANNEL}; RETURN NULL; END $$ LANGUAGE plpgsql"
-#: name -> (table, event, condition)
+#: Of a hundred independent tasks only the last ones have anything to tell; so has every task that others wait for.
+_TASK_FUNCTION = f"""
+CREATE OR REPLACE FUNCTION {CHANNEL}_task() RETURNS trigger AS $$ BEGIN
+  IF NEW.state IS NULL OR NEW.state NOT IN ('success', 'failed', 'skipped')
+    OR EXISTS (SELECT 1 FROM task_instance t
+               WHERE t.dag_id = NEW.dag_id AND t.run_id = NEW.run_id AND (t.state IS NULL OR t.state = 'scheduled'))
+    OR EXISTS (SELECT 1 FROM task_instance t WHERE t.state = 'scheduled')
+    OR (SELECT count(*) FROM (SELECT 1 FROM task_instance t WHERE t.dag_id = NEW.dag_id AND t.run_id = NEW.run_id
+                              AND t.state IN ({_UNFINISHED}) LIMIT {LAST_TASKS + 1}) few) <= {LAST_TASKS}
+  THEN NOTIFY {CHANNEL}; END IF;
+  RETURN NULL; END $$ LANGUAGE plpgsql"""  # noqa: S608 - constants only
+#: name -> (table, event, condition, function)
 _TRIGGERS = {
     "windtunnel_task": (
         "task_instance",
@@ -28,18 +41,20 @@ _TRIGGERS = {
         # deferred -> scheduled is written by the triggerer, every other step to `scheduled` by the scheduler itself.
         f"NEW.state IS DISTINCT FROM OLD.state AND (NEW.state IN ({_FINAL}) OR NEW.state IS NULL"
         " OR (OLD.state = 'deferred' AND NEW.state = 'scheduled'))",
+        f"{CHANNEL}_task",
     ),
-    "windtunnel_run": ("dag_run", "AFTER INSERT", "true"),
+    "windtunnel_run": ("dag_run", "AFTER INSERT", "true", CHANNEL),
     "windtunnel_run_again": (
         "dag_run",
         "AFTER UPDATE OF state",
         "NEW.state = 'queued' AND NEW.state IS DISTINCT FROM OLD.state",
+        CHANNEL,
     ),
 }
 
 
 def install(connection: Any) -> None:
-    """Creates the function and the triggers where they are missing or old.
+    """Creates the functions and the triggers where they are missing or old.
 
     Args:
         connection: a psycopg2 connection of the owner of Airflow's tables; committed here.
@@ -49,12 +64,13 @@ def install(connection: Any) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute(_FUNCTION)
-        for name, (table, event, condition) in _TRIGGERS.items():
+        cursor.execute(_TASK_FUNCTION)
+        for name, (table, event, condition, function) in _TRIGGERS.items():
             cursor.execute("SELECT to_regclass(%s)", (table,))
             if cursor.fetchone()[0] is None:
                 continue
             # Replacing needs a short lock on the table: not done where the same one is there already.
-            comment = f"{event} {condition}"
+            comment = f"{event} {condition} {function}"
             cursor.execute(
                 "SELECT obj_description(oid, 'pg_trigger') FROM pg_trigger WHERE tgname = %s AND tgrelid = to_regclass(%s)",
                 (name, table),
@@ -63,7 +79,7 @@ def install(connection: Any) -> None:
             if row is not None and row[0] == comment:
                 continue
             cursor.execute(f"DROP TRIGGER IF EXISTS {name} ON {table}")
-            cursor.execute(f"CREATE TRIGGER {name} {event} ON {table} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {CHANNEL}()")
+            cursor.execute(f"CREATE TRIGGER {name} {event} ON {table} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {function}()")
             cursor.execute(f"COMMENT ON TRIGGER {name} ON {table} IS %s", (comment,))
     connection.commit()
 
@@ -80,38 +96,58 @@ class Alarm:
         self.url = f"{scheme.partition('+')[0]}://{rest}"
         self.connection: Any = None
         self.not_before = 0.0
+        self._rung = False
+
+    def rung(self) -> bool:
+        """Whether there was a notification since `hear` was last called; True where nothing can be heard at all."""
+        import psycopg2
+
+        try:
+            if not self._listening():
+                return True
+            self.connection.poll()
+            self._rung = self._rung or bool(self.connection.notifies)
+            self.connection.notifies.clear()
+        except (psycopg2.Error, OSError, ValueError) as error:
+            self._lost(error)
+            return True
+        return self._rung
+
+    def hear(self) -> None:
+        """What was told so far is being looked at."""
+        self.rung()
+        self._rung = False
 
     def wait(self, seconds: float) -> None:
-        """Returns after `seconds`, or as soon as there was a notification since the last call."""
+        """Returns after `seconds`, or as soon as there is a notification that was not heard yet."""
         import psycopg2
 
         end = time.monotonic() + seconds
         try:
-            if self._listening(seconds):
-                self.connection.poll()
-                if not self.connection.notifies:
-                    select.select([self.connection], [], [], max(0.0, end - time.monotonic()))
-                    self.connection.poll()
-                if self.connection.notifies:
-                    time.sleep(max(0.0, min(GATHER_SECONDS, end - time.monotonic())))
-                    self.connection.poll()
-                    self.connection.notifies.clear()
-                return
+            if seconds > 0 and self._listening():
+                while not self.rung() and self.connection is not None and (rest := end - time.monotonic()) > 0:
+                    select.select([self.connection], [], [], rest)
+                if self.connection is not None:
+                    return
         except (psycopg2.Error, OSError, ValueError) as error:
-            log.warning("scheduler wake: %s; plain sleep for %.0f s", str(error).strip(), PAUSE_SECONDS)
-            self.connection = None
-            self.not_before = time.monotonic() + PAUSE_SECONDS
+            self._lost(error)
         time.sleep(max(0.0, end - time.monotonic()))
 
-    def _listening(self, seconds: float) -> bool:
+    def _lost(self, error: BaseException) -> None:
+        log.warning("scheduler wake: %s; plain sleep for %.0f s", str(error).strip(), PAUSE_SECONDS)
+        self.connection = None
+        self.not_before = time.monotonic() + PAUSE_SECONDS
+
+    def _listening(self) -> bool:
         import psycopg2
 
         if self.connection is not None:
             return True
-        if seconds <= 0 or time.monotonic() < self.not_before:
+        if time.monotonic() < self.not_before:
             return False
         self.connection = psycopg2.connect(self.url, connect_timeout=2, application_name="windtunnel scheduler wake")
         self.connection.autocommit = True
         with self.connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
+        self._rung = True  # what happened before is not known
         return True

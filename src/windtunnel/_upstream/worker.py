@@ -65,3 +65,32 @@ def free_slot_at_once() -> bool:
     _register_pipe_readers.windtunnel = True  # type: ignore[attr-defined]
     WatchedSubprocess._register_pipe_readers = _register_pipe_readers
     return True
+
+
+def first_heartbeat_later() -> bool:
+    """A task that has just reported its start does not send a heartbeat in the same breath.
+
+    Cause: `ActivitySubprocess` remembers the start as its last successful heartbeat, but not as its last attempt, so the first
+    round of its loop sends one: a fourth request for each task, of which most are over before the next is due.
+    For: apache-airflow-task-sdk 1.0 to 1.3.2. Ours: the start counts as an attempt. Returns whether it was applied.
+    """
+    name = "first_heartbeat_later"
+    try:
+        from airflow.sdk.execution_time.supervisor import ActivitySubprocess
+
+        original = ActivitySubprocess._on_child_started
+    except (ImportError, AttributeError) as error:
+        return skip(name, str(error))
+    if getattr(original, "windtunnel", False):
+        return True
+    fields = {a.name for a in getattr(ActivitySubprocess, "__attrs_attrs__", ())}
+    if parameters(original)[:1] != ["self"] or not {"_last_heartbeat_attempt", "_last_successful_heartbeat"} <= fields:
+        return skip(name, "ActivitySubprocess looks different")
+
+    def _on_child_started(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self._last_heartbeat_attempt = self._last_successful_heartbeat
+
+    _on_child_started.windtunnel = True  # type: ignore[attr-defined]
+    ActivitySubprocess._on_child_started = _on_child_started
+    return True

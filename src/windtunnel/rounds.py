@@ -1,0 +1,56 @@
+"""Which rounds of the scheduler's loop need to look for work, and how long it may sleep between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from windtunnel.wake import Alarm
+
+#: A look that found nothing is followed by a rest in this proportion to its length: at most a third of a core on looking.
+REST = 2.0
+REST_SECONDS = 0.5
+
+
+class Rounds:
+    """Stock Airflow looks for work in every round, and begins the next at once when the last one did anything.
+
+    Here a round looks only when the database has told of something since the last look, when that one was cut short by a
+    limit, or when `idle` seconds have passed, as stock would after its sleep.
+
+    Args:
+        alarm: tells of changes; where it hears nothing every round looks.
+        idle: `[scheduler] scheduler_idle_sleep_time`, seconds.
+    """
+
+    def __init__(self, alarm: Alarm, idle: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.alarm, self.idle, self.clock = alarm, idle, clock
+        self._began = self._rest_until = -float("inf")
+        self._whole = False
+
+    def look(self) -> bool:
+        """Whether this round has to look for work."""
+        now = self.clock()
+        if now < self._rest_until:
+            return False
+        return not self._whole or now - self._began >= self.idle or self.alarm.rung()
+
+    def begin(self) -> None:
+        self._began, self._whole = self.clock(), False
+        self.alarm.hear()
+
+    def end(self, *, queued: int, whole: bool) -> None:
+        """After a look: how many tasks it handed out, and whether no limit cut it short."""
+        self._whole = whole
+        if not queued and whole:
+            now = self.clock()
+            self._rest_until = now + min(REST * (now - self._began), REST_SECONDS)
+
+    def sleep(self, seconds: float) -> None:
+        """In place of the scheduler's sleep."""
+        rest = self._rest_until - self.clock()
+        if rest > 0:
+            time.sleep(min(rest, seconds))
+            seconds -= rest
+        if seconds > 0:
+            self.alarm.wait(seconds)
