@@ -33,12 +33,24 @@ def _freeze_once() -> None:
         gc.freeze()
 
 
+def _patch(component: str) -> None:
+    """What must be in place before the component's own modules are loaded; celery_config.py applies the rest."""
+    from windtunnel import _upstream
+
+    if component == "api-server":
+        _upstream.routes_are_built_when_used()
+        _upstream.newest_execution_api_first()
+    elif component in ("dag-processor", "triggerer"):
+        _upstream.in_process_api_when_asked(component)
+
+
 def main(arguments: list[str]) -> None:
     """Becomes Airflow's command line; ends as it ends."""
     calm_collector()
     # Airflow, celery_config and the reconciler look at the command line.
     sys.argv = ["airflow", *arguments]
     setproctitle(" ".join(sys.argv))
+    _patch(*arguments[:1])
     from airflow.__main__ import main as airflow
 
     airflow()

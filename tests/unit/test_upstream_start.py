@@ -1,0 +1,91 @@
+"""Patches that make Airflow start sooner: the same API comes out of them, and they step back when they must."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windtunnel import _upstream
+
+PROGRAM = Path(__file__).parent / "programs" / "api_description.py"
+
+
+def _described(mode: str) -> dict[str, Any]:
+    done = subprocess.run([sys.executable, str(PROGRAM), mode], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_the_patched_api_server_offers_what_the_stock_one_offers() -> None:
+    patched, stock = _described("patched"), _described("stock")
+    assert patched["built"] < 30 < 150 < stock["built"], "routes are made at their first use, and only then"
+    newest = max(stock["versions"])
+    assert patched["first"] == {version: stock["first"][newest] if version == newest else 0 for version in stock["versions"]}
+    for part in ("core", "routes", "alone", "newest", "all", "versions", "execution"):
+        assert patched[part] == stock[part], part
+
+
+def test_upstream_still_makes_every_route_at_every_inclusion() -> None:
+    from fastapi.routing import APIRouter
+
+    assert "self.add_api_route(" in inspect.getsource(APIRouter.include_router), "FastAPI includes lazily: remove the patch"
+
+
+def test_upstream_still_makes_every_version_at_once() -> None:
+    from cadwyn.route_generation import _EndpointTransformer
+
+    text = inspect.getsource(_EndpointTransformer.transform)
+    assert "for version in self.versions:" in text, "Cadwyn makes versions one by one now: look again at the patch"
+
+
+def test_the_route_patch_steps_back_from_an_unknown_fastapi(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastapi.routing import APIRoute
+
+    monkeypatch.setattr(APIRoute, "__init__", lambda self, path, endpoint, novelty: None)
+    assert not _upstream.routes_are_built_when_used()
+
+
+def test_the_version_patch_steps_back_from_an_unknown_cadwyn(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cadwyn import Cadwyn
+
+    monkeypatch.setattr(Cadwyn, "_cadwyn_initialize", lambda self, novelty: None)
+    assert not _upstream.newest_execution_api_first()
+
+
+PROCESSES = {
+    "dag-processor": ("airflow.dag_processing.manager", "_make_execution_api"),
+    "triggerer": ("airflow.jobs.triggerer_job_runner", "in_process_api_server"),
+}
+#: Prints whether the web framework is loaded, makes one request as a DAG file would, and prints it again.
+ASKS = """
+import importlib, sys, httpx
+from windtunnel import _upstream
+if sys.argv[1] == "patched":
+    assert _upstream.in_process_api_when_asked(sys.argv[2])
+api = getattr(importlib.import_module(sys.argv[3]), sys.argv[4])()
+transport = api.transport
+before = "cadwyn" in sys.modules
+client = httpx.Client(transport=transport, base_url="http://in-process.invalid./")
+print(before, client.get("/health/ping").status_code, "cadwyn" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("component", list(PROCESSES))
+def test_the_in_process_api_is_made_when_it_is_asked(component: str) -> None:
+    for mode, before in (("patched", "False"), ("stock", "True")):
+        command = [sys.executable, "-c", ASKS, mode, component, *PROCESSES[component]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.stdout.split()[-3:] == [before, "200", "True"], (mode, done.stdout, done.stderr[-2000:])
+
+
+def test_the_in_process_patch_steps_back_from_an_unknown_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.jobs import triggerer_job_runner
+
+    monkeypatch.setattr(triggerer_job_runner, "in_process_api_server", lambda: None)
+    assert not _upstream.in_process_api_when_asked("triggerer")
