@@ -155,7 +155,11 @@ def bench(
     growth: Annotated[bool, typer.Option("--growth", help="Instead: how cost grows with workers, tasks and a deep queue.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure start-up, latency, throughput, CPU and memory on private stacks that are removed again. Your own stack is not touched."""
+    """Measure start-up, latency, throughput, CPU and memory on private stacks, beside Airflow's own settings with --stock.
+
+    Each stack has a temporary folder, free ports and DAG files of its own, and is removed again, also after Ctrl-C. Your own stack is
+    not touched, but better stopped: whatever else runs takes part. Method and caveats: docs/BENCHMARKS.md.
+    """
     from windtunnel.bench import figures, report, runner
 
     if growth and (stock or only or rounds):

@@ -7,58 +7,17 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from windtunnel import scale, services
-from windtunnel.bench import dags
-from windtunnel.bench.ours import Ours
-from windtunnel.bench.stack import SAME, Shape
+from windtunnel.bench.growth_stack import Big, GrowthSizes
+from windtunnel.bench.shape import Shape
 from windtunnel.errors import WindtunnelError
 from windtunnel.flower import Flower
 
 QUEUE = "default"
 #: Flower's and the broker's answers are asked for this often; the slowest counts.
 ASKED = 5
-
-
-@dataclass(frozen=True)
-class GrowthSizes:
-    """How much of each."""
-
-    workers: tuple[int, ...] = (1, 2, 4, 8)
-    tasks_by_workers: int = 200
-    dags: tuple[int, ...] = (10, 100, 1000)
-    depth: int = 10_000
-    #: Runs that make up the depth, of this many tasks each.
-    run_size: int = 1000
-    queueing_seconds: float = 900.0
-
-    @property
-    def folder(self) -> dict[str, int]:
-        """DAG id -> its number of parallel no-op tasks."""
-        counts = {*self.dags, self.tasks_by_workers, self.run_size}
-        return {f"bench_{count}": count for count in sorted(counts)}
-
-
-#: Shows only that it runs.
-QUICK_GROWTH = GrowthSizes(workers=(1, 2), tasks_by_workers=20, dags=(10,), depth=100, run_size=50)
-
-
-class Big(Ours):
-    """Limits of Airflow's own out of the way: each run may have all its tasks queued."""
-
-    def __init__(self, *arguments: Any, made: dict[str, int]) -> None:
-        self.made = made
-        super().__init__(*arguments)
-
-    def variables(self, shape: Shape | None = None) -> dict[str, str]:
-        return super().variables(shape) | dict.fromkeys(SAME, "100000")
-
-    def _write_dags(self, shape: Shape) -> None:
-        super()._write_dags(shape)
-        for name, count in self.made.items():
-            dags.write_one(self.dags_folder, name, dags.parallel(count))
 
 
 class Growth:
@@ -77,7 +36,7 @@ class Growth:
         """Everything, one after the other. Raises `WindtunnelError` where a part fails."""
         self.say("starting")
         self.stack.start(Shape(dags=frozenset({"bench_one"})))
-        self.stack.run("bench_one")
+        self.stack.runs.run("bench_one")
         self._by_tasks()
         self._by_workers()
         self._by_depth()
@@ -88,7 +47,7 @@ class Growth:
         rows = self.found["tasks a second by tasks in the DAG"] = {}
         for count in self.sizes.dags:
             self.say(f"a DAG of {count} tasks")
-            rows[str(count)] = count / self.stack.run(f"bench_{count}").seconds
+            rows[str(count)] = count / self.stack.runs.run(f"bench_{count}").seconds
             self.told(f"a DAG of {count} tasks: {rows[str(count)]:.2f} tasks a second")
 
     def _by_workers(self) -> None:
@@ -98,8 +57,8 @@ class Growth:
             self.say(f"{count} workers")
             scale.scale(self.settings, count)
             self._until(f"{count} workers are in Flower", lambda n=count: len(Flower(self.settings).online()) == n, 120)  # type: ignore[misc]
-            self.stack.run("bench_one")
-            rows[str(count)] = self.sizes.tasks_by_workers / self.stack.run(f"bench_{self.sizes.tasks_by_workers}").seconds
+            self.stack.runs.run("bench_one")
+            rows[str(count)] = self.sizes.tasks_by_workers / self.stack.runs.run(f"bench_{self.sizes.tasks_by_workers}").seconds
             self.told(f"{count} workers: {rows[str(count)]:.2f} tasks a second")
         scale.scale(self.settings, 1)
 
@@ -113,7 +72,7 @@ class Growth:
         runs = -(-self.sizes.depth // self.sizes.run_size)
         began = time.monotonic()
         for _ in range(runs):
-            self.stack.trigger(f"bench_{self.sizes.run_size}")
+            self.stack.runs.trigger(f"bench_{self.sizes.run_size}")
         self.say(f"{runs} runs of {self.sizes.run_size} tasks are queued by the scheduler")
         wanted = runs * self.sizes.run_size
         self._until(f"{wanted} messages are in the queue", lambda: int(broker.llen(QUEUE)) >= wanted, self.sizes.queueing_seconds)

@@ -8,7 +8,8 @@ import time
 
 from windtunnel import leftovers, services
 from windtunnel.bench import places
-from windtunnel.bench.stack import SAME, Shape, Stack
+from windtunnel.bench.shape import SAME, Shape
+from windtunnel.bench.stack import Stack
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings, find_root, load
 
@@ -36,7 +37,7 @@ class Ours(Stack):
     def _launch(self, shape: Shape) -> subprocess.Popen[bytes]:
         with open(self.folder / "up.log", "wb") as log:
             return subprocess.Popen(
-                ["process-compose", "up", "-D"],
+                [places.launcher(), "up", "-D"],
                 env=self.variables(shape),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -49,7 +50,7 @@ class Ours(Stack):
 
     def _stop(self) -> None:
         done = subprocess.run(
-            ["process-compose", "down"],
+            [places.launcher(), "down"],
             env=self.variables(),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -45,6 +45,12 @@ def require_programs() -> None:
     real_binary()
 
 
+def launcher() -> str:
+    """Our `process-compose`, also where another of that name comes first on PATH."""
+    beside = Path(sys.executable).with_name("process-compose")
+    return str(beside) if beside.is_file() else "process-compose"
+
+
 def free_offset() -> int:
     """A port offset at which every port of a stack is free, away from the default one."""
     for _ in range(200):

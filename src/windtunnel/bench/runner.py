@@ -15,7 +15,8 @@ from rich.console import Console
 
 from windtunnel.bench import machine, places
 from windtunnel.bench.figures import FULL, Figure, Sizes
-from windtunnel.bench.growth import QUICK_GROWTH, Big, Growth, GrowthSizes
+from windtunnel.bench.growth import Growth
+from windtunnel.bench.growth_stack import QUICK_GROWTH, Big, GrowthSizes
 from windtunnel.bench.ours import Ours
 from windtunnel.bench.report import value
 from windtunnel.bench.result import Result, rounded

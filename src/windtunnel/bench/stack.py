@@ -8,37 +8,20 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-import psycopg2
-
-from windtunnel import http
-from windtunnel.airflow_api import Airflow
 from windtunnel.bench import dags, places
 from windtunnel.bench.figures import Sizes
-from windtunnel.bench.watch import Times, Watch
+from windtunnel.bench.readiness import api_answers, until_all
+from windtunnel.bench.runs import Runs
+from windtunnel.bench.shape import Shape
+from windtunnel.bench.watch import Watch
 from windtunnel.compose import Compose
 from windtunnel.errors import WindtunnelError
 from windtunnel.flower import Flower
 from windtunnel.settings import Settings
 
 READY_SECONDS = 300.0
-READ_SECONDS = 120.0
-POLL_SECONDS = 0.05
-#: For both stacks, so that the worker's slots are what bounds a run (defaults: 32 and 128).
-SAME = {"AIRFLOW__CORE__PARALLELISM": "128", "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": "128"}
-BASE_DAGS = frozenset({"hello", "bench_one", "bench_chain", "bench_parallel", "bench_sleep"})
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Workers and their task slots; None is the stack's own default."""
-
-    workers: int = 1
-    concurrency: int | None = None
-    dags: frozenset[str] = BASE_DAGS
 
 
 class Stack(ABC):
@@ -50,6 +33,8 @@ class Stack(ABC):
 
     name: str
     default_concurrency: int
+    #: Of the last start.
+    runs: Runs
 
     def __init__(self, folder: Path, sizes: Sizes) -> None:
         self.folder, self.sizes = folder, sizes
@@ -59,8 +44,7 @@ class Stack(ABC):
         self.settings: Settings = self._settings()
         self.watch = Watch(self.settings)
         self._process: subprocess.Popen[bytes] | None = None
-        self._airflow: Airflow | None = None
-        self._since: float | None = None
+        self._began = self.since = 0.0
 
     @abstractmethod
     def _settings(self) -> Settings: ...
@@ -87,33 +71,44 @@ class Stack(ABC):
     def compose(self) -> Compose:
         return Compose(self.settings)
 
-    def start(self, shape: Shape) -> float:
-        """Start and wait for `ready`; seconds between. Raises `WindtunnelError` where it does not come up."""
+    def begin(self, shape: Shape) -> None:
+        """Begin to start; the clock of `ready` and `first_run` runs from here."""
         self._write_dags(shape)
-        began, since = time.monotonic(), time.time()
-        self._since, self._airflow = since, None
+        self._began, self.since = time.monotonic(), time.time()
         self._process = self._launch(shape)
-        self.shape = (shape.workers, shape.concurrency or self.default_concurrency, shape.dags)
-        waiting: dict[str, Callable[[], bool]] = {
-            "API server": self._api_answers,
-            "heartbeats of scheduler, dag-processor and triggerer": lambda: self.watch.beating(since),
-            "workers in Flower": lambda: len(Flower(self.settings, timeout=5).online()) >= shape.workers,
-            "own services": self._also_ready,
-        }
-        while waiting:
-            for what, check in list(waiting.items()):
-                with contextlib.suppress(WindtunnelError, psycopg2.Error, httpx.HTTPError, OSError):
-                    if check():
-                        del waiting[what]
-            if self._failed() or time.monotonic() - began > READY_SECONDS:
-                raise WindtunnelError(f"the private stack ({self.name}) did not come up: no {', no '.join(waiting)}; {self._last_words()}")
-            if waiting:
-                time.sleep(POLL_SECONDS)
-        return time.monotonic() - began
+        self.shape = self._exact(shape)
+        self.runs = Runs(self.settings, self.watch)
 
-    def _api_answers(self) -> bool:
-        with http.client(self.settings.api_url, timeout=5) as client:
-            return client.get("/api/v2/version").is_success and client.get("/execution/health/ping").is_success
+    def ready(self) -> float:
+        """Seconds from the beginning until all is ready. Raises `WindtunnelError` where it does not come up."""
+        count = self.shape[0] if self.shape else 1
+        return self._wait(
+            {
+                "API server": lambda: api_answers(self.settings),
+                "heartbeats of scheduler, dag-processor and triggerer": lambda: self.watch.beating(self.since),
+                "workers in Flower": lambda: len(Flower(self.settings, timeout=5).online()) >= count,
+                "own services": self._also_ready,
+            }
+        )
+
+    def first_run(self) -> float:
+        """Seconds from the beginning until a run of `hello` has succeeded that was created as soon as the API takes it."""
+        self._wait({"API server": lambda: api_answers(self.settings), "DAG hello": lambda: self.watch.known("hello", self.since)})
+        return self.runs.run("hello").ended - self.since
+
+    def start(self, shape: Shape) -> float:
+        """Start and wait until all is ready; seconds between."""
+        self.begin(shape)
+        return self.ready()
+
+    def _wait(self, waiting: dict[str, Callable[[], bool]]) -> float:
+        missing = until_all(waiting, lambda: self._failed() or time.monotonic() - self._began > READY_SECONDS)
+        if missing:
+            raise WindtunnelError(f"the private stack ({self.name}) did not come up: no {', no '.join(missing)}; {self._last_words()}")
+        return time.monotonic() - self._began
+
+    def _exact(self, shape: Shape) -> tuple[int, int, frozenset[str]]:
+        return shape.workers, shape.concurrency or self.default_concurrency, shape.dags
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):
@@ -123,7 +118,7 @@ class Stack(ABC):
 
     def ensure(self, shape: Shape) -> None:
         """Start, or stop and start again where it runs in another shape."""
-        if self.shape == (shape.workers, shape.concurrency or self.default_concurrency, shape.dags):
+        if self.shape == self._exact(shape):
             return
         if self.shape is not None:
             self.stop()
@@ -131,33 +126,6 @@ class Stack(ABC):
 
     def _write_dags(self, shape: Shape) -> None:
         dags.write(self.dags_folder, self.sizes, set(shape.dags))
-
-    def read(self) -> None:
-        """Returns when every DAG file was read since the start. Raises `WindtunnelError` where that takes too long."""
-        assert self._since is not None
-        for path in sorted(self.dags_folder.glob("*.py")):
-            self._known(path.stem, self._since)
-
-    def _known(self, dag_id: str, since: float = 0.0) -> None:
-        deadline = time.monotonic() + READ_SECONDS
-        while not self.watch.known(dag_id, since):
-            if time.monotonic() > deadline:
-                raise WindtunnelError(f"the private stack ({self.name}) did not read {dag_id} within {READ_SECONDS:.0f} s")
-            time.sleep(POLL_SECONDS)
-
-    def trigger(self, dag_id: str) -> tuple[str, float]:
-        """Create a run by the API; its id, and the Unix time just before."""
-        self._known(dag_id)
-        if self._airflow is None:
-            self._airflow = Airflow(self.settings)
-            self._airflow.dag(dag_id)  # fetches the token
-        posted = time.time()
-        return self._airflow.trigger(dag_id), posted
-
-    def run(self, dag_id: str, timeout: float = 900.0) -> Times:
-        """Trigger by the API and wait for success."""
-        run_id, posted = self.trigger(dag_id)
-        return self.watch.ended(dag_id, run_id, posted, timeout)
 
     def stop(self) -> float:
         """Orderly stop; its seconds."""

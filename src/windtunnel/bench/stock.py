@@ -11,7 +11,8 @@ import psutil
 
 from windtunnel import leftovers, procfs
 from windtunnel.bench import places, stock_services
-from windtunnel.bench.stack import SAME, Shape, Stack
+from windtunnel.bench.shape import SAME, Shape
+from windtunnel.bench.stack import Stack
 from windtunnel.errors import WindtunnelError
 from windtunnel.launcher import real_binary
 from windtunnel.settings import Settings, load
@@ -75,7 +76,7 @@ class Stock(Stack):
         if not self.settings.state.exists():
             stock_services.prepare(self.settings)
         env = environment(self.settings, self.dags_folder, os.environ) | {"REPLICAS": str(shape.workers)}
-        env["WORKER_NAME"] = "--celery-hostname worker-$PC_REPLICA_NUM@%h" if shape.workers > 1 else ""
+        env["NODE"] = "--celery-hostname worker-$PC_REPLICA_NUM@%h" if shape.workers > 1 else ""
         if shape.concurrency:
             env["AIRFLOW__CELERY__WORKER_CONCURRENCY"] = str(shape.concurrency)
         with open(self.folder / "up.log", "wb") as log:

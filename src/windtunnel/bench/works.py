@@ -9,12 +9,8 @@ from dataclasses import dataclass, field
 
 from windtunnel.bench import processes
 from windtunnel.bench.figures import Sizes
-from windtunnel.bench.stack import BASE_DAGS, Shape, Stack
-
-DEFAULT = Shape()
-TWO = Shape(concurrency=2)
-SIXTEEN = Shape(concurrency=16)
-FOUR_BY_FOUR = Shape(workers=4, concurrency=4, dags=BASE_DAGS | {"bench_many"})
+from windtunnel.bench.shape import DEFAULT, FOUR_BY_FOUR, SIXTEEN, TWO, Shape
+from windtunnel.bench.stack import Stack
 
 #: Told after each figure: its name and value.
 Told = Callable[[str, float], None]
@@ -66,9 +62,9 @@ class Worker:
             self.told(name, value)
 
     def _life(self) -> None:
-        began = time.time()
-        self.stack.start(DEFAULT)
-        self._set("first-run", self.stack.run("hello").ended - began)
+        self.stack.begin(DEFAULT)
+        self._set("first-run", self.stack.first_run())
+        self.stack.ready()
         if self.wanted & {"up", "down"}:
             time.sleep(2)
             self._set("down", self.stack.stop())
@@ -76,7 +72,7 @@ class Worker:
             self._set("up", self.stack.start(DEFAULT))
 
     def _idle(self) -> None:
-        self.stack.read()
+        self.stack.runs.read(self.stack.dags_folder, self.stack.since)
         time.sleep(self.sizes.settle)
         client = self.stack.compose
         before, began = processes.cpu(client), time.monotonic()
@@ -93,14 +89,14 @@ class Worker:
         for number in range(self.sizes.triggers):
             # Not in step with anything that wakes once a second.
             time.sleep(1.5 + 0.37 * number % 1)
-            times = self.stack.run("bench_one")
+            times = self.stack.runs.run("bench_one")
             delays.append(times.first_start - times.posted)
         self.round.details["trigger"] = {str(number): delay for number, delay in enumerate(delays)}
         self._set("trigger", statistics.median(delays))
 
     def _warm(self) -> None:
         """What is done once, by the first task after a start, belongs to the start."""
-        self.stack.run("bench_one")
+        self.stack.runs.run("bench_one")
         time.sleep(min(1.0, self.sizes.settle))
 
     def _run(self, name: str, dag_id: str, tasks: int = 0) -> None:
@@ -108,7 +104,7 @@ class Worker:
         self._warm()
         client = self.stack.compose
         before = processes.cpu(client)
-        seconds = self.stack.run(dag_id).seconds
+        seconds = self.stack.runs.run(dag_id).seconds
         used = processes.difference(before, processes.cpu(client))
         if tasks:
             self.round.details[f"{name} CPU-seconds a task"] = {key: value / tasks for key, value in used.items()}
