@@ -90,7 +90,7 @@ in
         needs (migrated ++ broker)
         // {
           description = "Celery's monitoring page";
-          command = "python -m windtunnel.component celery flower";
+          command = "python -m windtunnel.flower_server";
           secrets = common.airflowSecrets;
           serviceConfig.TimeoutStopSec = 20;
         }

@@ -8,7 +8,6 @@ airflow.cfg cannot express or what only makes sense together; the rest is in air
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from typing import Any
 
@@ -17,12 +16,6 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, conf
 from celery.signals import before_task_publish
 
 from windtunnel import _upstream, broker_gate, celery_signals
-
-
-def _keepalive() -> dict[int, int]:
-    """A silent peer is noticed by the kernel after 5 + 3 x 2 s, also on connections that only wait (tcp(7))."""
-    wanted = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
-    return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
 
 
 def _ours() -> dict[str, Any]:
@@ -63,7 +56,7 @@ def _build() -> dict[str, Any]:
     config = {**DEFAULT_CELERY_CONFIG, **_ours(), **(extra if isinstance(extra, dict) else {})}
     options = dict(config.get("broker_transport_options") or {})
     if str(config["broker_url"]).startswith(("redis", "sentinel")):
-        options.setdefault("socket_keepalive_options", _keepalive())
+        options.setdefault("socket_keepalive_options", broker_gate.keepalive())
     config["broker_transport_options"] = options
     return config
 
