@@ -10,6 +10,8 @@ from windtunnel.wake import Alarm
 #: A look that found nothing is followed by a rest in this proportion to its length: at most a third of a core on looking.
 REST = 2.0
 REST_SECONDS = 0.5
+#: With no run under way and none due the scheduler sleeps so long; its heartbeat is written in each round, and is due every 5 s.
+QUIET_SECONDS = 3.0
 
 
 class Rounds:
@@ -53,4 +55,7 @@ class Rounds:
             time.sleep(min(rest, seconds))
             seconds -= rest
         if seconds > 0:
+            # A shorter sleep than `idle` means that one of the loop's timers is due.
+            if seconds >= self.idle and not self.alarm.rung():
+                seconds = max(seconds, self.alarm.quiet_for(QUIET_SECONDS))
             self.alarm.wait(seconds)

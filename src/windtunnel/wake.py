@@ -50,7 +50,19 @@ _TRIGGERS = {
         "NEW.state = 'queued' AND NEW.state IS DISTINCT FROM OLD.state",
         CHANNEL,
     ),
+    "windtunnel_asset": ("asset_dag_run_queue", "AFTER INSERT", "true", CHANNEL),
+    "windtunnel_dag": (
+        "dag",
+        "AFTER UPDATE OF next_dagrun_create_after, is_paused, is_stale",
+        "(NEW.next_dagrun_create_after, NEW.is_paused, NEW.is_stale)"
+        " IS DISTINCT FROM (OLD.next_dagrun_create_after, OLD.is_paused, OLD.is_stale)",
+        CHANNEL,
+    ),
 }
+#: Seconds until the next scheduled run; NULL while a run is under way, since its retries and time-outs have clocks of their own.
+_QUIET = """
+SELECT CASE WHEN EXISTS (SELECT 1 FROM dag_run WHERE state IN ('running', 'queued')) THEN NULL ELSE coalesce(
+  (SELECT extract(epoch FROM min(next_dagrun_create_after) - now()) FROM dag WHERE NOT is_paused AND NOT is_stale), %s) END"""
 
 
 def install(connection: Any) -> None:
@@ -117,6 +129,21 @@ class Alarm:
         """What was told so far is being looked at."""
         self.rung()
         self._rung = False
+
+    def quiet_for(self, most: float) -> float:
+        """For how many seconds, at most `most`, nothing is due by the clock; 0 where a run is under way, or nobody knows."""
+        import psycopg2
+
+        try:
+            if not self._listening():
+                return 0.0
+            with self.connection.cursor() as cursor:
+                cursor.execute(_QUIET, (most,))
+                due = cursor.fetchone()[0]
+        except (psycopg2.Error, OSError, ValueError) as error:
+            self._lost(error)
+            return 0.0
+        return 0.0 if due is None else min(max(0.0, float(due)), most)
 
     def wait(self, seconds: float) -> None:
         """Returns after `seconds`, or as soon as there is a notification that was not heard yet."""

@@ -146,3 +146,85 @@ def test_without_a_database_a_wait_is_a_plain_sleep() -> None:
         start = time.monotonic()
         alarm.wait(0.2)
         assert 0.19 < time.monotonic() - start < 1.0
+
+
+def test_the_loop_patch_leaves_rounds_without_news_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+
+    from windtunnel._upstream import scheduler
+    from windtunnel.rounds import Rounds
+
+    done: list[str] = []
+    slots = 5
+
+    def _schedule_all_dag_runs(self: Any, guard: Any, dag_runs: Any, session: Any) -> list[Any]:
+        return []
+
+    def _do_scheduling(self: Any, session: Any) -> int:
+        self._schedule_all_dag_runs(None, ["a run"], session)
+        done.append("looked")
+        return 2
+
+    monkeypatch.setattr(SchedulerJobRunner, "_schedule_all_dag_runs", _schedule_all_dag_runs)
+    monkeypatch.setattr(SchedulerJobRunner, "_do_scheduling", _do_scheduling)
+    bell = SimpleNamespace(rung=lambda: False, hear=lambda: None)
+    assert scheduler._leave_out_idle_rounds("test", SchedulerJobRunner, Rounds(bell, 60.0))  # type: ignore[arg-type]
+    runner = SchedulerJobRunner.__new__(SchedulerJobRunner)
+    runner.executors = [SimpleNamespace(slots_available=slots)]
+    runner.log_cache = None
+    assert (runner._do_scheduling(None), runner._do_scheduling(None)) == (2, 0)
+    assert done == ["looked"]
+    runner.executors = [SimpleNamespace(slots_available=2)]
+    bell.rung = lambda: True
+    runner._do_scheduling(None)
+    bell.rung = lambda: False
+    assert runner._do_scheduling(None) == 2, "no slot was left: what frees one is not told by the database"
+
+
+def test_the_loop_patch_steps_back_from_another_scheduler() -> None:
+    from windtunnel._upstream import scheduler
+
+    for stranger in (None, SimpleNamespace(_do_scheduling=lambda self: 0, _schedule_all_dag_runs=lambda self: [])):
+        assert not scheduler._leave_out_idle_rounds("test", stranger, None)  # type: ignore[arg-type]
+
+
+def test_upstream_still_looks_again_after_every_round_that_did_anything() -> None:
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+
+    text = inspect.getsource(SchedulerJobRunner._run_scheduler_loop)
+    assert "num_queued_tis = self._do_scheduling(session)" in text
+    assert "idle_in_this_run = not num_queued_tis and not num_finished_events" in text
+
+
+def test_upstream_still_connects_anew_for_each_look_at_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    from celery.backends.database.session import SessionManager
+
+    # Kept: what the patch replaces comes back after the test.
+    monkeypatch.setattr(SessionManager, "__init__", SessionManager.__init__)
+    url = "sqlite://"
+    assert SessionManager().get_engine(url) is not SessionManager().get_engine(url)
+    plain = SessionManager()
+    assert plain.get_engine(url) is not plain.get_engine(url), "Celery keeps its engine now: remove keep_result_connection"
+    assert _upstream.keep_result_connection()
+    patched = SessionManager()
+    assert patched.get_engine(url) is patched.get_engine(url)
+    assert not _upstream.keep_result_connection(), "a manager that thinks it is forked is not touched again"
+
+
+def test_the_start_of_a_task_counts_as_its_first_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.execution_time.supervisor import ActivitySubprocess
+
+    text = inspect.getsource(ActivitySubprocess._on_child_started)
+    assert "_last_heartbeat_attempt" not in text, "the SDK does so itself: remove first_heartbeat_later"
+
+    def started(self: Any, **_: Any) -> None:
+        self._last_successful_heartbeat = 42.0
+
+    monkeypatch.setattr(ActivitySubprocess, "_on_child_started", started)
+    assert _upstream.first_heartbeat_later()
+    assert _upstream.first_heartbeat_later()
+    stand_in = SimpleNamespace(_last_heartbeat_attempt=0.0)
+    ActivitySubprocess._on_child_started(stand_in, ti=None)
+    assert stand_in._last_heartbeat_attempt == 42.0
+    monkeypatch.setattr(ActivitySubprocess, "_on_child_started", lambda other: None)
+    assert not _upstream.first_heartbeat_later()

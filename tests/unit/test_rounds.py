@@ -1,0 +1,112 @@
+"""When the scheduler's loop looks for work: on news, after a look that a limit cut short, and as often as stock would anyway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from windtunnel.rounds import Rounds
+
+
+class Bell:
+    """Stands in for wake.Alarm."""
+
+    def __init__(self) -> None:
+        self.news, self.due, self.waited = False, 0.0, list[float]()
+
+    def rung(self) -> bool:
+        return self.news
+
+    def hear(self) -> None:
+        self.news = False
+
+    def wait(self, seconds: float) -> None:
+        self.waited.append(seconds)
+
+    def quiet_for(self, most: float) -> float:
+        return min(self.due, most)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def loop() -> tuple[Rounds, Bell, Clock]:
+    bell, clock = Bell(), Clock()
+    return Rounds(bell, 1.0, clock), bell, clock  # type: ignore[arg-type]
+
+
+def a_look(watch: Rounds, **result: Any) -> None:
+    watch.begin()
+    watch.end(**({"queued": 1, "whole": True} | result))
+
+
+def test_the_first_round_looks_and_the_next_one_only_on_news(loop: tuple[Rounds, Bell, Clock]) -> None:
+    watch, bell, clock = loop
+    assert watch.look()
+    a_look(watch)
+    assert not watch.look()
+    bell.news = True
+    assert watch.look()
+    a_look(watch)
+    assert not watch.look(), "the news was heard"
+    clock.now += 1.0
+    assert watch.look(), "as stock, after its sleep"
+
+
+def test_a_look_that_a_limit_cut_short_is_followed_by_another(loop: tuple[Rounds, Bell, Clock]) -> None:
+    watch, _, _ = loop
+    a_look(watch, whole=False)
+    assert watch.look()
+
+
+def test_a_look_that_failed_is_followed_by_another(loop: tuple[Rounds, Bell, Clock]) -> None:
+    watch, _, _ = loop
+    a_look(watch)
+    watch.begin()  # and an exception
+    assert watch.look()
+
+
+def test_looks_that_find_nothing_keep_a_distance_and_forget_no_news(loop: tuple[Rounds, Bell, Clock], monkeypatch: Any) -> None:
+    watch, bell, clock = loop
+    slept: list[float] = []
+    monkeypatch.setattr("windtunnel.rounds.time.sleep", slept.append)
+    watch.begin()
+    clock.now += 0.1
+    watch.end(queued=0, whole=True)
+    bell.news = True
+    assert not watch.look()
+    watch.sleep(1.0)
+    assert slept == [pytest.approx(0.2)]
+    assert bell.waited == [pytest.approx(0.8)]
+    clock.now += 0.2
+    assert watch.look()
+
+
+def test_a_look_that_found_something_is_followed_at_once_by_the_next_news(loop: tuple[Rounds, Bell, Clock]) -> None:
+    watch, bell, clock = loop
+    watch.begin()
+    clock.now += 0.1
+    watch.end(queued=1, whole=True)
+    bell.news = True
+    assert watch.look()
+
+
+def test_it_sleeps_longer_when_nothing_runs_and_nothing_is_due(loop: tuple[Rounds, Bell, Clock]) -> None:
+    watch, bell, _ = loop
+    bell.due = 60.0
+    watch.sleep(1.0)
+    bell.due = 2.0
+    watch.sleep(1.0)
+    bell.due = 0.0  # a run is under way, or the database does not answer
+    watch.sleep(1.0)
+    bell.due = 60.0
+    watch.sleep(0.4)  # a timer of the loop
+    bell.news = True
+    watch.sleep(1.0)
+    assert bell.waited == [3.0, 2.0, 1.0, 0.4, 1.0]
