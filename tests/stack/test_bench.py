@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +20,15 @@ from tests.stack_fixture import until
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """Where bench puts its private stacks; nothing of them may be left in it or run from it."""
-    yield tmp_path
-    until("no process is left", lambda: not users(tmp_path), 10)
-    assert [str(path) for path in tmp_path.iterdir()] == []
+def folder() -> Iterator[Path]:
+    """Where bench puts its private stacks; nothing of them may be left in it or run from it. Short: a socket lies in it."""
+    path = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        yield path
+        until("no process is left", lambda: not users(path), 10)
+        assert [str(left) for left in path.iterdir()] == []
+    finally:
+        shutil.rmtree(path)
 
 
 def users(folder: Path) -> list[str]:

@@ -89,6 +89,19 @@ def test_the_table_shows_median_spread_and_ratio() -> None:
     assert "3 rounds" in text and "2 cores" in text
 
 
+def test_memory_before_and_after_the_many_tasks_is_shown() -> None:
+    found = result([5.0], [45.0])
+    found.rounds["stock"][0].details |= {"many memory before": {"a": 1000.0, "b": 200.0}, "many memory after": {"a": 1400.0}}
+    assert "stock: 1200 MiB before the many tasks, 1400 MiB after them" in shown(found)
+
+
+def test_figures_by_process_are_medians() -> None:
+    found = result([5.0, 4.0, 3.0], [])
+    for number, one in enumerate(found.rounds["windtunnel"]):
+        one.details["idle"] = {"worker": 1.0 + number, "flower": 0.5}
+    assert re.search(r"worker +2\.00", shown(found)) and re.search(r"flower +0\.50", shown(found))
+
+
 def test_the_table_without_stock_has_no_ratio() -> None:
     found = result([5.0], [])
     del found.rounds["stock"]

@@ -54,7 +54,6 @@ def texts(sizes: Sizes) -> dict[str, str]:
         "bench_chain": _CHAIN.format(count=sizes.chain),
         "bench_parallel": parallel(sizes.parallel),
         "bench_sleep": parallel(sizes.sleeps, "time.sleep(2)"),
-        "bench_many": parallel(sizes.many),
     }
 
 

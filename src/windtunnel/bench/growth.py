@@ -59,7 +59,7 @@ class Growth:
             self._until(f"{count} workers are in Flower", lambda n=count: len(Flower(self.settings).online()) == n, 120)  # type: ignore[misc]
             self.stack.runs.run("bench_one")
             rows[str(count)] = self.sizes.tasks_by_workers / self.stack.runs.run(f"bench_{self.sizes.tasks_by_workers}").seconds
-            self.told(f"{count} workers: {rows[str(count)]:.2f} tasks a second")
+            self.told(f"{count} {'worker' if count == 1 else 'workers'}: {rows[str(count)]:.2f} tasks a second")
         scale.scale(self.settings, 1)
 
     def _by_depth(self) -> None:

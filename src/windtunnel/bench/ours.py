@@ -23,8 +23,8 @@ class Ours(Stack):
     def variables(self, shape: Shape | None = None) -> dict[str, str]:
         """What a person would export for this stack, beside their own environment."""
         env = places.clean_environment(os.environ, airflow=True)
-        env |= {"WINDTUNNEL_ROOT": str(find_root(os.environ)), "WINDTUNNEL_STATE": str(self.folder / "state")}
-        env |= {"PORT_OFFSET": str(self.offset), "DAGS_FOLDER": str(self.dags_folder), **SAME}
+        env |= {"WINDTUNNEL_ROOT": str(find_root(os.environ)), "WINDTUNNEL_STATE": str(self.state)}
+        env |= {"PORT_OFFSET": str(self.offset), "DAGS_FOLDER": str(self.dags_folder), **SAME, **self._temporary()}
         if shape is not None:
             env["WORKERS"] = str(shape.workers)
             if shape.concurrency:

@@ -31,8 +31,9 @@ def clean_environment(env: Mapping[str, str], *, airflow: bool) -> dict[str, str
     return {name: value for name, value in env.items() if name in kept or not name.startswith(dropped)}
 
 
-def add_programs_to_path() -> None:
-    """Programs of this Python's environment are found also where it was not activated."""
+def prepare_environment() -> None:
+    """Programs of this Python's environment are found also where it was not activated; process-compose leaves no log of its version."""
+    os.environ.setdefault("PC_LOG_FILE", os.devnull)
     here = str(Path(sys.executable).parent)
     if here not in os.environ.get("PATH", "").split(os.pathsep):
         os.environ["PATH"] = here + os.pathsep + os.environ.get("PATH", "")

@@ -67,6 +67,17 @@ def _by_process(result: Result, stack: str) -> Table | None:
     return table
 
 
+def _memory_of_many(result: Result) -> list[str]:
+    """Whether memory is flat: what the stack held before and after the many tasks, medians."""
+    lines = []
+    for stack, rounds in result.rounds.items():
+        pairs = [(r.details["many memory before"], r.details["many memory after"]) for r in rounds if "many memory after" in r.details]
+        if pairs:
+            before, after = (statistics.median(sum(pair[side].values()) for pair in pairs) for side in (0, 1))
+            lines.append(f"{stack}: {before:.0f} MiB before the many tasks, {after:.0f} MiB after them")
+    return lines
+
+
 def about(machine: dict[str, Any]) -> str:
     """The machine in one line."""
     versions = machine["versions"]
@@ -82,6 +93,7 @@ def render(result: Result) -> RenderableType:
     for stack in result.rounds:
         if (table := _by_process(result, stack)) is not None:
             parts += [table, ""]
+    parts += _memory_of_many(result)
     rounds = max((len(r) for r in result.rounds.values()), default=0)
     return Group(*parts, f"{rounds} round{'s' if rounds != 1 else ''}, {result.seconds:.0f} s in all; {about(result.machine)}")
 

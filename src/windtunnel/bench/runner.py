@@ -34,7 +34,7 @@ def bench(figures: dict[str, Figure], sizes: Sizes, *, stock: bool, rounds: int,
     Raises:
         WindtunnelError: a program is missing, a stack does not come up, a run fails. KeyboardInterrupt: after cleaning up.
     """
-    places.add_programs_to_path()
+    places.prepare_environment()
     places.require_programs()
     kinds: list[type[Stack]] = [Ours]
     if stock:
@@ -104,7 +104,7 @@ def _round(kind: type[Stack], result: Result, sizes: Sizes, title: str, console:
 
 def grow(*, quick: bool, console: Console) -> dict[str, Any]:
     """What `--growth --json` prints. Raises as `bench` does."""
-    places.add_programs_to_path()
+    places.prepare_environment()
     places.require_programs()
     sizes = QUICK_GROWTH if quick else GrowthSizes()
     facts = machine.facts()

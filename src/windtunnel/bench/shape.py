@@ -21,4 +21,4 @@ class Shape:
 DEFAULT = Shape()
 TWO = Shape(concurrency=2)
 SIXTEEN = Shape(concurrency=16)
-FOUR_BY_FOUR = Shape(workers=4, concurrency=4, dags=BASE_DAGS | {"bench_many"})
+FOUR_BY_FOUR = Shape(workers=4, concurrency=4)

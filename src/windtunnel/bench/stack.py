@@ -19,7 +19,7 @@ from windtunnel.bench.watch import Watch
 from windtunnel.compose import Compose
 from windtunnel.errors import WindtunnelError
 from windtunnel.flower import Flower
-from windtunnel.settings import Settings
+from windtunnel.settings import Settings, socket_path
 
 READY_SECONDS = 300.0
 
@@ -39,6 +39,8 @@ class Stack(ABC):
     def __init__(self, folder: Path, sizes: Sizes) -> None:
         self.folder, self.sizes = folder, sizes
         self.dags_folder = folder / "dags"
+        self.state = folder / "state"
+        (folder / "tmp").mkdir()
         self.offset = places.free_offset()
         self.shape: tuple[int, int, frozenset[str]] | None = None
         self.settings: Settings = self._settings()
@@ -66,6 +68,10 @@ class Stack(ABC):
 
     def _also_ready(self) -> bool:
         return True
+
+    def _temporary(self) -> dict[str, str]:
+        """What killed processes of Airflow leave in the temporary folder goes with the rest, unless the stack's socket had to be there."""
+        return {"TMPDIR": str(self.folder / "tmp")} if socket_path(self.state).parent == self.state / "run" else {}
 
     @property
     def compose(self) -> Compose:
@@ -112,8 +118,8 @@ class Stack(ABC):
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):
-            lines = (self.folder / "up.log").read_text(errors="replace").strip().splitlines()
-            return f"its last line: {lines[-1]}" if lines else "it said nothing"
+            if lines := (self.folder / "up.log").read_text(errors="replace").strip().splitlines():
+                return f"its last line: {lines[-1]}"
         return "it said nothing"
 
     def ensure(self, shape: Shape) -> None:

@@ -99,12 +99,12 @@ class Worker:
         self.stack.runs.run("bench_one")
         time.sleep(min(1.0, self.sizes.settle))
 
-    def _run(self, name: str, dag_id: str, tasks: int = 0) -> None:
-        """Seconds of one run; where `tasks` is given also CPU by process per task."""
+    def _run(self, name: str, dag_id: str, tasks: int = 0, runs: int = 1) -> None:
+        """Seconds of one run or of several at once; where `tasks` is given also CPU by process per task."""
         self._warm()
         client = self.stack.compose
         before = processes.cpu(client)
-        seconds = self.stack.runs.run(dag_id).seconds
+        seconds = self.stack.runs.together(dag_id, runs)
         used = processes.difference(before, processes.cpu(client))
         if tasks:
             self.round.details[f"{name} CPU-seconds a task"] = {key: value / tasks for key, value in used.items()}
@@ -118,5 +118,5 @@ class Worker:
         client = self.stack.compose
         self._warm()
         self.round.details["many memory before"] = processes.pss(client)
-        self._run("many", "bench_many", self.sizes.many)
+        self._run("many", "bench_parallel", self.sizes.many, self.sizes.many_runs)
         self.round.details["many memory after"] = processes.pss(client)
