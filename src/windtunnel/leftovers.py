@@ -36,7 +36,8 @@ def _sessions(settings: Settings) -> set[int]:
 def _pid_files(settings: Settings) -> Iterator[int]:
     for path in (settings.state / "postgres" / "postmaster.pid", settings.run / "valkey.pid"):
         try:
-            pid = int(path.read_text().split()[0])
+            # PostgreSQL writes it negative in single-user mode, as when it is created (src/backend/utils/init/miscinit.c).
+            pid = abs(int(path.read_text().split()[0]))
         except (OSError, ValueError, IndexError):
             continue
         # A pid outlives its process and may be another's by now.

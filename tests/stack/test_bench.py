@@ -89,3 +89,11 @@ def test_an_interrupted_bench_leaves_nothing(folder: Path, seconds: float) -> No
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert "Traceback" not in err
+
+
+@pytest.mark.long
+def test_growth_measures_every_part(folder: Path) -> None:
+    grown = bench(folder, "--growth")["growth"]
+    assert set(grown) == {"tasks a second by tasks in the DAG", "tasks a second by workers", "with a deep queue"}
+    assert grown["with a deep queue"]["messages"] >= 100
+    assert all(value > 0 for rows in grown.values() for value in rows.values())

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from windtunnel import leftovers, services
-from windtunnel.bench import places
+from windtunnel.bench import places, processes
 from windtunnel.bench.shape import SAME, Shape
 from windtunnel.bench.stack import Stack
 from windtunnel.errors import WindtunnelError
@@ -62,7 +62,8 @@ class Ours(Stack):
 
     def _kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
-            self._process.kill()
+            # Still in its preflight: what that runs, such as `initdb`, is not known as part of a stack.
+            leftovers.end(processes.family(self._process.pid))
             self._process.wait()
         end = time.monotonic() + 20
         while found := leftovers.find(self.settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import psutil
@@ -54,3 +55,15 @@ def pss(client: Compose) -> dict[str, float]:
 def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """After minus before, by name."""
     return {name: after.get(name, 0.0) - before.get(name, 0.0) for name in {*before, *after}}
+
+
+def family(leader: int) -> list[psutil.Process]:
+    """A process that leads a session, all below it, and what in its session has lost its parent; the leader first."""
+    processes = procfs.snapshot()
+    found = procfs.descendants([leader], processes) if leader in processes else set()
+    found |= {p.pid for p in processes.values() if p.sid == leader}
+    family = []
+    for pid in sorted(found, key=lambda pid: pid != leader):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family.append(psutil.Process(pid))
+    return family

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import tempfile
 import time
@@ -76,7 +77,11 @@ def private(make: Callable[[Path], S]) -> Iterator[S]:
         folder.chmod(0o711)
     except OSError as error:
         raise WindtunnelError(f"cannot make a temporary folder ({error.strerror}): set TMPDIR to one that can be written") from None
-    stack = make(folder)
+    try:
+        stack = make(folder)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
     try:
         yield stack
     finally:

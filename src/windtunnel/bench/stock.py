@@ -7,10 +7,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import psutil
-
-from windtunnel import leftovers, procfs
-from windtunnel.bench import places, stock_services
+from windtunnel import leftovers
+from windtunnel.bench import places, processes, stock_services
 from windtunnel.bench.shape import SAME, Shape
 from windtunnel.bench.stack import Stack
 from windtunnel.errors import WindtunnelError
@@ -109,11 +107,6 @@ class Stock(Stack):
     def _kill(self) -> None:
         if self._process is None:
             return
-        processes = procfs.snapshot()
-        below = procfs.descendants([self._process.pid], processes) if self._process.poll() is None else set()
-        # Also what lost its parent: all but PostgreSQL's own children stay in the session that was made for the stack.
-        below |= {p.pid for p in processes.values() if p.sid == self._process.pid}
-        found = [psutil.Process(pid) for pid in sorted(below, key=lambda pid: pid != self._process.pid) if psutil.pid_exists(pid)]  # type: ignore[union-attr]
-        if alive := leftovers.end(found):
+        if alive := leftovers.end(processes.family(self._process.pid)):
             raise WindtunnelError(f"cannot end {', '.join(str(p.pid) for p in alive)} of the private stack: end them by hand")
         self._process.wait()
