@@ -116,7 +116,8 @@ class Worker:
 
     def _many(self) -> None:
         client = self.stack.compose
-        self._warm()
+        # A pool process grows with its first task: what is to be seen is whether memory grows with the tasks after that.
+        self.stack.runs.run("bench_parallel")
         self.round.details["many memory before"] = processes.pss(client)
         self._run("many", "bench_parallel", self.sizes.many, self.sizes.many_runs)
         self.round.details["many memory after"] = processes.pss(client)
