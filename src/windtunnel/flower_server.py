@@ -65,10 +65,11 @@ def main() -> None:
         print(f"windtunnel: Flower is started by Airflow: {reason}", flush=True)
         return component.main(["celery", "flower"])
     component.calm_collector()
+    end = component.QuickEnd()
     app = Celery(APP_NAME, config_source=settings)
 
     app.task(name="execute_workload")(execute_workload)
-    app.start(arguments)
+    end.run(lambda: app.start(arguments))
 
 
 def execute_workload(input: str) -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from windtunnel import procfs
 from windtunnel.fence import Generation
@@ -42,9 +41,8 @@ class CeleryProcess:
 
     def command(self) -> list[str]:
         """`-H` is not used: with it Airflow asks all workers for their names first, 1 s, and 6 s without a broker (notes 4)."""
-        airflow = Path(sys.executable).parent / "airflow"
         return [
-            str(airflow) if airflow.exists() else "airflow",
+            *(sys.executable, "-m", "windtunnel.component"),
             *("celery", "worker", "--skip-serve-logs", "--without-gossip", "--without-mingle"),
             *("--queues", self.options.queues, "--concurrency", str(self.options.concurrency)),
         ]

@@ -1,0 +1,95 @@
+"""A component ends as Airflow's own command would, only sooner, and forks with its pages shared."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import atexit, gc, os, sys, threading, time
+from windtunnel.component import QuickEnd
+
+class Late:
+    def __del__(self):
+        print("taken apart")
+
+end = QuickEnd()
+keep = Late(); keep.me = keep
+def program():
+    atexit.register(lambda: print("exit handler"))
+    threading.Timer(0.2, lambda: print("thread")).start()
+    if sys.argv[1] == "forked" and os.fork() == 0:
+        sys.exit(5)
+    if sys.argv[1] == "forked":
+        print("child ended with", os.waitstatus_to_exitcode(os.wait()[1]))
+    exec(sys.argv[2])
+end.run(program)
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "said"),
+    [
+        ("pass", 0, ""),
+        ("sys.exit()", 0, ""),
+        ("sys.exit(0)", 0, ""),
+        ("sys.exit(3)", 3, ""),
+        ("sys.exit('no use')", 1, "no use"),
+        ("raise ValueError('broken')", 1, "ValueError: broken"),
+    ],
+)
+def test_it_ends_with_the_programs_exit_code(statement: str, code: int, said: str) -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, "", statement], capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert done.stdout.splitlines() == ["thread", "exit handler"], "threads and handlers as ever, nothing taken apart"
+
+
+def test_a_forked_childs_end_is_its_own() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, "forked", "sys.exit(3)"], capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 3
+    assert "child ended with 5" in done.stdout
+
+
+def test_an_interrupt_stays_an_interrupt() -> None:
+    statement = "os.kill(os.getpid(), 2); time.sleep(5)"
+    done = subprocess.run([sys.executable, "-c", PROGRAM, "", statement], capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == -2
+
+
+def test_what_is_there_at_the_first_fork_is_left_alone_by_the_collector() -> None:
+    program = """
+import gc, os
+from windtunnel import component
+component.calm_collector()
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+before = gc.get_freeze_count()
+fork()
+frozen = gc.get_freeze_count()
+more = [[] for _ in range(1000)]
+fork()
+print(before, frozen > 1000, gc.get_freeze_count() <= frozen, gc.get_threshold()[0])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout.split() == ["0", "True", "True", "50000"]
+
+
+def test_the_command_line_says_what_it_is() -> None:
+    """By it the reconciler counts schedulers, and a person finds the process."""
+    program = """
+import sys, types
+fake = types.ModuleType("airflow.__main__")
+fake.main = lambda: print(sys.argv, open("/proc/self/cmdline").read().replace(chr(0), " ").strip())
+sys.modules["airflow"], sys.modules["airflow.__main__"] = types.ModuleType("airflow"), fake
+sys.argv = ["x", "-m", "windtunnel.component"]
+from windtunnel import component
+component.main(["scheduler", "--skip-serve-logs"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout.strip() == "['airflow', 'scheduler', '--skip-serve-logs'] airflow scheduler --skip-serve-logs"
