@@ -42,7 +42,7 @@ class Stack(ABC):
         self.state = folder / "state"
         (folder / "tmp").mkdir()
         self.offset = places.free_offset()
-        self.shape: tuple[int, int, frozenset[str]] | None = None
+        self.shape: Shape | None = None
         self.settings: Settings = self._settings()
         self.watch = Watch(self.settings)
         self._process: subprocess.Popen[bytes] | None = None
@@ -82,12 +82,12 @@ class Stack(ABC):
         self._write_dags(shape)
         self._began, self.since = time.monotonic(), time.time()
         self._process = self._launch(shape)
-        self.shape = self._exact(shape)
+        self.shape = shape
         self.runs = Runs(self.settings, self.watch)
 
     def ready(self) -> float:
         """Seconds from the beginning until all is ready. Raises `WindtunnelError` where it does not come up."""
-        count = self.shape[0] if self.shape else 1
+        count = self.shape.workers if self.shape else 1
         return self._wait(
             {
                 "API server": lambda: api_answers(self.settings),
@@ -108,12 +108,12 @@ class Stack(ABC):
         return self.ready()
 
     def _wait(self, waiting: dict[str, Callable[[], bool]]) -> float:
-        missing = until_all(waiting, lambda: self._failed() or time.monotonic() - self._began > READY_SECONDS)
-        if missing:
+        if missing := until_all(waiting, lambda: self._failed() or time.monotonic() - self._began > READY_SECONDS):
             raise WindtunnelError(f"the private stack ({self.name}) did not come up: no {', no '.join(missing)}; {self._last_words()}")
         return time.monotonic() - self._began
 
-    def _exact(self, shape: Shape) -> tuple[int, int, frozenset[str]]:
+    def exact(self, shape: Shape) -> tuple[object, ...]:
+        """With this stack's own default filled in: equal ones need no new start."""
         return shape.workers, shape.concurrency or self.default_concurrency, shape.dags
 
     def _last_words(self) -> str:
@@ -124,11 +124,10 @@ class Stack(ABC):
 
     def ensure(self, shape: Shape) -> None:
         """Start, or stop and start again where it runs in another shape."""
-        if self.shape == self._exact(shape):
-            return
-        if self.shape is not None:
-            self.stop()
-        self.start(shape)
+        if self.shape is None or self.exact(self.shape) != self.exact(shape):
+            if self.shape is not None:
+                self.stop()
+            self.start(shape)
 
     def _write_dags(self, shape: Shape) -> None:
         dags.write(self.dags_folder, self.sizes, set(shape.dags))

@@ -47,7 +47,8 @@ class Worker:
             (SIXTEEN, {"parallel-16", "cpu"}, self._sixteen),
             (FOUR_BY_FOUR, {"many"}, self._many),
         ]
-        for shape, names, step in steps:
+        # What runs in the default shape comes first: one start less.
+        for shape, names, step in sorted(steps, key=lambda row: self.stack.exact(row[0]) != self.stack.exact(DEFAULT)):
             if self.wanted & names:
                 if step != self._life:
                     self.say(f"starting {shape.workers} x concurrency {shape.concurrency or self.stack.default_concurrency}")
