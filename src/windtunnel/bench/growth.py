@@ -89,7 +89,7 @@ class Growth:
         rows["seconds of the reconciler's sweep"] = float(self._swept()["last_sweep_seconds"])
         self.found["with a deep queue"] = rows
         for name, value in rows.items():
-            self.told(f"with a deep queue, {name}: {value:.3f}" if isinstance(value, float) else f"with a deep queue, {name}: {value}")
+            self.told(f"with a deep queue, {name}: {value:.3g}" if isinstance(value, float) else f"with a deep queue, {name}: {value}")
 
     def _swept(self) -> dict[str, Any]:
         return dict(json.loads((self.settings.run / "reconciler" / "state.json").read_text()))

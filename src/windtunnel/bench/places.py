@@ -12,7 +12,7 @@ from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.launcher import real_binary
-from windtunnel.settings import Ports
+from windtunnel.settings import Ports, is_running, load
 
 #: Variables that say which stack is meant, or how it is to be: the user's own must not reach the private ones.
 _OWN = ("WINDTUNNEL_", "PC_", "WORKER_", "WORKERS", "PORT_OFFSET", "DAGS_FOLDER", "BROKER", "PYTHONDONTWRITEBYTECODE", "SPT_NOENV")
@@ -44,6 +44,15 @@ def require_programs() -> None:
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         raise WindtunnelError(f"{', '.join(missing)} not on PATH: run this through ./dev or `nix develop`, or see `windtunnel doctor`")
     real_binary()
+
+
+def own_stack() -> Path | None:
+    """The state folder of the caller's own stack where that runs: it takes part in what is measured."""
+    try:
+        state = load(client=False).state
+    except WindtunnelError:
+        return None
+    return state if is_running(state) else None
 
 
 def launcher() -> str:

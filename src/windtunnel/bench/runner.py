@@ -35,8 +35,7 @@ def bench(figures: dict[str, Figure], sizes: Sizes, *, stock: bool, rounds: int,
     Raises:
         WindtunnelError: a program is missing, a stack does not come up, a run fails. KeyboardInterrupt: after cleaning up.
     """
-    places.prepare_environment()
-    places.require_programs()
+    _prepare(console)
     kinds: list[type[Stack]] = [Ours]
     if stock:
         from windtunnel.bench.stock import Stock
@@ -51,6 +50,13 @@ def bench(figures: dict[str, Figure], sizes: Sizes, *, stock: bool, rounds: int,
                 _round(kind, result, sizes, f"round {number + 1} of {rounds}, {kind.name}", console)
     result.seconds = time.monotonic() - began
     return result
+
+
+def _prepare(console: Console) -> None:
+    places.prepare_environment()
+    places.require_programs()
+    if (state := places.own_stack()) is not None:
+        console.print(f"your own stack is running ({state}) and takes part in every figure: stop it for better ones", soft_wrap=True)
 
 
 @contextmanager
@@ -109,8 +115,7 @@ def _round(kind: type[Stack], result: Result, sizes: Sizes, title: str, console:
 
 def grow(*, quick: bool, console: Console) -> dict[str, Any]:
     """What `--growth --json` prints. Raises as `bench` does."""
-    places.prepare_environment()
-    places.require_programs()
+    _prepare(console)
     sizes = QUICK_GROWTH if quick else GrowthSizes()
     facts = machine.facts()
     began = time.monotonic()
