@@ -11,11 +11,15 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import importlib
 import os
 import sys
 from collections.abc import Callable
 
 from setproctitle import setproctitle
+
+from windtunnel import migrated
+from windtunnel.settings import load
 
 #: New objects between two looks at the youngest of them. CPython's 700 is made for short scripts; 50,000 hold a few megabytes.
 YOUNG_OBJECTS = 50_000
@@ -74,6 +78,8 @@ def _patch(component: str) -> None:
     """What must be in place before the component's own modules are loaded; celery_config.py applies the rest."""
     from windtunnel import _upstream
 
+    # First, since the others load Airflow.
+    _upstream.libcst_when_asked()
     if component == "api-server":
         _upstream.routes_are_built_when_used()
         _upstream.newest_execution_api_first()
@@ -82,6 +88,23 @@ def _patch(component: str) -> None:
     if component == "triggerer":
         # Its runner is watched as a task is; the same fault makes one `down` in four 10 s long.
         _upstream.free_slot_at_once()
+
+
+#: What each would load next, loaded while the database is still being created or migrated.
+LOAD = {
+    "api-server": ("airflow.cli.commands.api_server_command", "airflow.api_fastapi.app", "airflow.api_fastapi.core_api.routes.public"),
+    "scheduler": ("airflow.cli.commands.scheduler_command", "airflow.providers.celery.executors.celery_executor"),
+    "dag-processor": ("airflow.cli.commands.dag_processor_command", "airflow.dag_processing.manager"),
+    "triggerer": ("airflow.cli.commands.triggerer_command", "airflow.jobs.triggerer_job_runner"),
+    "celery": ("airflow.providers.celery.executors.celery_executor", "airflow.sdk.execution_time.task_runner"),
+}
+
+
+def _load(component: str) -> None:
+    """Loads ahead; what is missing or fails is met again, and then reported, by the component itself."""
+    for module in LOAD.get(component, ()):
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
 
 
 def main(arguments: list[str]) -> None:
@@ -94,6 +117,9 @@ def main(arguments: list[str]) -> None:
     _patch(*arguments[:1])
     from airflow.__main__ import main as airflow
 
+    if arguments[0] in LOAD:
+        settings = load(client=False)
+        migrated.wait(settings, meanwhile=lambda: _load(arguments[0]))
     end.run(airflow)
 
 

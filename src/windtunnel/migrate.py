@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg2
 
-from windtunnel import wake
+from windtunnel import migrated, wake
 from windtunnel.database import connect
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings, load
@@ -52,7 +52,7 @@ def migrate(settings: Settings) -> bool:
             return False
         print("migrating the database …", flush=True)
         start = time.monotonic()
-        if os.spawnvp(os.P_WAIT, "airflow", ["airflow", "db", "migrate"]) != 0:
+        if os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-m", "windtunnel.component", "db", "migrate"]) != 0:
             raise WindtunnelError("`airflow db migrate` failed: its own lines above say why")
         wake.install(connection)
         done.write_text(json.dumps(wanted | {"revision": _current_revision(connection)}))
@@ -64,8 +64,10 @@ def migrate(settings: Settings) -> bool:
 
 def main() -> int:
     try:
-        if not migrate(load(client=False)):
+        settings = load(client=False)
+        if not migrate(settings):
             print("the database is up to date")
+        migrated.announce(settings)
     except WindtunnelError as error:
         print(f"windtunnel: {error}", file=sys.stderr)
         return error.code

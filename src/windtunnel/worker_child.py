@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from windtunnel import procfs
+from windtunnel import migrated, procfs
 from windtunnel.fence import Generation
 from windtunnel.worker_options import Options
 
@@ -34,6 +34,8 @@ class CeleryProcess:
         self.generation: Generation | None = None
         self.output: int | None = None
         self.told_to_stop = False
+        # Taken while process-compose is there: an orphaned supervisor has another parent.
+        self.run = migrated.run_of(os.getppid())
 
     @property
     def running(self) -> bool:
@@ -53,6 +55,7 @@ class CeleryProcess:
             "WINDTUNNEL_WORKER": self.options.name,
             "WINDTUNNEL_STATE": str(self.options.state),
             "WINDTUNNEL_QUEUES": self.options.queues,
+            migrated.RUN: self.run,
         }
         return env
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
+
+from windtunnel import migrated
+from windtunnel.settings import Settings, load
 
 PROGRAM = """
 import atexit, gc, os, sys, threading, time
@@ -93,3 +100,38 @@ component.main(["scheduler", "--skip-serve-logs"])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
     assert done.stdout.strip() == "['airflow', 'scheduler', '--skip-serve-logs'] airflow scheduler --skip-serve-logs"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "run").mkdir()
+    return load({"WINDTUNNEL_STATE": str(tmp_path), "WINDTUNNEL_ROOT": str(Path(__file__).parents[2])}, client=False)
+
+
+def test_a_component_loads_while_the_database_is_migrated_and_waits_for_its_end(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PC_PROC_NAME", "migrate")
+    (settings.run / "migrated").write_text("1:1")  # a former run's
+    loaded: list[float] = []
+    threading.Timer(0.4, migrated.announce, [settings]).start()
+    start = time.monotonic()
+    migrated.wait(settings, lambda: loaded.append(time.monotonic() - start))
+    assert loaded[0] < 0.2 < 0.4 <= time.monotonic() - start
+    migrated.wait(settings, lambda: loaded.append(0))
+    assert len(loaded) == 1, "started again later, there is nothing to wait for"
+
+
+def test_a_workers_celery_waits_for_the_run_that_its_supervisor_belongs_to(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PC_PROC_NAME", "migrate")
+    migrated.announce(settings)
+    env = {"PC_PROC_NAME": "worker", migrated.RUN: migrated.run_of(os.getppid())}
+    migrated.wait(settings, lambda: pytest.fail("nothing to wait for"), env)
+    assert not migrated.said_for(settings, migrated.run_of(os.getpid()))
+
+
+def test_without_process_compose_nothing_is_waited_for_or_said(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PC_PROC_NAME", raising=False)
+    migrated.announce(settings)
+    assert not (settings.run / "migrated").exists()
+    migrated.wait(settings, lambda: pytest.fail("nothing to wait for"), {})

@@ -89,3 +89,36 @@ def test_the_in_process_patch_steps_back_from_an_unknown_function(monkeypatch: p
 
     monkeypatch.setattr(triggerer_job_runner, "in_process_api_server", lambda: None)
     assert not _upstream.in_process_api_when_asked("triggerer")
+
+
+LIBCST = """
+import sys
+from windtunnel import _upstream
+if sys.argv[1] == "patched":
+    assert _upstream.libcst_when_asked()
+import airflow
+from airflow.sdk.bases.decorator import remove_task_decorator
+import airflow.dag_processing.manager, airflow.jobs.triggerer_job_runner, airflow.jobs.scheduler_job_runner
+print("libcst" in sys.modules, repr(remove_task_decorator(sys.argv[2], "@task.virtualenv")), "libcst" in sys.modules)
+import libcst
+print(libcst.parse_module("x = 1").code, libcst.CSTTransformer)
+"""
+SOURCE = "@task.virtualenv(requirements=['x'])\n@other\n@setup\ndef f():\n    # kept\n    return 1\n"
+
+
+def test_libcst_is_loaded_when_it_is_asked_and_works_then() -> None:
+    said = {}
+    for mode in ("patched", "stock"):
+        done = subprocess.run([sys.executable, "-c", LIBCST, mode, SOURCE], capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr[-2000:]
+        said[mode] = done.stdout
+    assert said["stock"].startswith("True "), "Airflow does without libcst by itself now: remove the patch"
+    assert said["patched"] == said["stock"].replace("True ", "False ", 1)
+    assert "@other\\ndef f" in said["patched"]
+
+
+def test_the_libcst_patch_steps_back_once_airflow_is_loaded() -> None:
+    import airflow
+
+    assert airflow
+    assert not _upstream.libcst_when_asked()
