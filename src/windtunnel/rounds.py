@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from windtunnel.wake import Alarm
 
-#: A look that found nothing is followed by a rest in this proportion to its length: at most a third of a core on looking.
+#: A look that found nothing, or hardly room for more, is followed by a rest in this proportion to its length.
 REST = 2.0
 REST_SECONDS = 0.5
 #: With no run under way and none due the scheduler sleeps so long; its heartbeat is written in each round, and is due every 5 s.
@@ -41,10 +41,10 @@ class Rounds:
         self._began, self._whole = self.clock(), False
         self.alarm.hear()
 
-    def end(self, *, queued: int, whole: bool) -> None:
-        """After a look: how many tasks it handed out, and whether no limit cut it short."""
+    def end(self, *, queued: int, whole: bool, full: bool = False) -> None:
+        """After a look: how many tasks it handed out, whether no limit cut it short, and whether the executor holds plenty."""
         self._whole = whole
-        if not queued and whole:
+        if full or (whole and not queued):
             now = self.clock()
             self._rest_until = now + min(REST * (now - self._began), REST_SECONDS)
 

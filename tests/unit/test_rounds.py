@@ -110,3 +110,13 @@ def test_it_sleeps_longer_when_nothing_runs_and_nothing_is_due(loop: tuple[Round
     bell.news = True
     watch.sleep(1.0)
     assert bell.waited == [3.0, 2.0, 1.0, 0.4, 1.0]
+
+
+def test_with_a_full_executor_it_does_not_look_for_each_task_that_ends(loop: tuple[Rounds, Bell, Clock]) -> None:
+    watch, _, clock = loop
+    watch.begin()
+    clock.now += 0.1
+    watch.end(queued=1, whole=False, full=True)
+    assert not watch.look()
+    clock.now += 0.25
+    assert watch.look()

@@ -62,6 +62,7 @@ def _leave_out_idle_rounds(name: str, runner: Any, rounds: Rounds) -> bool:
 
     most_runs = DagRun.DEFAULT_DAGRUNS_TO_EXAMINE
     most_tasks = conf.getint("scheduler", "max_tis_per_query")
+    parallelism = conf.getint("core", "parallelism")
     examined = 0
 
     def _schedule_all_dag_runs(self: Any, guard: Any, dag_runs: Any, session: Any) -> Any:
@@ -79,7 +80,9 @@ def _leave_out_idle_rounds(name: str, runner: Any, rounds: Rounds) -> bool:
         free = sum(executor.slots_available for executor in self.executors)
         queued: int = schedule(self, session)
         # A limit was met: more may be waiting, and what frees a slot of the executor is not told by the database.
-        rounds.end(queued=queued, whole=examined < most_runs and queued < min(most_tasks or free, free))
+        whole = examined < most_runs and queued < min(most_tasks or free, free)
+        # With nearly all slots taken the workers have enough for a while: not one look for each task that ends.
+        rounds.end(queued=queued, whole=whole, full=queued >= free and free * 4 <= parallelism)
         return queued
 
     runner._schedule_all_dag_runs = _schedule_all_dag_runs
