@@ -80,6 +80,8 @@ def _patch(component: str) -> None:
 
     # First, since the others load Airflow.
     _upstream.libcst_when_asked()
+    if "--skip-serve-logs" in sys.argv:
+        _upstream.log_server_when_asked()
     if component == "api-server":
         _upstream.routes_are_built_when_used()
         _upstream.newest_execution_api_first()
@@ -119,7 +121,9 @@ def main(arguments: list[str]) -> None:
 
     if arguments[0] in LOAD:
         settings = load(client=False)
-        migrated.wait(settings, meanwhile=lambda: _load(arguments[0]))
+        if migrated.wait(settings, meanwhile=lambda: _load(arguments[0])):
+            # `migrate` has just looked; each component's own look would load Alembic, a tenth of its start.
+            os.environ.setdefault("AIRFLOW__DATABASE__CHECK_MIGRATIONS", "False")
     end.run(airflow)
 
 

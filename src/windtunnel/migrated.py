@@ -39,8 +39,8 @@ def announce(settings: Settings) -> None:
     new.replace(settings.run / "migrated")
 
 
-def wait(settings: Settings, meanwhile: Callable[[], object], env: Mapping[str, str] | None = None) -> None:
-    """Returns when the database is ready for this process; at once where process-compose did not start it.
+def wait(settings: Settings, meanwhile: Callable[[], object], env: Mapping[str, str] | None = None) -> bool:
+    """Returns when the database is ready for this process; at once, and False, where process-compose did not start it.
 
     A migration that fails ends the whole stack, so this has no end of its own; after a minute it says what it waits for.
 
@@ -50,8 +50,11 @@ def wait(settings: Settings, meanwhile: Callable[[], object], env: Mapping[str, 
         env: variables, `os.environ` by default.
     """
     env = os.environ if env is None else env
-    if "PC_PROC_NAME" not in env or said_for(settings, wanted := _run(env)):
-        return
+    if "PC_PROC_NAME" not in env:
+        return False
+    wanted = _run(env)
+    if said_for(settings, wanted):
+        return True
     start, said = time.monotonic(), False
     meanwhile()
     while not said_for(settings, wanted):
@@ -59,6 +62,7 @@ def wait(settings: Settings, meanwhile: Callable[[], object], env: Mapping[str, 
             said = True
             print("windtunnel: loaded; waiting for the migration of the database", file=sys.stderr, flush=True)
         time.sleep(POLL_SECONDS)
+    return True
 
 
 def said_for(settings: Settings, run: str) -> bool:

@@ -116,9 +116,9 @@ def test_a_component_loads_while_the_database_is_migrated_and_waits_for_its_end(
     loaded: list[float] = []
     threading.Timer(0.4, migrated.announce, [settings]).start()
     start = time.monotonic()
-    migrated.wait(settings, lambda: loaded.append(time.monotonic() - start))
+    assert migrated.wait(settings, lambda: loaded.append(time.monotonic() - start))
     assert loaded[0] < 0.2 < 0.4 <= time.monotonic() - start
-    migrated.wait(settings, lambda: loaded.append(0))
+    assert migrated.wait(settings, lambda: loaded.append(0))
     assert len(loaded) == 1, "started again later, there is nothing to wait for"
 
 
@@ -134,4 +134,4 @@ def test_without_process_compose_nothing_is_waited_for_or_said(settings: Setting
     monkeypatch.delenv("PC_PROC_NAME", raising=False)
     migrated.announce(settings)
     assert not (settings.run / "migrated").exists()
-    migrated.wait(settings, lambda: pytest.fail("nothing to wait for"), {})
+    assert not migrated.wait(settings, lambda: pytest.fail("nothing to wait for"), {}), "it is not known, so Airflow has to look"

@@ -122,3 +122,33 @@ def test_the_libcst_patch_steps_back_once_airflow_is_loaded() -> None:
 
     assert airflow
     assert not _upstream.libcst_when_asked()
+
+
+LOG_SERVER = """
+import sys
+from windtunnel import _upstream
+if sys.argv[1] == "patched":
+    assert _upstream.log_server_when_asked()
+from airflow.cli.commands.triggerer_command import _serve_logs
+with _serve_logs(True):
+    loaded = "airflow.utils.serve_logs.log_server" in sys.modules
+from airflow.utils.serve_logs import serve_logs
+import airflow.utils.serve_logs.core
+real = airflow.utils.serve_logs.core.serve_logs
+try:
+    serve_logs(novelty=1)
+except TypeError as error:
+    print(loaded, error)
+from airflow.utils.serve_logs import serve_logs
+print(serve_logs is real)
+"""
+
+
+def test_the_log_server_is_loaded_when_it_is_started() -> None:
+    said = {}
+    for mode in ("patched", "stock"):
+        done = subprocess.run([sys.executable, "-c", LOG_SERVER, mode], capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr[-2000:]
+        said[mode] = done.stdout
+    assert said["stock"].startswith("True "), "Airflow looks at the option first now: remove the patch"
+    assert said["patched"] == said["stock"].replace("True ", "False ", 1)

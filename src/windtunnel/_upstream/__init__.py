@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from windtunnel._upstream.execution_api import in_process_api_when_asked, newest_execution_api_first
 from windtunnel._upstream.libcst import libcst_when_asked
+from windtunnel._upstream.log_server import log_server_when_asked
 from windtunnel._upstream.routes import routes_are_built_when_used
 from windtunnel._upstream.scheduler import health_server_ends_with_scheduler, keep_result_connection, wake_scheduler
 from windtunnel._upstream.worker import PidFd, first_heartbeat_later, free_slot_at_once
@@ -21,6 +22,7 @@ __all__ = [
     "in_process_api_when_asked",
     "keep_result_connection",
     "libcst_when_asked",
+    "log_server_when_asked",
     "newest_execution_api_first",
     "routes_are_built_when_used",
     "wake_scheduler",
