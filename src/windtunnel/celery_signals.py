@@ -6,6 +6,7 @@ Every receiver does nothing outside a worker of ours. Celery logs and swallows w
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -48,7 +49,7 @@ def take_name(instance: Any = None, **_: Any) -> None:
 
 
 def preload(**_: Any) -> None:
-    """Runs before Airflow's own receiver, which ends with gc.freeze(): the pages then stay shared with the children."""
+    """Runs before Airflow's own receiver, which ends with gc.freeze(): the pages then stay shared with the pool."""
     for module in PRELOAD:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
@@ -98,12 +99,14 @@ def tie_task_process(**_: Any) -> None:
         first = _pool_child == 0
         _pool_child = os.getpid()
         if first:
-            os.register_at_fork(after_in_child=_die_with_pool_child)
+            os.register_at_fork(after_in_child=_begin_task_process)
 
 
-def _die_with_pool_child() -> None:
-    if os.getppid() == _pool_child:  # not for what the task itself forks
+def _begin_task_process() -> None:
+    if os.getppid() == _pool_child:  # not in what the task itself forks
         procfs.die_with_parent()
+        # What is inherited stays as it is: each page that the collector touches would be copied.
+        gc.freeze()
 
 
 def stopping(sig: str = "", **_: Any) -> None:

@@ -135,3 +135,14 @@ def test_without_process_compose_nothing_is_waited_for_or_said(settings: Setting
     migrated.announce(settings)
     assert not (settings.run / "migrated").exists()
     assert not migrated.wait(settings, lambda: pytest.fail("nothing to wait for"), {}), "it is not known, so Airflow has to look"
+
+
+def test_calls_at_any_depth_cost_no_pages_once_their_frames_have_room() -> None:
+    program = Path(__file__).parent / "programs" / "deep_calls.py"
+    faults = {
+        mode: int(subprocess.run([sys.executable, str(program), mode], capture_output=True, text=True, check=True).stdout)
+        for mode in ("room", "plain")
+    }
+    assert faults["room"] < 10
+    if sys.version_info[:2] == (3, 11):
+        assert faults["plain"] >= 50, "Python keeps a spare chunk for its frames now: remove with_room"

@@ -168,7 +168,7 @@ def test_the_loop_patch_leaves_rounds_without_news_out(monkeypatch: pytest.Monke
     monkeypatch.setattr(SchedulerJobRunner, "_schedule_all_dag_runs", _schedule_all_dag_runs)
     monkeypatch.setattr(SchedulerJobRunner, "_do_scheduling", _do_scheduling)
     bell = SimpleNamespace(rung=lambda: False, hear=lambda: None)
-    assert scheduler._leave_out_idle_rounds("test", SchedulerJobRunner, Rounds(bell, 60.0))  # type: ignore[arg-type]
+    assert scheduler._leave_out_idle_rounds("test", SchedulerJobRunner, Rounds(bell, 60.0, lambda: 0.0))  # type: ignore[arg-type]
     runner = SchedulerJobRunner.__new__(SchedulerJobRunner)
     runner.executors = [SimpleNamespace(slots_available=slots)]
     runner.log_cache = None
