@@ -132,6 +132,8 @@ def main() -> None:
             "port": settings.ports.postgres,
             "unix_socket_directories": "",
             "max_connections": 200,
+            # Below the data folder: a killed server leaves nothing in /dev/shm.
+            "dynamic_shared_memory_type": "mmap",
             # Passwords and statements stay out of the log; errors and restarts are what a person needs there.
             "log_statement": "none",
             "log_min_error_statement": "panic",
