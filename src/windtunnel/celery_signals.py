@@ -98,6 +98,8 @@ def tie_task_process(**_: Any) -> None:
     if _files and _pool_child != os.getpid():
         first = _pool_child == 0
         _pool_child = os.getpid()
+        # windtunnel.component makes the collector wait while Airflow loads. Here tasks come and go: CPython's own setting.
+        gc.set_threshold(700, 10, 10)
         if first:
             os.register_at_fork(after_in_child=_begin_task_process)
 
