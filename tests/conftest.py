@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack_fixture import NewStack, Stack, free_offset
+from tests.stack_fixture import NewStack, Stack
+from windtunnel.ports import free_offset
 
 ROOT = Path(__file__).resolve().parents[1]
 

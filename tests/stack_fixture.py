@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -20,28 +18,10 @@ from windtunnel import compose, leftovers, reset, services
 from windtunnel.airflow_api import Airflow, TaskInstance
 from windtunnel.flower import Flower
 from windtunnel.scenarios.cluster import Mark
-from windtunnel.settings import Ports, Settings, load
+from windtunnel.settings import Settings, load
 
 ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
-
-
-def free_offset() -> int:
-    """A port offset at which every port of a stack is free, away from the default one."""
-    for _ in range(200):
-        offset = random.randrange(10, 50) * 1000 + random.randrange(0, 80)
-        if all(_free(port) for _, port in Ports().shifted(offset).items()):
-            return offset
-    raise RuntimeError("no free ports")
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def until(what: str, check: Callable[[], T], timeout: float = 60.0, every: float = 0.2) -> T:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import socket
 
 from windtunnel.errors import WindtunnelError
-from windtunnel.settings import Settings
+from windtunnel.settings import Ports, Settings
 
 
 def _taken(port: int) -> bool:
@@ -17,6 +18,15 @@ def _taken(port: int) -> bool:
         except OSError:
             return True
     return False
+
+
+def free_offset() -> int:
+    """A port offset, away from the default one, at which every port of a private stack is free. Raises `WindtunnelError`."""
+    for _ in range(200):
+        offset = random.randrange(10, 50) * 1000 + random.randrange(0, 80)  # noqa: S311
+        if not any(_taken(port) for _, port in Ports().shifted(offset).items()):
+            return offset
+    raise WindtunnelError("found no free ports for a private stack: see `ss -ltn` for what holds them")
 
 
 def holder(port: int) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.stack_fixture import Stack, free_offset
+from tests.stack_fixture import Stack
 from windtunnel.cluster_local import LocalCluster
+from windtunnel.ports import free_offset
 from windtunnel.scenarios import SCENARIOS, Outcome, play
 
 Rehearse = Callable[..., Outcome]

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack_fixture import ROOT, Stack, free_offset
+from tests.stack_fixture import ROOT, Stack
 from windtunnel import leftovers
 from windtunnel.launcher import real_binary
+from windtunnel.ports import free_offset
 
 NOBODY = 65534
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"

@@ -14,6 +14,7 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
+from windtunnel import ports
 from windtunnel.bench import dags, figures, places, processes, report, stock
 from windtunnel.bench.result import Result, Summary
 from windtunnel.bench.works import Round
@@ -218,7 +219,7 @@ def test_a_port_offset_is_really_free() -> None:
 
     from windtunnel.settings import Ports
 
-    offset = places.free_offset()
+    offset = ports.free_offset()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", Ports().shifted(offset).api))
-        assert not places._free(Ports().shifted(offset).api)
+        assert ports._taken(Ports().shifted(offset).api)

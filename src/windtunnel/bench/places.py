@@ -1,18 +1,16 @@
-"""Where a private stack lives: free ports, and an environment without anything of the user's own stack."""
+"""Where a private stack lives: an environment without anything of the user's own stack."""
 
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.launcher import real_binary
-from windtunnel.settings import Ports, is_running, load
+from windtunnel.settings import is_running, load
 
 #: Variables that say which stack is meant, or how it is to be: the user's own must not reach the private ones.
 _OWN = ("WINDTUNNEL_", "PC_", "WORKER_", "WORKERS", "PORT_OFFSET", "DAGS_FOLDER", "BROKER", "PYTHONDONTWRITEBYTECODE", "SPT_NOENV")
@@ -59,21 +57,3 @@ def launcher() -> str:
     """Our `process-compose`, also where another of that name comes first on PATH."""
     beside = Path(sys.executable).with_name("process-compose")
     return str(beside) if beside.is_file() else "process-compose"
-
-
-def free_offset() -> int:
-    """A port offset at which every port of a stack is free, away from the default one."""
-    for _ in range(200):
-        offset = random.randrange(10, 50) * 1000 + random.randrange(0, 80)  # noqa: S311
-        if all(_free(port) for _, port in Ports().shifted(offset).items()):
-            return offset
-    raise WindtunnelError("found no free ports for a private stack: see `ss -ltn` for what holds them")
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

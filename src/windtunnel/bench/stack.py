@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
-from windtunnel.bench import dags, places
+from windtunnel import ports
+from windtunnel.bench import dags
 from windtunnel.bench.figures import Sizes
 from windtunnel.bench.readiness import api_answers, until_all
 from windtunnel.bench.runs import Runs
@@ -41,7 +42,7 @@ class Stack(ABC):
         self.dags_folder = folder / "dags"
         self.state = folder / "state"
         (folder / "tmp").mkdir()
-        self.offset = places.free_offset()
+        self.offset = ports.free_offset()
         self.shape: Shape | None = None
         self.settings: Settings = self._settings()
         self.watch = Watch(self.settings)
