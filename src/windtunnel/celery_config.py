@@ -73,6 +73,8 @@ celery_signals.connect()
 if os.environ.get("WINDTUNNEL_WORKER"):
     _upstream.free_slot_at_once()
     _upstream.first_heartbeat_later()
+    _upstream.decoders_made_once()
+    _upstream.operators_cost_less()
 if "scheduler" in sys.argv[1:2]:
     _upstream.wake_scheduler()
     _upstream.keep_result_connection()

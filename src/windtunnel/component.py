@@ -104,7 +104,11 @@ def _patch(component: str) -> None:
         _upstream.newest_execution_api_first()
     elif component in ("dag-processor", "triggerer"):
         _upstream.in_process_api_when_asked(component)
+    if component == "dag-processor":
+        _upstream.files_when_told()
+        _upstream.operators_cost_less()
     if component == "triggerer":
+        _upstream.triggers_when_told()
         # Its runner is watched as a task is; the same fault makes one `down` in four 10 s long.
         _upstream.free_slot_at_once()
 

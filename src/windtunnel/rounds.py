@@ -7,11 +7,15 @@ from collections.abc import Callable
 
 from windtunnel.wake import Alarm
 
-#: A look that found nothing, or hardly room for more, is followed by a rest in this proportion to its length.
+#: A look that found nothing is followed by a rest in this proportion to its length.
 REST = 2.0
 REST_SECONDS = 0.5
-#: With no run under way and none due the scheduler sleeps so long; its heartbeat is written in each round, and is due every 5 s.
-QUIET_SECONDS = 3.0
+#: With an executor that holds plenty for its workers the rest lasts until it has room again, or so long.
+FULL_SECONDS = 1.0
+#: How often the executor is asked for room meanwhile.
+FULL_PACE = 0.1
+#: With no run under way and none due the scheduler sleeps so long: as long as from one heartbeat to the next, which a round writes.
+QUIET_SECONDS = 5.0
 
 
 class Rounds:
@@ -28,12 +32,12 @@ class Rounds:
     def __init__(self, alarm: Alarm, idle: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.alarm, self.idle, self.clock = alarm, idle, clock
         self._began = self._rest_until = -float("inf")
-        self._whole = False
+        self._whole = self._full = False
 
-    def look(self) -> bool:
-        """Whether this round has to look for work."""
+    def look(self, room: bool = True) -> bool:
+        """Whether this round has to look for work; `room` says whether the executor could take a fair number of tasks."""
         now = self.clock()
-        if now < self._rest_until:
+        if now < self._rest_until and not (self._full and room):
             return False
         return not self._whole or now - self._began >= self.idle or self.alarm.rung()
 
@@ -43,19 +47,25 @@ class Rounds:
 
     def end(self, *, queued: int, whole: bool, full: bool = False) -> None:
         """After a look: how many tasks it handed out, whether no limit cut it short, and whether the executor holds plenty."""
-        self._whole = whole
-        if full or (whole and not queued):
-            now = self.clock()
+        self._whole, self._full = whole, full
+        now = self.clock()
+        if full:
+            self._rest_until = now + FULL_SECONDS
+        elif whole and not queued:
             self._rest_until = now + min(REST * (now - self._began), REST_SECONDS)
 
     def sleep(self, seconds: float) -> None:
         """In place of the scheduler's sleep."""
+        # A shorter sleep than `idle` means that one of the loop's timers is due.
+        may_be_longer = seconds >= self.idle
         rest = self._rest_until - self.clock()
+        if rest > 0 and self._full:
+            time.sleep(min(rest, seconds, FULL_PACE))
+            return
         if rest > 0:
             time.sleep(min(rest, seconds))
             seconds -= rest
         if seconds > 0:
-            # A shorter sleep than `idle` means that one of the loop's timers is due.
-            if seconds >= self.idle and not self.alarm.rung():
+            if may_be_longer and not self.alarm.rung():
                 seconds = max(seconds, self.alarm.quiet_for(QUIET_SECONDS))
             self.alarm.wait(seconds)

@@ -109,14 +109,32 @@ def test_it_sleeps_longer_when_nothing_runs_and_nothing_is_due(loop: tuple[Round
     watch.sleep(0.4)  # a timer of the loop
     bell.news = True
     watch.sleep(1.0)
-    assert bell.waited == [3.0, 2.0, 1.0, 0.4, 1.0]
+    assert bell.waited == [5.0, 2.0, 1.0, 0.4, 1.0]
 
 
-def test_with_a_full_executor_it_does_not_look_for_each_task_that_ends(loop: tuple[Rounds, Bell, Clock]) -> None:
-    watch, _, clock = loop
+def test_it_sleeps_as_long_after_a_look(loop: tuple[Rounds, Bell, Clock], monkeypatch: Any) -> None:
+    watch, bell, clock = loop
+    monkeypatch.setattr("windtunnel.rounds.time.sleep", lambda seconds: None)
+    watch.begin()
+    clock.now += 0.1
+    watch.end(queued=0, whole=True)
+    bell.due = 60.0
+    watch.sleep(1.0)
+    assert bell.waited == [5.0], "the rest that follows a look does not make it a timer of the loop"
+
+
+def test_with_a_full_executor_it_does_not_look_for_each_task_that_ends(loop: tuple[Rounds, Bell, Clock], monkeypatch: Any) -> None:
+    watch, bell, clock = loop
+    slept: list[float] = []
+    monkeypatch.setattr("windtunnel.rounds.time.sleep", slept.append)
     watch.begin()
     clock.now += 0.1
     watch.end(queued=1, whole=False, full=True)
-    assert not watch.look()
-    clock.now += 0.25
-    assert watch.look()
+    bell.news = True
+    assert not watch.look(room=False)
+    watch.sleep(1.0)
+    assert (slept, bell.waited) == ([0.1], []), "the executor is asked again soon"
+    assert watch.look(room=True), "its tasks went quickly"
+    assert not watch.look(room=False)
+    clock.now += 1.0
+    assert watch.look(room=False), "a second is long enough"

@@ -174,11 +174,16 @@ def test_the_loop_patch_leaves_rounds_without_news_out(monkeypatch: pytest.Monke
     runner.log_cache = None
     assert (runner._do_scheduling(None), runner._do_scheduling(None)) == (2, 0)
     assert done == ["looked"]
-    runner.executors = [SimpleNamespace(slots_available=2)]
+    # No slot is left, and what frees one is not told by the database: it looks as soon as there are some again.
+    executor = SimpleNamespace(slots_available=2)
+    runner.executors = [executor]
     bell.rung = lambda: True
     runner._do_scheduling(None)
     bell.rung = lambda: False
-    assert runner._do_scheduling(None) == 2, "no slot was left: what frees one is not told by the database"
+    executor.slots_available = 0
+    assert runner._do_scheduling(None) == 0
+    executor.slots_available = 20
+    assert runner._do_scheduling(None) == 2
 
 
 def test_the_loop_patch_steps_back_from_another_scheduler() -> None:
@@ -228,3 +233,78 @@ def test_the_start_of_a_task_counts_as_its_first_heartbeat(monkeypatch: pytest.M
     assert stand_in._last_heartbeat_attempt == 42.0
     monkeypatch.setattr(ActivitySubprocess, "_on_child_started", lambda other: None)
     assert not _upstream.first_heartbeat_later()
+
+
+def test_decoders_are_made_once_for_all_tasks_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.execution_time import comms, task_runner
+    from pydantic import TypeAdapter
+
+    assert "TypeAdapter(ToTask)" in inspect.getsource(comms.CommsDecoder), "the SDK changed: look again at decoders_made_once"
+    for module in (comms, task_runner):
+        monkeypatch.setattr(module, "TypeAdapter", TypeAdapter)
+    stock = comms.CommsDecoder(log=None, socket=None)
+    assert stock.body_decoder is not stock.err_decoder, "the SDK keeps its decoders now: remove decoders_made_once"
+    assert _upstream.decoders_made_once()
+    one, other = (comms.CommsDecoder(log=None, socket=None) for _ in range(2))
+    assert one.body_decoder is other.body_decoder is one.err_decoder
+    message = {"type": "ErrorResponse", "error": "GENERIC_ERROR", "detail": None}
+    assert one.body_decoder.validate_python(message) == stock.body_decoder.validate_python(message)
+    assert not _upstream.decoders_made_once(), "a module that does not use pydantic's own is left alone"
+
+
+def _operators_of_a_dag() -> dict[str, Any]:
+    """What a DAG that uses defaults, parameters, groups and late assignments looks like."""
+    from datetime import timedelta
+
+    from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, task
+
+    class Sized(BaseOperator):  # type: ignore[misc]
+        template_fields = ("size",)
+
+        def __init__(self, *, size: Any = 1, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.size = size
+
+    with DAG("d", schedule=None, default_args={"retries": 3, "size": 7}, params={"p": Param(1, type="integer")}) as dag:
+        first = Sized(task_id="first", retry_delay=30)
+        with TaskGroup("g", default_args={"retries": 5}):
+            second = Sized(task_id="second", size=first.output, params={"q": 2})
+
+        @task
+        def third(value: int) -> int:
+            return value
+
+        last = third(2)
+        late = Sized(task_id="late")
+        late.size = last
+    with DAG("bare", schedule=None):
+        plain = Sized(task_id="plain")
+        first.retry_delay = 60
+    assert first.retry_delay == timedelta(seconds=60), "a converter of the class"
+    operators = {**dag.task_dict, "plain": plain}
+    return {
+        name: {
+            **{key: repr(getattr(op, key)) for key in ("retries", "size", "retry_delay", "upstream_task_ids") if hasattr(op, key)},
+            "params": op.params.dump(),
+            "sources": {key: op.params.get_param(key).source for key in op.params},
+            "init": sorted(op._BaseOperator__init_kwargs),
+        }
+        for name, op in operators.items()
+        if second is not None
+    }
+
+
+def test_operators_that_cost_less_are_the_same_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.bases import operator
+
+    stock = _operators_of_a_dag()
+    assert stock["g.second"]["upstream_task_ids"] == "{'first'}"
+    for holder, name in ((operator.BaseOperator, "__setattr__"), (operator, "_get_parent_defaults")):
+        monkeypatch.setattr(holder, name, getattr(holder, name))  # put back after the test
+    assert _upstream.operators_cost_less()
+    assert _upstream.operators_cost_less()
+    assert operator.BaseOperator.__setattr__.__module__ == "windtunnel._upstream.operators"
+    assert _operators_of_a_dag() == stock
+    monkeypatch.setattr(operator, "_get_parent_defaults", lambda dag, group: None)
+    monkeypatch.setattr(operator.BaseOperator, "__setattr__", lambda self, key, value: None)
+    assert not _upstream.operators_cost_less(), "another text than the one it was made from"

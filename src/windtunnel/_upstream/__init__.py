@@ -8,14 +8,18 @@ longer needed.
 from __future__ import annotations
 
 from windtunnel._upstream.execution_api import in_process_api_when_asked, newest_execution_api_first
+from windtunnel._upstream.idle import files_when_told, triggers_when_told
 from windtunnel._upstream.libcst import libcst_when_asked
 from windtunnel._upstream.log_server import log_server_when_asked
+from windtunnel._upstream.operators import operators_cost_less
 from windtunnel._upstream.routes import routes_are_built_when_used
 from windtunnel._upstream.scheduler import health_server_ends_with_scheduler, keep_result_connection, wake_scheduler
-from windtunnel._upstream.worker import PidFd, first_heartbeat_later, free_slot_at_once
+from windtunnel._upstream.worker import PidFd, decoders_made_once, first_heartbeat_later, free_slot_at_once
 
 __all__ = [
     "PidFd",
+    "decoders_made_once",
+    "files_when_told",
     "first_heartbeat_later",
     "free_slot_at_once",
     "health_server_ends_with_scheduler",
@@ -24,6 +28,8 @@ __all__ = [
     "libcst_when_asked",
     "log_server_when_asked",
     "newest_execution_api_first",
+    "operators_cost_less",
     "routes_are_built_when_used",
+    "triggers_when_told",
     "wake_scheduler",
 ]

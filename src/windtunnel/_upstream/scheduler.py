@@ -73,15 +73,15 @@ def _leave_out_idle_rounds(name: str, runner: Any, rounds: Rounds) -> bool:
 
     def _do_scheduling(self: Any, session: Any) -> int:
         nonlocal examined
-        if not rounds.look():
+        free = sum(executor.slots_available for executor in self.executors)
+        # With nearly all slots taken the workers have enough for a while: not one look for each task that ends.
+        if not rounds.look(room=free * 4 > parallelism):
             return 0
         rounds.begin()
         examined = most_runs  # where it ends before it has counted, something is left
-        free = sum(executor.slots_available for executor in self.executors)
         queued: int = schedule(self, session)
         # A limit was met: more may be waiting, and what frees a slot of the executor is not told by the database.
         whole = examined < most_runs and queued < min(most_tasks or free, free)
-        # With nearly all slots taken the workers have enough for a while: not one look for each task that ends.
         rounds.end(queued=queued, whole=whole, full=queued >= free and free * 4 <= parallelism)
         return queued
 

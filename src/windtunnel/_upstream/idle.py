@@ -1,0 +1,143 @@
+"""Patches of DAG processor and triggerer: an idle one leaves the database alone until it is told of something."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from windtunnel._upstream.base import parameters, skip
+
+#: Seconds. Without news, and whatever was missed, each looks this often.
+CALLBACK_SECONDS = 10.0
+TRIGGER_SECONDS = 10.0
+#: Seconds. How often what may go wrong beside the files themselves is put right: stale warnings, DAGs of files long gone.
+TIDY_SECONDS = 60.0
+
+
+def _url() -> str | None:
+    from airflow.configuration import conf
+
+    url = str(conf.get_mandatory_value("database", "sql_alchemy_conn"))
+    return url if url.startswith("postgresql") else None
+
+
+def files_when_told() -> bool:
+    """The DAG processor asks the database for callbacks and requests when there are some, and tidies it when files came or went.
+
+    Cause: `_run_parsing_loop` makes three transactions in each of its rounds, two rounds a second, and about twelve more each
+    time it looks for new files (`bundle_refresh_check_interval`): 1.3 % of a core here, and half as much in PostgreSQL.
+    For: apache-airflow 3.3. Ours: NOTIFY tells of callbacks and requests; a refresh that finds the files of the last one ends
+    there, for a minute at most. Bundles other than folders are refreshed as upstream does it. Returns whether it was applied.
+    """
+    name = "files_when_told"
+    try:
+        from airflow.dag_processing.bundles.local import LocalDagBundle
+        from airflow.dag_processing.manager import DagFileProcessorManager as Manager
+        from airflow.utils.file import list_py_file_paths
+
+        steps = {
+            "fetch_callbacks": ["self"],
+            "claim_priority_files": ["self"],
+            "purge_inactive_dag_warnings": ["self"],
+            "_refresh_dag_bundles": ["self", "known_files"],
+        }
+        fits = all(parameters(getattr(Manager, step)) == names for step, names in steps.items())
+        fits = fits and parameters(list_py_file_paths)[:2] == ["directory", "safe_mode"]
+    except (ImportError, AttributeError) as error:
+        return skip(name, str(error))
+    if not fits:
+        return skip(name, "DagFileProcessorManager looks different")
+    if (url := _url()) is None:
+        return skip(name, "the database is not PostgreSQL")
+    from windtunnel.wake import FILES, Alarm, Ear
+
+    alarm = Alarm(url, FILES, "dag-processor")
+    callbacks, requests = Ear(alarm, CALLBACK_SECONDS), Ear(alarm, CALLBACK_SECONDS)
+    fetch, claim, purge, refresh = (getattr(Manager, step) for step in steps)
+    purged = refreshed = looked = -float("inf")
+
+    def fetch_callbacks(self: Any) -> Any:
+        if not callbacks.news():
+            return []
+        found = fetch(self)
+        if found:
+            callbacks.again()  # it takes no more than max_callbacks_per_loop
+        return found
+
+    def claim_priority_files(self: Any) -> Any:
+        return claim(self) if requests.news() else []
+
+    def purge_inactive_dag_warnings(self: Any) -> None:
+        nonlocal purged
+        if time.monotonic() - purged >= TIDY_SECONDS:
+            purged = time.monotonic()
+            purge(self)
+
+    def unchanged(self: Any, known_files: dict[str, Any]) -> bool:
+        for bundle in self._dag_bundles:
+            if type(bundle) is not LocalDagBundle or not bundle.is_initialized or bundle.name not in self._bundle_versions:
+                return False
+            paths = list_py_file_paths(bundle.path, safe_mode=self.dag_discovery_safe_mode)
+            if {Path(path).relative_to(bundle.path) for path in paths} != {file.rel_path for file in known_files.get(bundle.name, ())}:
+                return False
+        return True
+
+    def _refresh_dag_bundles(self: Any, known_files: dict[str, Any]) -> None:
+        nonlocal refreshed, looked
+        now = time.monotonic()
+        if now - refreshed < TIDY_SECONDS and not self._force_refresh_bundles:
+            # As often as the bundles themselves ask for it.
+            if now - looked < min((bundle.refresh_interval for bundle in self._dag_bundles), default=0):
+                return
+            looked = now
+            if unchanged(self, known_files):
+                return
+        else:
+            refreshed = now
+        refresh(self, known_files)
+
+    for step in (fetch_callbacks, claim_priority_files, purge_inactive_dag_warnings, _refresh_dag_bundles):
+        setattr(Manager, step.__name__, step)
+    return True
+
+
+def triggers_when_told() -> bool:
+    """A triggerer without triggers asks the database for some when there are some.
+
+    Cause: `TriggerRunnerSupervisor.run_once` assigns, lists and cleans up triggers once a second, five statements, whether there
+    is one or not: 1 % of a core here, and a third as much in PostgreSQL.
+    For: apache-airflow 3.0 to 3.3. Ours: with none in hand it does so when NOTIFY tells of a trigger without a triggerer, and every
+    TRIGGER_SECONDS, since those of a triggerer that died become free by the clock. Returns whether it was applied.
+    """
+    name = "triggers_when_told"
+    try:
+        from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor as Supervisor
+
+        load, clean = Supervisor.load_triggers, Supervisor.clean_unused
+    except (ImportError, AttributeError) as error:
+        return skip(name, str(error))
+    held = ("running_triggers", "creating_triggers", "cancelling_triggers", "events", "failed_triggers")
+    fields = {field.name for field in getattr(Supervisor, "__attrs_attrs__", ())}
+    if parameters(load) != ["self"] or parameters(clean) != ["self"] or not fields.issuperset(held):
+        return skip(name, "TriggerRunnerSupervisor looks different")
+    if (url := _url()) is None:
+        return skip(name, "the database is not PostgreSQL")
+    from windtunnel.wake import DEFERRED, Alarm, Ear
+
+    ear = Ear(Alarm(url, DEFERRED, "triggerer"), TRIGGER_SECONDS)
+    looked = True
+
+    def load_triggers(self: Any) -> None:
+        nonlocal looked
+        # In this order: what is heard is heard, busy or not.
+        looked = ear.news() or any(getattr(self, field) for field in held)
+        if looked:
+            load(self)
+
+    def clean_unused(self: Any) -> None:
+        if looked:
+            clean(self)
+
+    Supervisor.load_triggers, Supervisor.clean_unused = load_triggers, clean_unused
+    return True
