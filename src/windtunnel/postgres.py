@@ -30,8 +30,8 @@ def _program(name: str) -> str:
     return path
 
 
-def _service_user() -> pwd.struct_passwd | None:
-    """The user to become, None where we are an ordinary user already."""
+def service_user() -> pwd.struct_passwd | None:
+    """The user to become, None where we are an ordinary user already. Raises WindtunnelError where root has no such user."""
     if os.geteuid() != 0:
         return None
     try:
@@ -53,8 +53,9 @@ def _passable(folder: Path, user: pwd.struct_passwd) -> bool:
     return True
 
 
-def _as_service_user(settings: Settings, command: list[str]) -> list[str]:
-    user = _service_user()
+def as_service_user(settings: Settings, command: list[str]) -> list[str]:
+    """The command, run as `service_user` with the right to reach the data folder. Raises what that raises."""
+    user = service_user()
     if user is None:
         return command
     become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups"]
@@ -92,7 +93,7 @@ def create(settings: Settings) -> None:
         # A creation that was interrupted: nothing was ever stored in it.
         shutil.rmtree(data)
     data.mkdir(mode=0o700)
-    if (user := _service_user()) is not None:
+    if (user := service_user()) is not None:
         os.chown(data, user.pw_uid, user.pw_gid)
     _run(
         settings,
@@ -115,7 +116,7 @@ def create(settings: Settings) -> None:
 def _run(settings: Settings, command: list[str], stdin: str) -> None:
     command = [_program(command[0]), *command[1:]]
     done = subprocess.run(
-        _as_service_user(settings, command), input=stdin, capture_output=True, text=True, cwd="/", env={**os.environ, "LC_ALL": "C"}
+        as_service_user(settings, command), input=stdin, capture_output=True, text=True, cwd="/", env={**os.environ, "LC_ALL": "C"}
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -141,7 +142,7 @@ def main() -> None:
         command = [_program("postgres"), "-D", str(data)]
         for key, value in options.items():
             command += ["-c", f"{key}={value}"]
-        command = _as_service_user(settings, command)
+        command = as_service_user(settings, command)
         os.execvp(command[0], command)
     except WindtunnelError as error:
         sys.exit(f"windtunnel: {error}")

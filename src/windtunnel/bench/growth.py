@@ -14,6 +14,7 @@ from windtunnel.bench.growth_stack import Big, GrowthSizes
 from windtunnel.bench.shape import Shape
 from windtunnel.errors import WindtunnelError
 from windtunnel.flower import Flower
+from windtunnel.scenarios.verbs import seconds_until
 
 QUEUE = "default"
 #: Flower's and the broker's answers are asked for this often; the slowest counts.
@@ -110,8 +111,5 @@ class Growth:
         return slowest
 
     def _until(self, what: str, check: Callable[[], bool], timeout: float) -> None:
-        end = time.monotonic() + timeout
-        while not check():
-            if time.monotonic() > end:
-                raise WindtunnelError(f"not within {timeout:.0f} s: {what}")
-            time.sleep(0.2)
+        if seconds_until(what, check, timeout, every=0.2) is None:
+            raise WindtunnelError(f"not within {timeout:.0f} s: {what}")

@@ -51,7 +51,7 @@ def _postgres(settings: Settings, password: str) -> None:
     """As docker-entrypoint.sh of the image: `initdb` with its defaults, the role a superuser, every connection by password."""
     data = settings.state / "postgres"
     data.mkdir(mode=0o700)
-    if (user := postgres._service_user()) is not None:
+    if (user := postgres.service_user()) is not None:
         os.chown(data, user.pw_uid, user.pw_gid)
     _run(settings, ["initdb", "-D", str(data), "-U", DATABASE, "--auth=reject"], "")
     (data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
@@ -60,11 +60,11 @@ def _postgres(settings: Settings, password: str) -> None:
     serve = [shutil.which("postgres") or "postgres", "-D", str(data), "-c", "listen_addresses=127.0.0.1"]
     serve += ["-c", f"port={settings.ports.postgres}", "-c", "unix_socket_directories="]
     script = settings.state / "postgres.sh"
-    script.write_text(f"exec {shlex.join(postgres._as_service_user(settings, serve))}\n")
+    script.write_text(f"exec {shlex.join(postgres.as_service_user(settings, serve))}\n")
 
 
 def _run(settings: Settings, command: list[str], stdin: str) -> None:
-    full = postgres._as_service_user(settings, [shutil.which(command[0]) or command[0], *command[1:]])
+    full = postgres.as_service_user(settings, [shutil.which(command[0]) or command[0], *command[1:]])
     done = subprocess.run(full, input=stdin, capture_output=True, text=True, cwd="/")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
