@@ -15,12 +15,15 @@ def test_three_stacks_at_once_see_neither_workers_nor_runs_of_each_other(new_sta
     subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
     (clone / "compose.yaml").write_text("services: {web: {image: nginx}}\n")
     (clone / ".env").write_text("WORKERS=nonsense\nPORT_OFFSET=nonsense\n")
-    first, second = new_stack(), new_stack(WORKERS="2")
+    # Settings of Celery that only Airflow can read: its own command has to start Flower (windtunnel.flower_server).
+    first, second = new_stack(), new_stack(WORKERS="2", AIRFLOW__CELERY__EXTRA_CELERY_CONFIG='{"worker_prefetch_multiplier": 1}')
     third = new_stack(root=clone, PYTHONPATH=str(clone / "src"))
     stacks = [first, second, third]
     for stack in stacks:
         stack.up()
     assert [stack.flower.online() for stack in stacks] == [{"worker-0"}, {"worker-0", "worker-1"}, {"worker-0"}]
+    logs = [(stack.settings.logs / "flower.log").read_text() for stack in stacks]
+    assert ["Flower is started by Airflow" in log for log in logs] == [False, True, False]
     run_id, state = second.run("hello")
     assert state == "success"
     for other in (first, third):
