@@ -15,7 +15,7 @@ from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CON
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, conf
 from celery.signals import before_task_publish
 
-from windtunnel import _upstream, broker_gate, celery_signals
+from windtunnel import _upstream, broker_gate, celery_signals, skew
 
 
 def _ours() -> dict[str, Any]:
@@ -76,6 +76,7 @@ if os.environ.get("WINDTUNNEL_WORKER"):
     _upstream.decoders_made_once()
     _upstream.operators_cost_less()
 if "scheduler" in sys.argv[1:2]:
+    before_task_publish.connect(skew.stamp, weak=False, dispatch_uid="windtunnel-skew")
     _upstream.wake_scheduler()
     _upstream.keep_result_connection()
     _upstream.health_server_ends_with_scheduler()

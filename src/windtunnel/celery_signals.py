@@ -8,15 +8,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from celery import signals
 
-from windtunnel import ledger, procfs
+from windtunnel import ledger, procfs, skew
+from windtunnel.worker_lost import tell_log
 
 #: Loaded once in the worker's main process; each forked task process would otherwise pay 0.1 to 0.3 s for them.
 PRELOAD = (
@@ -53,6 +54,8 @@ def preload(**_: Any) -> None:
     for module in PRELOAD:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
+    skew.packages()
+    skew.host()
 
 
 def received(request: Any = None, **_: Any) -> None:
@@ -61,20 +64,33 @@ def received(request: Any = None, **_: Any) -> None:
         ledger.write(_files.task(request.id), {"received": time.time()})
 
 
-def begin(task_id: str = "", args: Any = (), **_: Any) -> None:
+def begin(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> None:
     """In the pool child, just before the task: who runs it, and where its log is."""
     if not _files:
         return
     os.environ[TASK_VARIABLE] = task_id
     me = procfs.read(os.getpid())
     entry: dict[str, Any] = {"pid": os.getpid(), "start": me.start if me else 0, "started": time.time()}
-    with contextlib.suppress(ValueError, TypeError, KeyError, IndexError):
-        workload = json.loads(args[0])
-        ti = workload.get("ti") or {}
-        entry |= {key: ti.get(key) for key in ("id", "dag_id", "task_id", "run_id", "map_index", "try_number")}
-        if workload.get("log_path"):
-            entry["log"] = str(Path(_log_folder()) / workload["log_path"])
+    workload = skew.workload(args)
+    ti = workload.get("ti") or {}
+    entry |= {key: ti.get(key) for key in ("id", "dag_id", "task_id", "run_id", "map_index", "try_number")}
+    if workload.get("log_path"):
+        entry["log"] = str(Path(_log_folder()) / workload["log_path"])
     ledger.write(_files.task(task_id), entry)
+    compare(_files, getattr(getattr(task, "request", None), skew.HEADER, None), workload, entry)
+
+
+def compare(files: ledger.WorkerFiles, theirs: Any, workload: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
+    """Says where this worker and the scheduler differ: each task's log, every time; the worker's own, once."""
+    for subject, difference in skew.differences(theirs, workload).items():
+        if difference:
+            with contextlib.suppress(Exception):
+                from airflow.sdk.log import init_log_file
+
+                init_log_file(workload["log_path"])  # with the modes that Airflow gives, which opens it a moment later
+            tell_log(entry, f"{difference}. An import error may come from that.", level="warning")
+        if files.note_skew(subject, difference):
+            print(f"windtunnel: {difference}", flush=True)
 
 
 def end(task_id: str = "", **_: Any) -> None:
@@ -124,6 +140,7 @@ def connect() -> None:
     if _files is None:
         return
     _files.create()
+    _files.forget_skew()
     for signal, receiver in (
         (signals.celeryd_init, take_name),
         (signals.import_modules, preload),

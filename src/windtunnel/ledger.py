@@ -4,6 +4,7 @@
                      health.json       Celery's main loop, every 2 s: connected, consuming, active
                      tasks/ID.json     one per task in hand: since when, in which process, where its log is
                      lost/ID.json      the same, of tasks that died with their worker, until the broker has the news
+                     skew/DIGEST.json  one per difference from the scheduler's host, until a task finds it gone
                      ready             exists and is fresh while the worker is healthy (process-compose's probe)
 
 Standard library only: pool children write it for every task and the supervisor must stay light.
@@ -11,6 +12,7 @@ Standard library only: pool children write it for every task and the supervisor 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -46,6 +48,7 @@ class WorkerFiles:
         self.stopping = self.folder / "stopping"
         self.tasks = self.folder / "tasks"
         self.lost = self.folder / "lost"
+        self.skew = self.folder / "skew"
         self.lock = self.folder / "lock"
 
     @classmethod
@@ -55,7 +58,7 @@ class WorkerFiles:
         return cls(Path(state) / "run", name) if name and state else None
 
     def create(self) -> None:
-        for folder in (self.tasks, self.lost):
+        for folder in (self.tasks, self.lost, self.skew):
             folder.mkdir(parents=True, exist_ok=True)
 
     def task(self, task_id: str) -> Path:
@@ -68,6 +71,25 @@ class WorkerFiles:
     def given_up(self) -> dict[str, dict[str, Any]]:
         """Tasks whose processes were ended and that wait to be reported."""
         return _entries(self.lost)
+
+    def note_skew(self, subject: str, difference: str | None) -> bool:
+        """Writes down how a subject differs from the scheduler's, or that it does not; whether that is news of a difference."""
+        path = self.skew / f"{hashlib.sha256(subject.encode()).hexdigest()[:16]}.json"
+        if difference is None:
+            path.unlink(missing_ok=True)
+            return False
+        if read(path).get("text") == difference:
+            return False
+        write(path, {"text": difference})
+        return True
+
+    def skewed(self) -> list[str]:
+        """In what this worker differs from the scheduler's host, as its last tasks found."""
+        return sorted(str(entry.get("text")) for entry in _entries(self.skew).values() if entry)
+
+    def forget_skew(self) -> None:
+        for name in _entries(self.skew):
+            (self.skew / f"{name}.json").unlink(missing_ok=True)
 
     def forget(self, task_id: str) -> None:
         self.task(task_id).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import redis
 
-from windtunnel import compose, services
+from windtunnel import compose, ledger, services
 from windtunnel.airflow_api import Airflow
 from windtunnel.errors import WindtunnelError
 from windtunnel.flower import Flower
@@ -189,6 +189,16 @@ def _queue_problems(queues: dict[str, int], workers: list[WorkerRow]) -> list[Pr
     return problems
 
 
+def _skew_problems(settings: Settings) -> list[Problem]:
+    """Workers that found themselves to differ from the scheduler's host and have not been stopped since."""
+    return [
+        Problem(files.name, text, "install the same versions and the same DAG files on both hosts, then restart the worker")
+        for files in ledger.all_workers(settings.run)
+        if ledger.read(files.supervisor).get("state") != "stopped"
+        for text in files.skewed()
+    ]
+
+
 def _import_errors(settings: Settings) -> list[tuple[str, str]]:
     try:
         return Airflow(settings, timeout=5).import_errors()
@@ -208,7 +218,7 @@ def collect(settings: Settings) -> Status:
     table, problems = _processes(settings, sorted(rows, key=order), services.examine(settings))
     workers = _workers(settings, table)
     queues, unacknowledged = _queues(settings)
-    problems += _queue_problems(queues, workers)
+    problems += _queue_problems(queues, workers) + _skew_problems(settings)
     errors = _import_errors(settings)
     problems += [Problem(path, f"cannot be imported: {why}", f"mend {path}; it is read again within seconds") for path, why in errors]
     return Status(

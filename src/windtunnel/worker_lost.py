@@ -19,13 +19,13 @@ LOST_KEY = "windtunnel:lost"
 RETRY_SECONDS = 2.0
 
 
-def tell_log(entry: Mapping[str, Any], text: str) -> None:
+def tell_log(entry: Mapping[str, Any], text: str, level: str = "critical") -> None:
     """Appends a line to the task's own log, in Airflow 3's format (one JSON object a line), so that the UI shows it."""
     path = entry.get("log")
     if not path or not Path(str(path)).parent.is_dir():
         return
     stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    line = json.dumps({"timestamp": stamp, "level": "critical", "event": text, "logger": "windtunnel.worker"})
+    line = json.dumps({"timestamp": stamp, "level": level, "event": text, "logger": "windtunnel.worker"})
     try:
         with open(str(path), "ab") as file:
             file.write(line.encode() + b"\n")
