@@ -102,6 +102,7 @@ def _patch(component: str) -> None:
     if component == "api-server":
         _upstream.routes_are_built_when_used()
         _upstream.newest_execution_api_first()
+        _upstream.middlewares_step_aside()
     elif component in ("dag-processor", "triggerer"):
         _upstream.in_process_api_when_asked(component)
     if component == "dag-processor":

@@ -11,6 +11,7 @@ from windtunnel._upstream.execution_api import in_process_api_when_asked, newest
 from windtunnel._upstream.idle import files_when_told, triggers_when_told
 from windtunnel._upstream.libcst import libcst_when_asked
 from windtunnel._upstream.log_server import log_server_when_asked
+from windtunnel._upstream.middleware import middlewares_step_aside
 from windtunnel._upstream.operators import operators_cost_less
 from windtunnel._upstream.routes import routes_are_built_when_used
 from windtunnel._upstream.scheduler import health_server_ends_with_scheduler, keep_result_connection, wake_scheduler
@@ -27,6 +28,7 @@ __all__ = [
     "keep_result_connection",
     "libcst_when_asked",
     "log_server_when_asked",
+    "middlewares_step_aside",
     "newest_execution_api_first",
     "operators_cost_less",
     "routes_are_built_when_used",

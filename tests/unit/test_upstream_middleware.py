@@ -1,0 +1,131 @@
+"""Requests pass by the middlewares that have nothing to do for them, and by no other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jwt
+import pytest
+import structlog
+import svcs
+from starlette.applications import Starlette
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from windtunnel import _upstream
+from windtunnel._upstream import middleware
+
+KEY = "k" * 64
+
+
+class Validator:
+    """Stands in for Airflow's: only its own key is good."""
+
+    async def avalidated_claims(self, token: str, required: Any) -> dict[str, Any]:
+        return dict(jwt.decode(token, KEY, algorithms=["HS512"]))
+
+
+class Generator:
+    def generate(self, claims: Any) -> str:
+        return f"renewed for {claims['sub']}"
+
+
+async def answer(request: Request) -> JSONResponse:
+    return JSONResponse({"bound": structlog.contextvars.get_contextvars()}, headers={"correlation-id": "of the route"})
+
+
+@pytest.fixture
+def passed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The middlewares that were not passed by."""
+    seen: list[str] = []
+    through = BaseHTTPMiddleware.__call__
+
+    async def counted(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        seen.append(type(self).__name__)
+        await through(self, scope, receive, send)
+
+    monkeypatch.setattr(BaseHTTPMiddleware, "__call__", counted)
+    yield seen
+    for kind in middlewares():
+        if "__call__" in vars(kind):
+            del kind.__call__
+
+
+def middlewares() -> list[Any]:
+    from airflow.api_fastapi.auth.middlewares.refresh_token import JWTRefreshMiddleware
+    from airflow.api_fastapi.execution_api.app import CorrelationIdMiddleware, JWTReissueMiddleware
+
+    return [CorrelationIdMiddleware, JWTReissueMiddleware, JWTRefreshMiddleware]
+
+
+def client() -> TestClient:
+    from airflow.api_fastapi.auth.tokens import JWTGenerator, JWTValidator
+
+    app = Starlette(routes=[Route("/", answer)])
+    app.state.svcs_registry = svcs.Registry()
+    app.state.svcs_registry.register_value(JWTValidator, Validator())
+    app.state.svcs_registry.register_value(JWTGenerator, Generator())
+    for kind in middlewares():
+        app.add_middleware(kind)
+    return TestClient(app)
+
+
+def token(*, age: int, life: int = 600, key: str = KEY, **more: Any) -> dict[str, str]:
+    now = int(time.time())
+    return {
+        "Authorization": "Bearer " + jwt.encode({"sub": "task", "iat": now - age, "exp": now - age + life, **more}, key, algorithm="HS512")
+    }
+
+
+REQUESTS: dict[str, tuple[dict[str, str], list[str]]] = {
+    "nothing": ({}, []),
+    "a fresh token": (token(age=10), []),
+    "a token of a queued task": (token(age=590, scope="workload"), []),
+    "a token at the end of its life": (token(age=580), ["JWTReissueMiddleware"]),
+    "a token of another key": (token(age=580, key="x" * 64), ["JWTReissueMiddleware"]),
+    "a token that is none": ({"Authorization": "Bearer nonsense"}, ["JWTReissueMiddleware"]),
+    "another scheme": ({"Authorization": "Basic YWRtaW46eA=="}, []),
+    "a correlation": ({"correlation-id": "abc-1"}, []),
+    "another cookie": ({"Cookie": "theme=dark"}, []),
+    "a session": ({"Cookie": "_token=nonsense"}, ["JWTRefreshMiddleware"]),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_the_answer_is_upstreams_and_only_what_has_work_is_passed(name: str, passed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.api_fastapi.auth.middlewares.refresh_token import JWTRefreshMiddleware
+
+    async def nobody(token: str) -> tuple[None, None]:
+        return None, None
+
+    monkeypatch.setattr(JWTRefreshMiddleware, "_refresh_user", staticmethod(nobody))
+    headers, expected = REQUESTS[name]
+    stock = client().get("/", headers=headers)
+    assert len(passed) == 3, "a middleware is no BaseHTTPMiddleware any more: look again at the patch"
+    passed.clear()
+    assert _upstream.middlewares_step_aside()
+    ours = client().get("/", headers=headers)
+    assert passed == expected
+    assert (ours.status_code, ours.json(), dict(ours.headers)) == (stock.status_code, stock.json(), dict(stock.headers))
+    assert structlog.contextvars.get_contextvars() == {}
+    if name == "a token at the end of its life":
+        assert ours.headers["Refreshed-API-Token"] == "renewed for task"
+    if name == "a correlation":
+        assert ours.headers["correlation-id"] == "abc-1" and ours.json()["bound"] == {"correlation_id": "abc-1"}
+
+
+def test_a_token_is_looked_at_by_airflow_a_moment_before_it_is_due() -> None:
+    assert [middleware.refresh_is_near([(b"authorization", token(age=age)["Authorization"].encode())]) for age in (470, 490)] == [
+        False,
+        True,
+    ]
+
+
+def test_other_middlewares_are_left_alone(passed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _upstream.middlewares_step_aside()
+    assert not _upstream.middlewares_step_aside(), "what has a way of its own is not touched"
