@@ -63,6 +63,19 @@ def middlewares() -> list[Any]:
     return [CorrelationIdMiddleware, JWTReissueMiddleware, JWTRefreshMiddleware]
 
 
+class AccessLog:
+    """Stands further out, as Airflow's does, and writes down what is bound when the request has ended."""
+
+    bound: dict[str, Any] | None = None
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+        AccessLog.bound = structlog.contextvars.get_contextvars()
+
+
 def client() -> TestClient:
     from airflow.api_fastapi.auth.tokens import JWTGenerator, JWTValidator
 
@@ -72,6 +85,7 @@ def client() -> TestClient:
     app.state.svcs_registry.register_value(JWTGenerator, Generator())
     for kind in middlewares():
         app.add_middleware(kind)
+    app.add_middleware(AccessLog)
     return TestClient(app)
 
 
@@ -106,12 +120,14 @@ def test_the_answer_is_upstreams_and_only_what_has_work_is_passed(name: str, pas
     monkeypatch.setattr(JWTRefreshMiddleware, "_refresh_user", staticmethod(nobody))
     headers, expected = REQUESTS[name]
     stock = client().get("/", headers=headers)
+    logged = AccessLog.bound
     assert len(passed) == 3, "a middleware is no BaseHTTPMiddleware any more: look again at the patch"
     passed.clear()
     assert _upstream.middlewares_step_aside()
     ours = client().get("/", headers=headers)
     assert passed == expected
     assert (ours.status_code, ours.json(), dict(ours.headers)) == (stock.status_code, stock.json(), dict(stock.headers))
+    assert AccessLog.bound == logged == {}
     assert structlog.contextvars.get_contextvars() == {}
     if name == "a token at the end of its life":
         assert ours.headers["Refreshed-API-Token"] == "renewed for task"

@@ -63,6 +63,7 @@ def middlewares_step_aside() -> bool:
                 message["headers"] = [*(pair for pair in message["headers"] if pair[0] != b"correlation-id"), (b"correlation-id", given)]
             await send(message)
 
+        # Bound no further out than in the task that upstream's next layer would have made.
         with bound_contextvars(correlation_id=given.decode("latin-1")):
             await self.app(scope, receive, echo)
 
