@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jwt
 import pytest
 import structlog
 import svcs
+from cadwyn._internal.context_vars import DEFAULT_API_VERSION_VAR
+from cadwyn.middleware import HeaderVersionManager, VersionPickingMiddleware
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
@@ -21,6 +24,7 @@ from windtunnel import _upstream
 from windtunnel._upstream import middleware
 
 KEY = "k" * 64
+VERSION: ContextVar[str | None] = ContextVar("version", default=None)
 
 
 class Validator:
@@ -36,7 +40,8 @@ class Generator:
 
 
 async def answer(request: Request) -> JSONResponse:
-    return JSONResponse({"bound": structlog.contextvars.get_contextvars()}, headers={"correlation-id": "of the route"})
+    seen = {"bound": structlog.contextvars.get_contextvars(), "version": VERSION.get(None), "default": DEFAULT_API_VERSION_VAR.get(None)}
+    return JSONResponse(seen, headers={"correlation-id": "of the route"})
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr(BaseHTTPMiddleware, "__call__", counted)
     yield seen
-    for kind in middlewares():
+    for kind in (*middlewares(), VersionPickingMiddleware):
         if "__call__" in vars(kind):
             del kind.__call__
 
@@ -76,13 +81,20 @@ class AccessLog:
         AccessLog.bound = structlog.contextvars.get_contextvars()
 
 
-def client() -> TestClient:
+def client(default: Any = "2025-01-01") -> TestClient:
     from airflow.api_fastapi.auth.tokens import JWTGenerator, JWTValidator
 
     app = Starlette(routes=[Route("/", answer)])
     app.state.svcs_registry = svcs.Registry()
     app.state.svcs_registry.register_value(JWTValidator, Validator())
     app.state.svcs_registry.register_value(JWTGenerator, Generator())
+    app.add_middleware(
+        VersionPickingMiddleware,
+        api_version_parameter_name="api-version",
+        api_version_default_value=default,
+        api_version_var=VERSION,
+        api_version_manager=HeaderVersionManager(api_version_parameter_name="api-version"),
+    )
     for kind in middlewares():
         app.add_middleware(kind)
     app.add_middleware(AccessLog)
@@ -105,6 +117,7 @@ REQUESTS: dict[str, tuple[dict[str, str], list[str]]] = {
     "a token that is none": ({"Authorization": "Bearer nonsense"}, ["JWTReissueMiddleware"]),
     "another scheme": ({"Authorization": "Basic YWRtaW46eA=="}, []),
     "a correlation": ({"correlation-id": "abc-1"}, []),
+    "a version": ({"api-version": "2026-06-01"}, []),
     "another cookie": ({"Cookie": "theme=dark"}, []),
     "a session": ({"Cookie": "_token=nonsense"}, ["JWTRefreshMiddleware"]),
 }
@@ -121,7 +134,7 @@ def test_the_answer_is_upstreams_and_only_what_has_work_is_passed(name: str, pas
     headers, expected = REQUESTS[name]
     stock = client().get("/", headers=headers)
     logged = AccessLog.bound
-    assert len(passed) == 3, "a middleware is no BaseHTTPMiddleware any more: look again at the patch"
+    assert len(passed) == 4, "a middleware is no BaseHTTPMiddleware any more: look again at the patch"
     passed.clear()
     assert _upstream.middlewares_step_aside()
     ours = client().get("/", headers=headers)
@@ -133,6 +146,15 @@ def test_the_answer_is_upstreams_and_only_what_has_work_is_passed(name: str, pas
         assert ours.headers["Refreshed-API-Token"] == "renewed for task"
     if name == "a correlation":
         assert ours.headers["correlation-id"] == "abc-1" and ours.json()["bound"] == {"correlation_id": "abc-1"}
+
+
+def test_a_version_that_has_to_be_asked_for_is_picked_as_ever(passed: list[str]) -> None:
+    async def newest(request: Request) -> str:
+        return "2030-01-01"
+
+    assert _upstream.middlewares_step_aside()
+    answered = client(newest).get("/")
+    assert passed == ["VersionPickingMiddleware"] and answered.headers["api-version"] == answered.json()["version"] == "2030-01-01"
 
 
 def test_a_token_is_looked_at_by_airflow_a_moment_before_it_is_due() -> None:

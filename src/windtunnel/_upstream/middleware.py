@@ -13,26 +13,35 @@ def middlewares_step_aside() -> bool:
     """A request passes by a middleware that has nothing to do for it, and so is spared a task and two streams of its own.
 
     Cause: starlette's `BaseHTTPMiddleware` runs the rest of the application in another task, 0.15 ms a layer. A request to the
-    task-execution API passes three. One refreshes the session in a cookie that it never has; one renews its token when a fifth of
-    its life is left, and validates it a second time to see that; one echoes a header. In all 0.9 of the 1.7 ms that the smallest
-    request with a token takes.
-    For: apache-airflow 3.1 to 3.3. Ours: the first two are passed by where there is nothing to refresh, and are upstream's
-    otherwise; the third does the same as plain ASGI. Returns whether it was applied.
+    task-execution API passes four. One refreshes the session in a cookie that it never has; one renews its token when a fifth of
+    its life is left, and validates it a second time to see that; one echoes a header, and one the version of the API. In all more than
+    half of what the smallest request with a token takes.
+    For: apache-airflow 3.1 to 3.3, cadwyn 5 to 7. Ours: the first two are passed by where there is nothing to refresh, and are upstream's
+    otherwise; the others do the same as plain ASGI. Returns whether it was applied.
     """
     name = "middlewares_step_aside"
     try:
         from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
         from airflow.api_fastapi.auth.middlewares.refresh_token import JWTRefreshMiddleware
         from airflow.api_fastapi.execution_api.app import CorrelationIdMiddleware, JWTReissueMiddleware
+        from cadwyn._internal.context_vars import DEFAULT_API_VERSION_VAR
+        from cadwyn.middleware import VersionPickingMiddleware
+        from starlette.datastructures import MutableHeaders
         from starlette.middleware.base import BaseHTTPMiddleware
+        from starlette.requests import Request
 
-        texts = {kind: inspect.getsource(kind) for kind in (JWTRefreshMiddleware, JWTReissueMiddleware, CorrelationIdMiddleware)}
+        kinds = (JWTRefreshMiddleware, JWTReissueMiddleware, CorrelationIdMiddleware, VersionPickingMiddleware)
+        texts = {kind: inspect.getsource(kind) for kind in kinds}
     except (ImportError, AttributeError, OSError, TypeError) as error:
         return skip(name, str(error))
     needed = {
         JWTRefreshMiddleware: ("request.cookies.get(COOKIE_NAME_JWT_TOKEN)", "if current_token is not None:"),
         JWTReissueMiddleware: ("refresh_when_less_than = max(int(token_lifetime * 0.20), 30)", 'claims.get("scope") == "workload"'),
         CorrelationIdMiddleware: ("bind_contextvars(correlation_id=correlation_id)", 'response.headers["correlation-id"]'),
+        VersionPickingMiddleware: (
+            "self.api_version_var.set(api_version)",
+            "response.headers[self.api_version_parameter_name] = api_version",
+        ),
     }
     if any("__call__" in vars(kind) or not all(part in texts[kind] for part in parts) for kind, parts in needed.items()):
         return skip(name, "the middlewares look different")
@@ -58,18 +67,33 @@ def middlewares_step_aside() -> bool:
             return
         from structlog.contextvars import bound_contextvars
 
-        async def echo(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*(pair for pair in message["headers"] if pair[0] != b"correlation-id"), (b"correlation-id", given)]
-            await send(message)
-
         # Bound no further out than in the task that upstream's next layer would have made.
         with bound_contextvars(correlation_id=given.decode("latin-1")):
-            await self.app(scope, receive, echo)
+            await self.app(scope, receive, with_header(send, "correlation-id", given.decode("latin-1")))
+
+    async def version(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or callable(self.api_version_default_value):
+            await through(self, scope, receive, send)
+            return
+        picked = self._api_version_manager.get(Request(scope))
+        if picked is None:
+            picked = self.api_version_default_value
+            DEFAULT_API_VERSION_VAR.set(picked)
+        self.api_version_var.set(picked)
+        await self.app(scope, receive, send if picked is None else with_header(send, self.api_version_parameter_name, picked))
+
+    def with_header(send: Any, name: str, value: str) -> Any:
+        async def sender(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[name] = value
+            await send(message)
+
+        return sender
 
     JWTRefreshMiddleware.__call__ = session
     JWTReissueMiddleware.__call__ = token
     CorrelationIdMiddleware.__call__ = correlation
+    VersionPickingMiddleware.__call__ = version  # type: ignore[method-assign]
     return True
 
 
