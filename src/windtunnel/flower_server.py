@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery
 
-from windtunnel import component
+from windtunnel import _upstream, component
 from windtunnel.airflow_options import AirflowOptions, OutOfReach, converted
 from windtunnel.broker_gate import keepalive
 
@@ -58,6 +58,8 @@ def command_line(options: AirflowOptions) -> list[str]:
 
 
 def main() -> None:
+    # Celery's configuration does not reach Flower alone, so this is applied here, for both ways to start it.
+    _upstream.flower_looks_again_soon()
     try:
         options = AirflowOptions()
         settings, arguments = celery_settings(options), command_line(options)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -75,3 +77,37 @@ def test_what_only_airflow_can_read_is_left_to_it(name: str, value: str) -> None
 
 def test_values_are_read_as_airflow_reads_a_section() -> None:
     assert [converted(text) for text in ("5", "0.5", "True", "f", "text")] == [5, 0.5, True, False, "text"]
+
+
+def test_flower_does_not_wait_longer_and_longer_for_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flower import events  # type: ignore[import-untyped]
+
+    from windtunnel import _upstream
+    from windtunnel._upstream import flower
+
+    class Over(BaseException):
+        """Ends a loop that has no end."""
+
+    class Away:
+        def connection(self) -> None:
+            raise OSError("Connection refused")
+
+    def pauses(module: Any) -> list[float]:
+        slept: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 8:
+                raise Over
+
+        monkeypatch.setattr(module.time, "sleep", sleep)
+        stand_in = SimpleNamespace(capp=Away(), on_event=None)
+        with pytest.raises(Over):
+            events.Events.run(stand_in)
+        return slept
+
+    monkeypatch.setattr(events.Events, "run", events.Events.run)  # put back after the test
+    assert max(pauses(events)) > 100, "Flower has a ceiling now: remove flower_looks_again_soon"
+    assert _upstream.flower_looks_again_soon()
+    assert set(pauses(flower)) == {flower.AGAIN_SECONDS}
+    assert not _upstream.flower_looks_again_soon()

@@ -8,6 +8,7 @@ longer needed.
 from __future__ import annotations
 
 from windtunnel._upstream.execution_api import in_process_api_when_asked, newest_execution_api_first
+from windtunnel._upstream.flower import flower_looks_again_soon
 from windtunnel._upstream.idle import files_when_told, triggers_when_told
 from windtunnel._upstream.libcst import libcst_when_asked
 from windtunnel._upstream.log_server import log_server_when_asked
@@ -22,6 +23,7 @@ __all__ = [
     "decoders_made_once",
     "files_when_told",
     "first_heartbeat_later",
+    "flower_looks_again_soon",
     "free_slot_at_once",
     "health_server_ends_with_scheduler",
     "in_process_api_when_asked",

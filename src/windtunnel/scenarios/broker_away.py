@@ -5,25 +5,41 @@ from __future__ import annotations
 import time
 
 from windtunnel.scenarios.cluster import Away, Checks, LocalStack, Run
-from windtunnel.scenarios.verbs import all_succeed_once, instances, launch, log, marks_of, seconds_until, tally, wait_final, wait_until
+from windtunnel.scenarios.verbs import (
+    all_succeed_once,
+    instances,
+    launch,
+    log,
+    marks_of,
+    meanwhile,
+    seconds_until,
+    tally,
+    wait_final,
+    wait_until,
+)
 
 #: Issue 4, row 1: the scheduler's heartbeat never gets older, the first task starts this soon after the broker's return.
 OLDEST_HEARTBEAT = 15.0
 FIRST_START = 3.0
+#: Flower tries every 2 s, and each attempt of its own takes up to 6 s.
+IN_FLOWER = 20.0
 
 
 def broker_away_while_tasks_wait(cluster: LocalStack, checks: Checks, tasks: int = 4, seconds: float = 20) -> None:
     """Valkey is stopped, tasks are triggered, Valkey returns after `seconds`."""
     # The first task of a worker imports what later ones find loaded: that is not what is measured here.
     wait_final(cluster, launch(cluster, "steady", cluster.slots, seconds=0), 60)
+    workers = cluster.workers()
     cluster.stop("valkey")
     runs = launch(cluster, "steady", tasks, seconds=1)
     _watch(checks, cluster, runs, seconds)
     back = _return_of_the_broker(cluster)
+    shown = meanwhile("the workers to be in Flower", lambda: cluster.workers() == workers, 60, since=back)
     if not tasks:
         runs = launch(cluster, "steady", seconds=1)
     first = seconds_until("the first task to start", lambda: marks_of(cluster, runs, "start"), 60, since=back, every=0.05)
     checks.within("the first task starts after the broker's return", FIRST_START, first, 60)
+    checks.within("Flower shows the workers again", IN_FLOWER, shown.result(), 60)
     all_succeed_once(checks, cluster, runs, 60 + 3 * len(runs))
 
 
