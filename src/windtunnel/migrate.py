@@ -44,18 +44,22 @@ def migrate(settings: Settings) -> bool:
     connection = connect(settings)
     try:
         wanted = {"packages": _fingerprint(), "revision": _current_revision(connection)}
+        triggers = {"triggers": wake.version()}
         try:
-            known = json.loads(done.read_text())
-        except (OSError, ValueError):
-            known = None
-        if wanted["revision"] is not None and known == wanted:
+            known = dict(json.loads(done.read_text()))
+        except (OSError, ValueError, TypeError):
+            known = {}
+        if wanted["revision"] is not None and wanted.items() <= known.items():
+            if not triggers.items() <= known.items():  # made by another version of this project
+                wake.install(connection)
+                done.write_text(json.dumps(wanted | triggers))
             return False
         print("migrating the database …", flush=True)
         start = time.monotonic()
         if os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-m", "windtunnel.component", "db", "migrate"]) != 0:
             raise WindtunnelError("`airflow db migrate` failed: its own lines above say why")
         wake.install(connection)
-        done.write_text(json.dumps(wanted | {"revision": _current_revision(connection)}))
+        done.write_text(json.dumps(wanted | triggers | {"revision": _current_revision(connection)}))
         print(f"migrated in {time.monotonic() - start:.1f} s", flush=True)
         return True
     finally:

@@ -6,6 +6,7 @@ round of a component's loop looks for work, as in stock Airflow.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import select
 import time
@@ -74,6 +75,11 @@ _QUIET = """
 SELECT CASE WHEN EXISTS (SELECT 1 FROM dag_run WHERE state IN ('running', 'queued'))
   OR EXISTS (SELECT 1 FROM callback WHERE state IN ('pending', 'queued', 'running')) THEN NULL ELSE coalesce(
   (SELECT extract(epoch FROM min(next_dagrun_create_after) - now()) FROM dag WHERE NOT is_paused AND NOT is_stale), %s) END"""
+
+
+def version() -> str:
+    """Changes whenever functions or triggers do."""
+    return hashlib.sha256(repr((_FUNCTION, _TASK_FUNCTION, _TRIGGERS)).encode()).hexdigest()
 
 
 def install(connection: Any) -> None:
