@@ -34,6 +34,8 @@ def why_not() -> str | None:
             return f"the hosts lab needs {program}"
     if Path(sys.prefix).is_relative_to("/root") or ROOT.is_relative_to("/root") or ROOT.is_relative_to("/home"):
         return "the checkout lies in a home folder, which the units may not see (ProtectHome)"
+    if ROOT.is_relative_to("/tmp"):
+        return "the checkout lies below /tmp, where each unit has a folder of its own (PrivateTmp)"
     return None
 
 
