@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,9 @@ def marks(tmp_path: Path) -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A run in a shell's background ignores Ctrl-C, and so would every command that a test interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Tests that import Airflow itself want a configuration that needs no stack; stacks get the project's own again.
     home = tempfile.mkdtemp(prefix="windtunnel-airflow-home-")
     os.environ["AIRFLOW_HOME"] = home

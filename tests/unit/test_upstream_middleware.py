@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -108,18 +108,19 @@ def token(*, age: int, life: int = 600, key: str = KEY, **more: Any) -> dict[str
     }
 
 
-REQUESTS: dict[str, tuple[dict[str, str], list[str]]] = {
-    "nothing": ({}, []),
-    "a fresh token": (token(age=10), []),
-    "a token of a queued task": (token(age=590, scope="workload"), []),
-    "a token at the end of its life": (token(age=580), ["JWTReissueMiddleware"]),
-    "a token of another key": (token(age=580, key="x" * 64), ["JWTReissueMiddleware"]),
-    "a token that is none": ({"Authorization": "Bearer nonsense"}, ["JWTReissueMiddleware"]),
-    "another scheme": ({"Authorization": "Basic YWRtaW46eA=="}, []),
-    "a correlation": ({"correlation-id": "abc-1"}, []),
-    "a version": ({"api-version": "2026-06-01"}, []),
-    "another cookie": ({"Cookie": "theme=dark"}, []),
-    "a session": ({"Cookie": "_token=nonsense"}, ["JWTRefreshMiddleware"]),
+#: Made when they are sent: a token ages from the moment it is made.
+REQUESTS: dict[str, tuple[Callable[[], dict[str, str]], list[str]]] = {
+    "nothing": (lambda: {}, []),
+    "a fresh token": (lambda: token(age=10), []),
+    "a token of a queued task": (lambda: token(age=590, scope="workload"), []),
+    "a token at the end of its life": (lambda: token(age=580), ["JWTReissueMiddleware"]),
+    "a token of another key": (lambda: token(age=580, key="x" * 64), ["JWTReissueMiddleware"]),
+    "a token that is none": (lambda: {"Authorization": "Bearer nonsense"}, ["JWTReissueMiddleware"]),
+    "another scheme": (lambda: {"Authorization": "Basic YWRtaW46eA=="}, []),
+    "a correlation": (lambda: {"correlation-id": "abc-1"}, []),
+    "a version": (lambda: {"api-version": "2026-06-01"}, []),
+    "another cookie": (lambda: {"Cookie": "theme=dark"}, []),
+    "a session": (lambda: {"Cookie": "_token=nonsense"}, ["JWTRefreshMiddleware"]),
 }
 
 
@@ -131,7 +132,8 @@ def test_the_answer_is_upstreams_and_only_what_has_work_is_passed(name: str, pas
         return None, None
 
     monkeypatch.setattr(JWTRefreshMiddleware, "_refresh_user", staticmethod(nobody))
-    headers, expected = REQUESTS[name]
+    make, expected = REQUESTS[name]
+    headers = make()
     stock = client().get("/", headers=headers)
     logged = AccessLog.bound
     assert len(passed) == 4, "a middleware is no BaseHTTPMiddleware any more: look again at the patch"
