@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Any
 import psycopg2
 import redis
 
+from windtunnel import ledger
 from windtunnel.airflow_api import Airflow
 from windtunnel.database import libpq_url
 from windtunnel.errors import WindtunnelError
@@ -104,11 +104,7 @@ def reconciler(settings: Settings) -> str | None:
 
 def supervisor_record(settings: Settings, node: str) -> dict[str, Any]:
     """What a worker's supervisor last wrote about itself; empty where it never ran."""
-    try:
-        data = json.loads((settings.run / "workers" / node / "supervisor.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
+    return ledger.read(ledger.WorkerFiles(settings.run, node).supervisor)
 
 
 def worker(settings: Settings, node: str) -> str | None:

@@ -194,7 +194,7 @@ def _skew_problems(settings: Settings) -> list[Problem]:
     return [
         Problem(files.name, text, "install the same versions and the same DAG files on both hosts, then restart the worker")
         for files in ledger.all_workers(settings.run)
-        if ledger.read(files.supervisor).get("state") != "stopped"
+        if services.supervisor_record(settings, files.name).get("state") != "stopped"
         for text in files.skewed()
     ]
 

@@ -28,7 +28,7 @@ class Line:
 def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     made = Line()
     monkeypatch.setattr(wake, "Alarm", lambda *_: made)
-    monkeypatch.setattr(idle, "_url", lambda: "postgresql://nobody@127.0.0.1/none")
+    monkeypatch.setattr(idle, "postgresql_url", lambda: "postgresql://nobody@127.0.0.1/none")
     return made
 
 

@@ -16,6 +16,14 @@ def skip(patch: str, why: str) -> bool:
     return False
 
 
+def postgresql_url() -> str | None:
+    """Airflow's database, as SQLAlchemy spells it; None where it is another than PostgreSQL, which nothing of ours can listen to."""
+    from airflow.configuration import conf
+
+    url = str(conf.get_mandatory_value("database", "sql_alchemy_conn"))
+    return url if url.startswith("postgresql") else None
+
+
 def parameters(function: Callable[..., Any]) -> list[str]:
     """Names of a function's parameters, by which a patch knows its target."""
     return list(inspect.signature(function).parameters)

@@ -17,7 +17,7 @@ def flower_looks_again_soon() -> bool:
 
     Fault: `Events.run` (flower/events.py) doubles its pause after each failed attempt, without end: after ten minutes without a
     broker Flower shows no worker for another eight and a half.
-    For: Flower 2.0 to 2.2, no upstream report found. Ours: a pause of AGAIN_SECONDS. Returns whether it was applied.
+    For: Flower 2.2, no upstream report found. Ours: a pause of AGAIN_SECONDS. Returns whether it was applied.
     """
     name = "flower_looks_again_soon"
     try:

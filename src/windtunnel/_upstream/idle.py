@@ -6,20 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from windtunnel._upstream.base import parameters, skip
+from windtunnel._upstream.base import parameters, postgresql_url, skip
 
 #: Seconds. Without news, and whatever was missed, each looks this often.
-CALLBACK_SECONDS = 10.0
-TRIGGER_SECONDS = 10.0
+LOOK_SECONDS = 10.0
 #: Seconds. How often what may go wrong beside the files themselves is put right: stale warnings, DAGs of files long gone.
 TIDY_SECONDS = 60.0
-
-
-def _url() -> str | None:
-    from airflow.configuration import conf
-
-    url = str(conf.get_mandatory_value("database", "sql_alchemy_conn"))
-    return url if url.startswith("postgresql") else None
 
 
 def files_when_told() -> bool:
@@ -48,12 +40,12 @@ def files_when_told() -> bool:
         return skip(name, str(error))
     if not fits:
         return skip(name, "DagFileProcessorManager looks different")
-    if (url := _url()) is None:
+    if (url := postgresql_url()) is None:
         return skip(name, "the database is not PostgreSQL")
     from windtunnel.wake import FILES, Alarm, Ear
 
     alarm = Alarm(url, FILES, "dag-processor")
-    callbacks, requests = Ear(alarm, CALLBACK_SECONDS), Ear(alarm, CALLBACK_SECONDS)
+    callbacks, requests = Ear(alarm, LOOK_SECONDS), Ear(alarm, LOOK_SECONDS)
     fetch, claim, purge, refresh = (getattr(Manager, step) for step in steps)
     purged = refreshed = looked = -float("inf")
 
@@ -107,8 +99,8 @@ def triggers_when_told() -> bool:
 
     Cause: `TriggerRunnerSupervisor.run_once` assigns, lists and cleans up triggers once a second, five statements, whether there
     is one or not: 1 % of a core here, and a third as much in PostgreSQL.
-    For: apache-airflow 3.0 to 3.3. Ours: with none in hand it does so when NOTIFY tells of a trigger without a triggerer, and every
-    TRIGGER_SECONDS, since those of a triggerer that died become free by the clock. Returns whether it was applied.
+    For: apache-airflow 3.3. Ours: with none in hand it does so when NOTIFY tells of a trigger without a triggerer, and every
+    LOOK_SECONDS, since those of a triggerer that died become free by the clock. Returns whether it was applied.
     """
     name = "triggers_when_told"
     try:
@@ -121,11 +113,11 @@ def triggers_when_told() -> bool:
     fields = {field.name for field in getattr(Supervisor, "__attrs_attrs__", ())}
     if parameters(load) != ["self"] or parameters(clean) != ["self"] or not fields.issuperset(held):
         return skip(name, "TriggerRunnerSupervisor looks different")
-    if (url := _url()) is None:
+    if (url := postgresql_url()) is None:
         return skip(name, "the database is not PostgreSQL")
     from windtunnel.wake import DEFERRED, Alarm, Ear
 
-    ear = Ear(Alarm(url, DEFERRED, "triggerer"), TRIGGER_SECONDS)
+    ear = Ear(Alarm(url, DEFERRED, "triggerer"), LOOK_SECONDS)
     looked = True
 
     def load_triggers(self: Any) -> None:

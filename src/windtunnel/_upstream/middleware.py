@@ -16,7 +16,7 @@ def middlewares_step_aside() -> bool:
     task-execution API passes four. One refreshes the session in a cookie that it never has; one renews its token when a fifth of
     its life is left, and validates it a second time to see that; one echoes a header, and one the version of the API. In all more than
     half of what the smallest request with a token takes.
-    For: apache-airflow 3.1 to 3.3, cadwyn 5 to 7. Ours: the first two are passed by where there is nothing to refresh, and are upstream's
+    For: apache-airflow 3.3, cadwyn 7. Ours: the first two are passed by where there is nothing to refresh, and are upstream's
     otherwise; the others do the same as plain ASGI. Returns whether it was applied.
     """
     name = "middlewares_step_aside"
@@ -29,6 +29,7 @@ def middlewares_step_aside() -> bool:
         from starlette.datastructures import MutableHeaders
         from starlette.middleware.base import BaseHTTPMiddleware
         from starlette.requests import Request
+        from structlog.contextvars import bound_contextvars
 
         kinds = (JWTRefreshMiddleware, JWTReissueMiddleware, CorrelationIdMiddleware, VersionPickingMiddleware)
         texts = {kind: inspect.getsource(kind) for kind in kinds}
@@ -65,11 +66,10 @@ def middlewares_step_aside() -> bool:
         if scope["type"] != "http" or not given:
             await self.app(scope, receive, send)
             return
-        from structlog.contextvars import bound_contextvars
-
+        text = given.decode("latin-1")
         # Bound no further out than in the task that upstream's next layer would have made.
-        with bound_contextvars(correlation_id=given.decode("latin-1")):
-            await self.app(scope, receive, with_header(send, "correlation-id", given.decode("latin-1")))
+        with bound_contextvars(correlation_id=text):
+            await self.app(scope, receive, with_header(send, "correlation-id", text))
 
     async def version(self: Any, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or callable(self.api_version_default_value):

@@ -8,7 +8,7 @@ import time
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from windtunnel._upstream.base import parameters, skip
+from windtunnel._upstream.base import parameters, postgresql_url, skip
 
 if TYPE_CHECKING:
     from windtunnel.rounds import Rounds
@@ -35,8 +35,7 @@ def wake_scheduler() -> bool:
     from windtunnel.rounds import Rounds
     from windtunnel.wake import Alarm
 
-    url = conf.get_mandatory_value("database", "sql_alchemy_conn")
-    if not url.startswith("postgresql"):
+    if (url := postgresql_url()) is None:
         return skip(name, "the database is not PostgreSQL")
     rounds = Rounds(Alarm(url), conf.getfloat("scheduler", "scheduler_idle_sleep_time"))
 

@@ -102,7 +102,7 @@ def decoders_made_once() -> bool:
 
     Cause: each task's `CommsDecoder` builds two pydantic validators for the same union of some 60 messages, and
     `_serialize_rendered_fields` one for each templated field: 4 ms of its start, and 600 pages copied.
-    For: apache-airflow-task-sdk 1.0 to 1.3.2. Ours: `TypeAdapter`, which has no state, is made once for each type.
+    For: apache-airflow-task-sdk 1.3.2. Ours: `TypeAdapter`, which has no state, is made once for each type.
     Returns whether it was applied.
     """
     name = "decoders_made_once"
