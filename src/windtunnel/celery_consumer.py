@@ -4,6 +4,7 @@
 2. The pool does not forget which processes are busy when the connection is renewed (celery#10346, fixed after 5.6.3).
 3. An event that cannot be sent means that the connection is lost; Celery would try for ever inside its main loop.
 4. Every 2 s: writes health.json, subscribes again where somebody unsubscribed it, reconnects where it no longer asks for work.
+5. Keeps the lease on the messages of its tasks, also beyond a lost connection (lease.py).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 
 from windtunnel import ledger
+from windtunnel.lease import Lease, keep_tasks_in_hand
 
 log = get_logger(__name__)
 
@@ -44,6 +46,7 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
         self._missing_since = self._silent_since = 0.0
         self._timer: Any = None
         super().__init__(*args, **kwargs)
+        self._lease = Lease(self.app)
 
     # -- 1 ---------------------------------------------------------------------------------
     def ensure_connected(self, conn: Any) -> Any:
@@ -83,6 +86,8 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
         """
         transport = getattr(self.connection, "transport", None)
         channels = list(getattr(transport, "channels", None) or ())
+        for channel in channels:
+            keep_tasks_in_hand(channel)
         super().on_connection_error_after_connected(exc)
         for channel in channels:
             if (finalizer := getattr(getattr(channel, "_qos", None), "_on_collect", None)) is not None:
@@ -133,6 +138,8 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
         self._silent_since = (self._silent_since or now) if silent else 0.0
         quiet = bool(self._silent_since) and now - self._silent_since > 2 * TICK_SECONDS
         self._write(connected=True, consuming=not missing and not quiet, missing=missing)
+        if self.task_consumer is not None:
+            self._lease.renew_if_due(self.task_consumer.channel, now)
         if self._missing_since and now - self._missing_since >= UNSUBSCRIBED_SECONDS:
             log.warning("windtunnel: not consuming from %s although connected: subscribing again", ", ".join(missing))
             queues = self.app.amqp.queues
@@ -183,5 +190,5 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
                 continue
             with contextlib.suppress(OSError):  # the pool child removes entries too
                 old = time.time() - entry.stat().st_mtime > LEDGER_GRACE_SECONDS
-                if old and not ledger.read(self._files.tasks / entry.name).get("pid"):
-                    self._files.forget(entry.name[:-5])
+                if old:
+                    self._files.forget_unclaimed(entry.name[:-5])

@@ -61,7 +61,7 @@ def preload(**_: Any) -> None:
 def received(request: Any = None, **_: Any) -> None:
     """In the main process: from here on the message is this worker's to lose."""
     if _files and request is not None:
-        ledger.write(_files.task(request.id), {"received": time.time()})
+        _files.receive(request.id, {"received": time.time()})
 
 
 def begin(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> None:
@@ -69,14 +69,14 @@ def begin(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> None
     if not _files:
         return
     os.environ[TASK_VARIABLE] = task_id
-    me = procfs.read(os.getpid())
-    entry: dict[str, Any] = {"pid": os.getpid(), "start": me.start if me else 0, "started": time.time()}
+    pid, start = _me()
+    entry: dict[str, Any] = {"pid": pid, "start": start, "started": time.time()}
     workload = skew.workload(args)
     ti = workload.get("ti") or {}
     entry |= {key: ti.get(key) for key in ("id", "dag_id", "task_id", "run_id", "map_index", "try_number")}
     if workload.get("log_path"):
         entry["log"] = str(Path(_log_folder()) / workload["log_path"])
-    ledger.write(_files.task(task_id), entry)
+    _files.claim(task_id, entry)
     compare(_files, getattr(getattr(task, "request", None), skew.HEADER, None), workload, entry)
 
 
@@ -96,7 +96,13 @@ def compare(files: ledger.WorkerFiles, theirs: Any, workload: Mapping[str, Any],
 def end(task_id: str = "", **_: Any) -> None:
     os.environ.pop(TASK_VARIABLE, None)
     if _files:
-        _files.forget(task_id)
+        _files.release(task_id, *_me())
+
+
+def _me() -> tuple[int, int]:
+    """This process: its pid, and when it started in clock ticks since boot."""
+    found = procfs.read(os.getpid())
+    return os.getpid(), found.start if found else 0
 
 
 def _log_folder() -> str:

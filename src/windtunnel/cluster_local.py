@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import psutil
 
-from windtunnel import cgroup, compose, leftovers, services
+from windtunnel import cgroup, compose, ledger, leftovers, services
 from windtunnel import scale as scaling
 from windtunnel.airflow_api import ApiError
 from windtunnel.cluster_facts import Facts
@@ -125,6 +125,13 @@ class LocalCluster(Facts):
         if check is not None:
             return check(self.settings) is None
         return services.examine(self.settings)[service] is None
+
+    def in_hand(self, worker: str) -> int:
+        return len(ledger.WorkerFiles(self.settings.run, worker).in_hand())
+
+    def deliveries(self) -> int:
+        pulses = [ledger.read(files.health) for files in ledger.all_workers(self.settings.run)]
+        return sum(ledger.number(pulse, "processed") for pulse in pulses)
 
     def kill_everything(self, spare: Iterable[int] = ()) -> int:
         spared, dead = set(spare), set[int]()

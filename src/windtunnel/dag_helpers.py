@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,12 +29,29 @@ def mark(event: str) -> None:
 
     One `write` with O_APPEND: lines of tasks that run side by side never mix, and a killed task leaves no half line.
     """
-    context: Any = get_current_context()
-    path = context["params"].get("marks")
+    path = _path()
     if not path:
         return
+    line = _line(event)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    except FileNotFoundError:
+        return  # its folder is gone: whoever wanted marks has stopped looking (an interrupted drill)
+    try:
+        os.write(descriptor, json.dumps(line).encode() + b"\n")
+    finally:
+        os.close(descriptor)
+
+
+def _path() -> str:
+    context: Any = get_current_context()
+    return str(context["params"].get("marks") or "")
+
+
+def _line(event: str) -> dict[str, Any]:
+    context: Any = get_current_context()
     ti = context["ti"]
-    line = {
+    return {
         "event": event,
         "dag_id": ti.dag_id,
         "run_id": ti.run_id,
@@ -43,14 +62,24 @@ def mark(event: str) -> None:
         "worker": worker(),
         "time": time.time(),
     }
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    except FileNotFoundError:
-        return  # its folder is gone: whoever wanted marks has stopped looking (an interrupted drill)
-    try:
-        os.write(descriptor, json.dumps(line).encode() + b"\n")
-    finally:
-        os.close(descriptor)
+
+
+#: Its arguments: the file, and the line whose pid and time it replaces.
+_HELPER = """
+import json, os, sys, time
+line = json.loads(sys.argv[2])
+while os.path.isdir(os.path.dirname(sys.argv[1])):
+    with open(sys.argv[1], "a") as file:
+        file.write(json.dumps(line | {"pid": os.getpid(), "time": time.time()}) + "\\n")
+    time.sleep(1)
+"""
+
+
+def detach_helper() -> None:
+    """Starts a process in a session of its own that marks `helper` each second for as long as it lives."""
+    if path := _path():
+        command = [sys.executable, "-c", _HELPER, path, json.dumps(_line("helper"))]
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 @contextmanager

@@ -12,10 +12,12 @@ Standard library only: pool children write it for every task and the supervisor 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +93,49 @@ class WorkerFiles:
         for name in _entries(self.skew):
             (self.skew / f"{name}.json").unlink(missing_ok=True)
 
-    def forget(self, task_id: str) -> None:
-        self.task(task_id).unlink(missing_ok=True)
+    # A message can be delivered again while its task runs. Airflow refuses that copy, but the copy passes by here as well:
+    # so an entry belongs to the process that runs the task, and nothing else replaces or removes it.
+
+    def receive(self, task_id: str, entry: Mapping[str, Any]) -> None:
+        """A message arrived. The entry of a delivery that is already here stays as it is."""
+        with self._locked():
+            if not self.task(task_id).exists():
+                write(self.task(task_id), entry)
+
+    def claim(self, task_id: str, entry: Mapping[str, Any]) -> bool:
+        """The process that `entry` names (`pid`, `start`) runs the task; False where another process has claimed it."""
+        with self._locked():
+            if not _owned(read(self.task(task_id)), entry):
+                return False
+            write(self.task(task_id), entry)
+            return True
+
+    def release(self, task_id: str, pid: int, start: int) -> None:
+        """That process has done with the task. An entry that another process has claimed stays."""
+        with self._locked():
+            if _owned(read(self.task(task_id)), {"pid": pid, "start": start}):
+                self.task(task_id).unlink(missing_ok=True)
+
+    def forget_unclaimed(self, task_id: str) -> None:
+        """Drops an entry that no process has claimed."""
+        with self._locked():
+            if not read(self.task(task_id)).get("pid"):
+                self.task(task_id).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The main process and the pool children take turns."""
+        folder = os.open(self.tasks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+
+def _owned(entry: Mapping[str, Any], process: Mapping[str, Any]) -> bool:
+    """Whether nobody has claimed the entry, or this very process has."""
+    return not entry.get("pid") or (entry["pid"], entry.get("start")) == (process["pid"], process["start"])
 
 
 def _entries(folder: Path) -> dict[str, dict[str, Any]]:
@@ -101,6 +144,12 @@ def _entries(folder: Path) -> dict[str, dict[str, Any]]:
     except OSError:
         return {}
     return {n[:-5]: read(folder / n) for n in names if n.endswith(".json") and not n.startswith(".")}
+
+
+def number(entry: Mapping[str, Any], key: str) -> int:
+    """A field that should hold a whole number; 0 where it does not."""
+    value = entry.get(key)
+    return value if isinstance(value, int) else 0
 
 
 def all_workers(run: Path) -> list[WorkerFiles]:

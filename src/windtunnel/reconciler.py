@@ -19,6 +19,7 @@ import redis
 
 from windtunnel import heartbeats, ledger
 from windtunnel.errors import WindtunnelError
+from windtunnel.leases import Leases
 from windtunnel.reconciler_broker import Broker
 from windtunnel.reconciler_database import Database
 from windtunnel.reconciler_machine import Machine
@@ -47,6 +48,7 @@ class Reconciler:
         self.broker = Broker(settings.secret("broker-url"))
         self.database = Database(settings.secret("database-url").replace("+psycopg2", "", 1))
         self.machine = Machine(settings, self.say)
+        self.leases = Leases(settings, self.broker, self.say)
         self.well_since = 0.0
         self.absent: set[str] = set()
         self.due = {"sweep": 0.0, "schedulers": 0.0, "machine": 0.0, "heartbeats": 0.0, "clean": time.monotonic() + 30.0}
@@ -72,13 +74,7 @@ class Reconciler:
         state = ""
         while not self.stop:
             start = time.monotonic()
-            try:
-                now_state = self.round(start)
-            except (psycopg2.Error, redis.RedisError, OSError) as error:
-                self.database.drop()
-                now_state = f"waiting: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
-            if not now_state.startswith("working"):
-                self.well_since, self.absent = 0.0, set()
+            now_state = self.turn(start)
             if now_state != state:
                 print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} reconciler: {now_state}", flush=True)
             state = self.data["state"] = now_state
@@ -91,6 +87,18 @@ class Reconciler:
             time.sleep(max(0.1, TICK_SECONDS - (time.monotonic() - start)))
         (self.folder / "ready").unlink(missing_ok=True)
         return 0
+
+    def turn(self, now: float) -> str:
+        """One round; what counts on absence begins anew where it could not work."""
+        try:
+            state = self.round(now)
+        except (psycopg2.Error, redis.RedisError, OSError) as error:
+            self.database.drop()
+            state = f"waiting: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+        if not state.startswith("working"):
+            self.well_since, self.absent = 0.0, set()
+            self.leases.silence.reset()
+        return state
 
     def round(self, now: float) -> str:
         """One look. Returns what it is doing, for `status`.
@@ -136,7 +144,7 @@ class Reconciler:
         for task_id, entry in lost.items():
             name = ledger.describe(task_id, entry)
             names = (str(entry.get("worker", "")), str(entry.get("hostname", "")))
-            states = self.database.age_heartbeat(task_id, names, float(entry.get("noted", 0.0)))
+            states = self.database.age_heartbeat(task_id, names, _seconds(entry.get("noted")))
             if states == "running":
                 continue  # aged; the entry stays until the scheduler has acted
             if states == "queued" and task_id in held:
@@ -164,11 +172,17 @@ class Reconciler:
                 self.say(f"the message of {name} is nowhere: the scheduler is made to queue it again", lost_messages=1)
         self.absent = absent
         for task_id in self.database.finished(list(held)):
-            self.broker.discard(held[task_id])
+            self.broker.discard(held.pop(task_id))
             self.say(f"removed the message of Celery task {task_id}: it ended, and its worker died before it could say so")
+        self.leases.check(held, now)
         took = time.monotonic() - start
         self.data |= {"last_sweep": time.time(), "last_sweep_seconds": round(took, 3), "queued": len(queued)}
         self.due["sweep"] = now + max(SWEEP_SECONDS, took / SWEEP_SHARE)
+
+
+def _seconds(value: object) -> float:
+    """A time that somebody else wrote; 0 where it is none."""
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def main() -> int:

@@ -40,9 +40,21 @@ class Broker:
         self.redis = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
 
     def lost(self) -> dict[str, dict[str, Any]]:
-        """Celery task id -> what its supervisor wrote (worker_lost.py)."""
-        raw = cast("dict[bytes, bytes]", self.redis.hgetall(LOST_KEY))
-        return {key.decode(): json.loads(value) for key, value in raw.items()}
+        """Celery task id -> what its supervisor wrote (worker_lost.py). What cannot be read is dropped with one line."""
+        found: dict[str, dict[str, Any]] = {}
+        for key, value in cast("dict[bytes, bytes]", self.redis.hgetall(LOST_KEY)).items():
+            try:
+                entry = json.loads(value)
+                found[key.decode()] = entry if isinstance(entry, dict) else {}
+            except ValueError:  # JSONDecodeError and UnicodeDecodeError are ones
+                self.redis.hdel(LOST_KEY, key)
+                print(f"reconciler: dropped the report of a lost task that cannot be read: {key!r}", flush=True)
+        return found
+
+    def renewals(self) -> dict[str, float]:
+        """Delivery tag -> the score that the worker which holds the message last wrote (lease.py)."""
+        rows = cast("list[tuple[bytes, float]]", self.redis.zrange("unacked_index", 0, -1, withscores=True))
+        return {tag.decode(): score for tag, score in rows}
 
     def forget(self, task_id: str) -> None:
         self.redis.hdel(LOST_KEY, task_id)

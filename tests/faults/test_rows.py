@@ -61,6 +61,17 @@ def test_row_3_without_retries_the_task_is_failed_and_not_lost(rehearse: Rehears
     rehearse("worker-killed-no-retry")
 
 
+def test_row_3_a_task_that_outlives_its_lease_stays_its_workers(rehearse: Rehearse) -> None:
+    rehearse("long-task")
+
+
+@long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_row_3_a_task_of_400_seconds(rehearse: Rehearse, workers: int) -> None:
+    rehearse("long-task", seconds=380, workers=workers)
+
+
 @long
 def test_row_3_the_only_worker(rehearse: Rehearse) -> None:
     rehearse("only-worker-killed")

@@ -78,10 +78,10 @@ def test_a_hung_idle_worker_is_reported_and_then_replaced_after_its_stack_was_as
 
 def test_a_hung_worker_with_tasks_is_reported_and_left_until_they_are_done(bed: Bed) -> None:
     bed.pass_time(5, beating=True)
-    ledger.write(bed.record.files.task("a"), {"pid": 1})
+    ledger.write(bed.record.files.task("a"), {"pid": 1, "start": 0})
     assert not bed.pass_time(3600)
     assert bed.state == "unhealthy: hung"
-    bed.record.files.forget("a")
+    bed.record.files.release("a", 1, 0)
     assert bed.pass_time(HUNG_SECONDS)
 
 

@@ -22,6 +22,7 @@ from windtunnel.scenarios.cluster import Away, Check, Checks, LocalStack
 from windtunnel.scenarios.components import components_killed
 from windtunnel.scenarios.database_away import database_away, database_killed
 from windtunnel.scenarios.everything_killed import everything_killed
+from windtunnel.scenarios.long_task import long_task
 from windtunnel.scenarios.partition import worker_cut_off_from_the_broker, worker_drained_while_cut_off
 from windtunnel.scenarios.rolling import rolling_restart_and_scaling
 from windtunnel.scenarios.soak import soak
@@ -71,6 +72,7 @@ SCENARIOS = {
         Scenario(
             "worker-killed-no-retry", "3", "a worker is killed under a task without retries", worker_killed_under_a_task_without_retries
         ),
+        Scenario("long-task", "3", "a worker is killed under a task that outlives its message's lease", long_task),
         Scenario("task-killed", "4", "a task's process is killed", task_process_killed),
         Scenario("task-out-of-memory", "4", "the kernel kills a task for want of memory", task_out_of_memory),
         Scenario("database-away", "5", "PostgreSQL is down while tasks run", database_away),

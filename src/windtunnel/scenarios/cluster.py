@@ -143,6 +143,12 @@ class LocalStack(Cluster, Protocol):
     def alive(self, pids: Iterable[int]) -> set[int]:
         """Those of these processes that still run."""
 
+    def in_hand(self, worker: str) -> int:
+        """Tasks that the worker has written down as its own."""
+
+    def deliveries(self) -> int:
+        """Messages that the workers' present Celery processes have received."""
+
     def problems(self) -> list[str]:
         """What `windtunnel status` says is wrong, a line each."""
 

@@ -26,7 +26,7 @@ def worker_killed_mid_task(
     ready(cluster, workers)
     run = launch(cluster, "retry", seconds=seconds, failures=0)
     [mark] = wait_running(cluster, run)
-    killed, back = _kill(checks, cluster, mark, part)
+    killed, back = kill_worker(checks, cluster, mark, part)
 
     def retried() -> Mark | None:
         return next((m for m in marks_of(cluster, run, "start") if m.attempt > 1), None)
@@ -51,7 +51,7 @@ def worker_killed_under_a_task_without_retries(cluster: LocalStack, checks: Chec
     ready(cluster, 2)
     run = launch(cluster, "steady", seconds=seconds)
     [mark] = wait_running(cluster, run)
-    killed, back = _kill(checks, cluster, mark, part)
+    killed, back = kill_worker(checks, cluster, mark, part)
     failed = seconds_until(
         "the task to be failed", lambda: cluster.task_instances("steady", run[0].run_id)[0].state == "failed", 120, killed
     )
@@ -64,7 +64,7 @@ def worker_killed_under_a_task_without_retries(cluster: LocalStack, checks: Chec
     checks.within("the killed worker is back and in Flower", BACK, back(), 90)
 
 
-def _kill(checks: Checks, cluster: LocalStack, mark: Mark, part: str) -> tuple[float, Callable[[], float | None]]:
+def kill_worker(checks: Checks, cluster: LocalStack, mark: Mark, part: str) -> tuple[float, Callable[[], float | None]]:
     """Kill the mark's worker.
 
     Returns:

@@ -49,7 +49,7 @@ def celery() -> int:
         ledger.write(files.health, {"time": time.time(), "connected": connected, "consuming": connected})
         time.sleep(0.2)
     if task:
-        files.forget(task)
+        files.task(task).unlink(missing_ok=True)
     return 0
 
 

@@ -1,0 +1,77 @@
+"""The ledger of tasks in hand belongs to the processes that run them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from windtunnel import celery_signals, ledger, procfs
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ledger.WorkerFiles:
+    made = ledger.WorkerFiles(tmp_path / "run", "worker-0")
+    made.create()
+    monkeypatch.setattr(celery_signals, "_files", made)
+    monkeypatch.setattr(celery_signals, "_log_folder", lambda: "/logs")
+    return made
+
+
+class Request:
+    id = "a"
+
+
+def begin() -> None:
+    celery_signals.begin(task_id="a", args=[json.dumps({"ti": {"task_id": "t"}})])
+
+
+def end() -> None:
+    celery_signals.end(task_id="a")
+
+
+def in_another_process(*deeds: Callable[[], None]) -> None:
+    """What a second delivery of the same message does in its own pool child."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            for deed in deeds:
+                deed()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_second_delivery_leaves_the_entry_of_the_living_task(files: ledger.WorkerFiles) -> None:
+    celery_signals.received(request=Request())
+    begin()
+    before = files.in_hand()["a"]
+    assert before["pid"] == os.getpid()
+    celery_signals.received(request=Request())
+    in_another_process(begin, end)
+    assert files.in_hand()["a"] == before
+    files.forget_unclaimed("a")
+    assert files.in_hand()["a"] == before, "tidying drops only what nobody runs"
+    end()
+    assert not files.in_hand()
+
+
+def test_the_entry_of_a_dead_process_stays_until_its_loss_is_noted(files: ledger.WorkerFiles) -> None:
+    in_another_process(begin)
+    dead = files.in_hand()["a"]
+    assert not procfs.alive(dead["pid"], dead["start"])
+    celery_signals.received(request=Request())
+    begin()
+    end()
+    assert files.in_hand()["a"] == dead
+
+
+def test_what_was_received_and_never_began_is_forgotten(files: ledger.WorkerFiles) -> None:
+    celery_signals.received(request=Request())
+    files.forget_unclaimed("a")
+    assert not files.in_hand()
