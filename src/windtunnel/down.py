@@ -51,6 +51,5 @@ def _remaining(client: compose.Compose) -> str:
 def _sweep(settings: Settings) -> int:
     if found := leftovers.find(settings):
         say(f"ending what was left: {leftovers.describe(found)}")
-        if alive := leftovers.end(found):
-            raise WindtunnelError(f"cannot end {', '.join(str(p.pid) for p in alive)}: end them by hand")
+        leftovers.end_all(found)
     return Exit.OK

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from windtunnel import procfs
 from windtunnel.procfs import Process
+from windtunnel.survivors import task_instance
 
-ROUNDS = 100
+#: After this long what is left is given up: it belongs to another user, or hangs in the kernel.
+SECONDS = 10.0
 PAUSE_SECONDS = 0.05
 
 
@@ -26,7 +28,17 @@ class Generation:
     boot: str
 
 
-def _session(processes: Mapping[int, Process], generation: Generation | None) -> set[int]:
+class Unkillable(RuntimeError):
+    """Some processes were killed and others are still there."""
+
+    def __init__(self, killed: list[int], left: list[Process]) -> None:
+        super().__init__(f"processes that cannot be killed: {[p.pid for p in left]}")
+        self.killed = killed
+        self.left = left
+
+
+def session(processes: Mapping[int, Process], generation: Generation | None) -> set[int]:
+    """Its members. A number that was written down before a reboot, or that is another process's by now, has none."""
     if generation is None or generation.boot != procfs.boot_id():
         return set()
     leader = processes.get(generation.sid)
@@ -36,26 +48,41 @@ def _session(processes: Mapping[int, Process], generation: Generation | None) ->
     return {p.pid for p in processes.values() if p.sid == generation.sid}
 
 
-def leftovers(worker: str, state: str, generation: Generation | None, owner: int | None = None) -> set[int]:
+def leftovers(
+    worker: str, state: str, generation: Generation | None, owner: int | None = None, instances: Collection[str] = ()
+) -> set[int]:
     """Processes of that worker: its session, children that `owner` inherited, programs with its marks, and all below them.
 
     Args:
         worker: value of WINDTUNNEL_WORKER in its tree.
         state: value of WINDTUNNEL_STATE there.
         owner: a supervisor (subreaper) whose children all belong to the worker.
+        instances: ids of task instances that it had in hand. What such a task forked bears its title, and hides its marks.
     """
     processes = procfs.snapshot()
-    roots = _session(processes, generation)
+    return {p.pid for p in _left(processes, worker, state, generation, owner, instances)}
+
+
+def _left(
+    processes: Mapping[int, Process],
+    worker: str,
+    state: str,
+    generation: Generation | None,
+    owner: int | None,
+    instances: Collection[str],
+) -> list[Process]:
+    roots = session(processes, generation)
     for p in processes.values():
         if owner is not None and p.ppid == owner:
             roots.add(p.pid)
         elif p.pid not in roots:
             env = procfs.environment(p.pid)
-            if env.get("WINDTUNNEL_WORKER") == worker and env.get("WINDTUNNEL_STATE") == state:
+            marked = env.get("WINDTUNNEL_WORKER") == worker and env.get("WINDTUNNEL_STATE") == state
+            if marked or (not env and task_instance(p.pid) in instances):
                 roots.add(p.pid)
     found = procfs.descendants(roots, processes)
     spare = {os.getpid(), os.getppid(), 1} | ({owner} if owner else set())
-    return {pid for pid in found - spare if processes[pid].state not in "ZX"}
+    return [processes[pid] for pid in found - spare if processes[pid].state not in "ZX"]
 
 
 def fence(
@@ -64,21 +91,27 @@ def fence(
     generation: Generation | None,
     owner: int | None = None,
     reap: Callable[[], object] = lambda: None,
+    instances: Collection[str] = (),
+    given_up: Collection[int] = (),
 ) -> list[int]:
     """Kills what is left of a worker until nothing is. Returns the pids that were killed.
 
+    Args:
+        given_up: pids of living processes that an earlier fence could not kill; they are left alone.
+
     Raises:
-        RuntimeError: something is left after 5 s (a process in uninterruptible sleep, as on dead network storage).
+        Unkillable: something is left after `SECONDS`.
     """
     killed: set[int] = set()
-    for _ in range(ROUNDS):
-        left = leftovers(worker, state, generation, owner)
+    end = time.monotonic() + SECONDS
+    while True:
+        found = _left(procfs.snapshot(), worker, state, generation, owner, instances)
+        left = [p for p in found if p.pid not in given_up]
         if not left:
             return sorted(killed)
-        for pid in left:
-            if procfs.kill(pid):
-                killed.add(pid)
+        if time.monotonic() > end:
+            raise Unkillable(sorted(killed - {p.pid for p in left}), left)
+        killed |= {p.pid for p in left if procfs.kill(p)}
         reap()
         time.sleep(PAUSE_SECONDS)
         reap()
-    raise RuntimeError(f"processes of {worker} cannot be killed: {sorted(left)}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
+from windtunnel import fence, ledger, procfs, survivors
+from windtunnel.errors import WindtunnelError
+from windtunnel.fence import Generation
 from windtunnel.settings import Settings
 
 #: Seconds that a service gets for an orderly end. A task's process gets none: a second copy must never run.
@@ -22,15 +25,21 @@ def _environment(process: psutil.Process) -> dict[str, str]:
         return {}
 
 
-def _sessions(settings: Settings) -> set[int]:
-    """Session ids that the stack wrote down: those of its workers' trees, which hide their environment."""
-    found: set[int] = set()
-    for record in (settings.run / "workers").glob("*/supervisor.json"):
+def _of_workers(settings: Settings) -> tuple[set[int], set[str]]:
+    """What hides its environment: members of the sessions that workers wrote down, and ids of the task instances in hand."""
+    processes = procfs.snapshot()
+    members: set[int] = set()
+    instances: set[str] = set()
+    for files in ledger.all_workers(settings.run):
+        record = ledger.read(files.supervisor)
         try:
-            found.add(int(json.loads(record.read_text())["sid"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return found
+            leader = Generation(int(record["sid"]), int(record["celery_start"]), str(record["boot"]))
+        except (KeyError, TypeError, ValueError):
+            pass
+        else:
+            members |= fence.session(processes, leader)
+        instances |= {str(entry["id"]) for entry in files.in_hand().values() if entry.get("id")}
+    return members, instances
 
 
 def _pid_files(settings: Settings) -> Iterator[int]:
@@ -56,10 +65,11 @@ def _is_ours(pid: int, path: Path) -> bool:
 def find(settings: Settings) -> list[psutil.Process]:
     """Every living process of this state folder's stack, its supervisor included.
 
-    They are known by a variable that only the stack's processes carry, by the recorded sessions of its workers,
-    by pid files, and by descent from any of these.
+    They are known by a variable that only the stack's processes carry, by the recorded sessions of its workers, by the titles
+    of the tasks in hand, by pid files, and by descent from any of these.
     """
-    sessions, named = _sessions(settings), set(_pid_files(settings))
+    members, instances = _of_workers(settings)
+    named = members | set(_pid_files(settings))
     mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
@@ -74,7 +84,7 @@ def find(settings: Settings) -> list[psutil.Process]:
                 supervisor
                 or process.pid in named
                 or env.get("WINDTUNNEL_STACK") == str(settings.state)
-                or os.getsid(process.pid) in sessions
+                or (not env and survivors.task_instance(process.pid) in instances)
             ):
                 found[process.pid] = process
                 for child in process.children(recursive=True):
@@ -102,6 +112,13 @@ def describe(processes: list[psutil.Process]) -> str:
     return ", ".join(name if count == 1 else f"{count} of {name}" for name, count in sorted(roles.items()))
 
 
+def send(process: psutil.Process, signum: int) -> bool:
+    """Signals that very process; whether it was delivered."""
+    found = procfs.read(process.pid)
+    # psutil compares the start time that it saw first: the number was that process's before and after it was read here.
+    return found is not None and process.is_running() and procfs.kill(found, signum)
+
+
 def end(processes: list[psutil.Process]) -> list[psutil.Process]:
     """End them; returns those that are still there.
 
@@ -109,19 +126,25 @@ def end(processes: list[psutil.Process]) -> list[psutil.Process]:
     """
     asked = []
     for process in processes:
-        try:
-            if process.name().startswith(("postgres", "valkey")):
-                process.send_signal(2 if process.name().startswith("postgres") else 15)
-                asked.append(process)
-            else:
-                process.kill()
-        except psutil.NoSuchProcess:
-            continue
+        if _name(process).startswith(("postgres", "valkey")):
+            send(process, signal.SIGINT if _name(process).startswith("postgres") else signal.SIGTERM)
+            asked.append(process)
+        else:
+            send(process, signal.SIGKILL)
     _, stubborn = psutil.wait_procs(asked, timeout=GRACE_SECONDS)
     for process in stubborn:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+        send(process, signal.SIGKILL)
     _, alive = psutil.wait_procs(processes, timeout=GRACE_SECONDS)
     return alive
+
+
+def end_all(processes: list[psutil.Process]) -> None:
+    """`end`, or an error that names what is still there.
+
+    Raises:
+        WindtunnelError: a process belongs to another user, or hangs in the kernel.
+    """
+    if alive := end(processes):
+        named = ", ".join(f"{p.pid} ({_name(p)}, user {procfs.user(p.pid)})" for p in alive)
+        pids = " ".join(str(p.pid) for p in alive)
+        raise WindtunnelError(f"cannot end the process {named}, which this stack left: end it with `sudo kill -9 {pids}`, then try again")

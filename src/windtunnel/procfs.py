@@ -7,8 +7,11 @@ not even the one who owns them; what a task starts with `exec` is readable again
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import os
+import pwd
 import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -33,6 +36,11 @@ class Process:
     cpu: int
     start: int
 
+    @property
+    def key(self) -> tuple[int, int]:
+        """Names the process in this boot."""
+        return self.pid, self.start
+
 
 @cache
 def boot_id() -> str:
@@ -55,10 +63,20 @@ def read(pid: int) -> Process | None:
     return Process(pid, f[0], int(f[1]), int(f[2]), int(f[3]), int(f[11]) + int(f[12]), int(f[19]))
 
 
+def find(pid: int, start: int, boot: str | None = None) -> Process | None:
+    """That very process, as it was written down; None where it is gone or its number is another's by now.
+
+    Args:
+        boot: the boot in which the pid was written down; None where this is known to be the present one.
+    """
+    found = read(pid) if boot is None or boot == boot_id() else None
+    return found if found is not None and found.start == start else None
+
+
 def alive(pid: int, start: int) -> bool:
     """Whether that very process still runs (a zombie does not)."""
-    found = read(pid)
-    return found is not None and found.start == start and found.state not in "ZX"
+    found = find(pid, start)
+    return found is not None and found.state not in "ZX"
 
 
 def snapshot() -> dict[int, Process]:
@@ -67,27 +85,36 @@ def snapshot() -> dict[int, Process]:
     return {p.pid: p for p in found if p is not None}
 
 
+@cache
+def _lists_children() -> bool:
+    return Path(f"/proc/self/task/{os.getpid()}/children").exists()
+
+
 def children(pid: int) -> list[int]:
-    """Direct children of a process's main thread, cheaply (CONFIG_PROC_CHILDREN; elsewhere by a full scan)."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            return [int(x) for x in file.read().split()]
-    except FileNotFoundError:
-        if not Path(f"/proc/{pid}/task/{pid}").exists():
-            return []
+    """Direct children of all threads of a process, cheaply (CONFIG_PROC_CHILDREN; elsewhere by a full scan)."""
+    if not _lists_children():
         return [p.pid for p in snapshot().values() if p.ppid == pid]
-    except OSError:
-        return []
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.scandir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"{thread.path}/children", "rb") as file:
+                found += [int(x) for x in file.read().split()]
+    return found
 
 
 def tree(pid: int) -> list[int]:
     """The process and all that descend from it, parents first."""
-    found, todo = [pid], [pid]
+    found, todo = {pid: None}, [pid]
     while todo:
         new = [c for c in children(todo.pop()) if c not in found]
-        found += new
+        found |= dict.fromkeys(new)
         todo += new
-    return found
+    return list(found)
+
+
+def family(pid: int) -> list[Process]:
+    """`tree`, of those that are still there."""
+    return [p for p in map(read, tree(pid)) if p is not None]
 
 
 def descendants(roots: Iterable[int], processes: Mapping[int, Process]) -> set[int]:
@@ -115,6 +142,35 @@ def environment(pid: int) -> dict[str, str]:
     return {os.fsdecode(key): os.fsdecode(value) for key, value in pairs}
 
 
+def command(pid: int) -> str:
+    """The command line, or the title that the process gave itself; what it forks inherits it. Readable for everyone."""
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")).strip()
+    except OSError:
+        return ""
+
+
+def name(pid: int) -> str:
+    """The program's name (15 characters)."""
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/comm").read_bytes()).strip()
+    except OSError:
+        return ""
+
+
+def user(pid: int) -> str:
+    """Name or number of the user that the process runs as; empty where it is gone."""
+    try:
+        # Not the owner of the folder: a process that hides its environment belongs to root there.
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        number = next(line.split()[2] for line in lines if line.startswith("Uid:"))
+    except (OSError, StopIteration):
+        return ""
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(int(number)).pw_name
+    return number
+
+
 def resident(pid: int) -> int:
     """Bytes of memory the process holds (RSS, shared pages counted in full); 0 where it is gone."""
     try:
@@ -124,10 +180,37 @@ def resident(pid: int) -> int:
         return 0
 
 
-def kill(pid: int, signum: int = signal.SIGKILL) -> bool:
-    """Whether the signal was delivered."""
+def kill(process: Process, signum: int = signal.SIGKILL) -> bool:
+    """Signals that very process: the one place where anything of ours signals what is not its own new child.
+
+    The pidfd holds on to whatever has the number now; only then is its start time compared. So a number that the kernel
+    gives out again in between is never hit (pidfd_open(2)).
+
+    Returns:
+        Whether the signal was delivered: not where the process is gone, or is another user's.
+    """
     try:
-        os.kill(pid, signum)
+        handle = os.pidfd_open(process.pid)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):  # too old a kernel, or a sandbox that forbids it
+            return False
+        return _kill_by_number(process, signum)
+    try:
+        if find(process.pid, process.start) is None:
+            return False
+        signal.pidfd_send_signal(handle, signum)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _kill_by_number(process: Process, signum: int) -> bool:
+    try:
+        if find(process.pid, process.start) is None:
+            return False
+        os.kill(process.pid, signum)
     except (ProcessLookupError, PermissionError):
         return False
     return True

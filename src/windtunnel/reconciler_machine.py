@@ -11,6 +11,7 @@ from pathlib import Path
 from windtunnel import ledger, procfs
 from windtunnel.fence import Generation
 from windtunnel.settings import Settings
+from windtunnel.survivors import Survivors
 from windtunnel.worker_lost import Lost
 
 #: process-compose starts a supervisor again within seconds, and that one clears up by itself.
@@ -31,10 +32,10 @@ class Machine:
             pid, start = int(data.get("pid") or 0), int(data.get("start") or 0)
             if data.get("boot") == procfs.boot_id() and procfs.alive(pid, start):
                 self.dead_since.pop(files.name, None)
-                process = procfs.read(pid)
+                process = procfs.find(pid, start)
                 if process is not None and process.state == "T":
                     self.say(f"the supervisor of {files.name} (pid {pid}) was stopped by a signal: sent SIGCONT")
-                    procfs.kill(pid, signal.SIGCONT)
+                    procfs.kill(process, signal.SIGCONT)
                 continue
             if not (data.get("celery_pid") or files.in_hand() or files.given_up()):
                 continue
@@ -56,11 +57,13 @@ class Machine:
             if data.get("celery_pid"):
                 numbers = int(str(data["celery_pid"])), int(str(data.get("celery_start") or 0))
                 generation = Generation(*numbers, str(data.get("boot", "")))
-            lost = Lost(files, self.settings.state, lambda text: self.say(f"{files.name}: {text}"))
+            survivors = Survivors.written(data)
+            lost = Lost(files, self.settings.state, lambda text: self.say(f"{files.name}: {text}"), survivors)
             lost.fence_and_note(generation, None, "its supervisor died and was not started again", lambda: None)
             lost.send(until=0.0)
             left = {k: v for k, v in data.items() if k not in ("celery_pid", "sid", "celery_start")}
-            ledger.write(files.supervisor, {**left, "state": "stopped", "detail": "its supervisor died"})
+            news = {"state": "stopped", "detail": "its supervisor died", "survivors": survivors.entries}
+            ledger.write(files.supervisor, left | news)
         finally:
             os.close(lock)
 

@@ -26,7 +26,7 @@ def reset(settings: Settings) -> list[Path]:
     if compose.answers(settings):
         down.down(settings, real_binary(), ["down"])
     elif found := leftovers.find(settings):
-        leftovers.end(found)
+        leftovers.end_all(found)
     deleted = []
     for name in WRITTEN:
         path = settings.state / name

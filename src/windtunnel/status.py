@@ -14,6 +14,7 @@ from windtunnel.airflow_api import Airflow
 from windtunnel.errors import WindtunnelError
 from windtunnel.flower import Flower
 from windtunnel.settings import Settings
+from windtunnel.survivors import Survivors
 
 ONE_SHOTS = ("prepare", "migrate")
 MIB = 1024 * 1024
@@ -199,6 +200,18 @@ def _skew_problems(settings: Settings) -> list[Problem]:
     ]
 
 
+def _survivor_problems(settings: Settings) -> list[Problem]:
+    """Processes that a worker could not end; those that have ended since are no problem."""
+    problems = []
+    for files in ledger.all_workers(settings.run):
+        survivors = Survivors.written(ledger.read(files.supervisor))
+        survivors.refresh()
+        for entry in survivors.entries:
+            held = f"; {len(entry['tasks'])} task(s) wait for its end" if entry["tasks"] else ""
+            problems.append(Problem(files.name, f"cannot end {entry['text']}{held}", f"sudo kill -9 {entry['pid']}"))
+    return problems
+
+
 def _import_errors(settings: Settings) -> list[tuple[str, str]]:
     try:
         return Airflow(settings, timeout=5).import_errors()
@@ -218,7 +231,7 @@ def collect(settings: Settings) -> Status:
     table, problems = _processes(settings, sorted(rows, key=order), services.examine(settings))
     workers = _workers(settings, table)
     queues, unacknowledged = _queues(settings)
-    problems += _queue_problems(queues, workers) + _skew_problems(settings)
+    problems += _queue_problems(queues, workers) + _skew_problems(settings) + _survivor_problems(settings)
     errors = _import_errors(settings)
     problems += [Problem(path, f"cannot be imported: {why}", f"mend {path}; it is read again within seconds") for path, why in errors]
     return Status(

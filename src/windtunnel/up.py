@@ -50,8 +50,7 @@ def _clear_leftovers(settings: Settings) -> None:
     if not (found := leftovers.find(settings)):
         return
     say(f"a former stack of this state folder was not stopped; ending what it left: {leftovers.describe(found)}")
-    if alive := leftovers.end(found):
-        raise WindtunnelError(f"cannot end {', '.join(str(p.pid) for p in alive)} of a former stack: end them by hand, then try again")
+    leftovers.end_all(found)
 
 
 def _record(settings: Settings) -> None:

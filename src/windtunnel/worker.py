@@ -20,6 +20,7 @@ from windtunnel import procfs
 from windtunnel.errors import WindtunnelError
 from windtunnel.fence import Generation
 from windtunnel.ledger import describe
+from windtunnel.survivors import Survivors
 from windtunnel.worker_child import CeleryProcess, exit_text
 from windtunnel.worker_health import Health
 from windtunnel.worker_lost import Lost
@@ -29,6 +30,8 @@ from windtunnel.worker_orphans import Orphans
 from windtunnel.worker_record import Record
 
 TICK_SECONDS = 0.5
+#: While a task prints without pause, the rest is looked at this often.
+STEP_SECONDS = 0.1
 BACKOFF_SECONDS = (1.0, 10.0)
 #: A Celery that lived this long had come up: the next restart is quick again.
 SETTLED_SECONDS = 60.0
@@ -36,6 +39,8 @@ SETTLED_SECONDS = 60.0
 YIELD_SECONDS = 9.0
 #: How long the killed remains of a cut-off drain may take to tell.
 REPORT_SECONDS = 5.0
+#: How long the last lines may take to be read.
+FINISH_SECONDS = 2.0
 
 
 class Supervisor:
@@ -51,6 +56,7 @@ class Supervisor:
         self.orphans = Orphans(options, self.record, self.lost)
         self.stop_at = 0.0  # monotonic; 0 = nobody asked
         self.stop_ceiling = 0.0
+        self.next_step = 0.0
         self.next_start = 0.0
         self.backoff = BACKOFF_SECONDS[0]
         self.code: int | None = None
@@ -65,6 +71,7 @@ class Supervisor:
 
     def run(self) -> int:
         self.record.take()
+        self.lost.survivors = Survivors.written(self.record.data)
         procfs.become_subreaper()
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self.on_signal)
@@ -74,17 +81,23 @@ class Supervisor:
         self.clear(self.record.former(), owner=None, why="an earlier supervisor of this name ended without a drain")
         while self.code is None:
             waiting = [fd for fd in (wake_read, self.celery.output) if fd is not None]
-            ready, _, _ = select.select(waiting, [], [], TICK_SECONDS)
+            blocked = [fd for fd in (self.record.out.fd,) if fd is not None and self.record.out.pending]
+            ready, _, _ = select.select(waiting, blocked, [], TICK_SECONDS)
+            self.celery.relay(self.record.out)
+            self.record.out.pump()
             if wake_read in ready:
                 os.read(wake_read, 4096)
-            self.celery.relay()
+            elif time.monotonic() < self.next_step:
+                continue
+            self.next_step = time.monotonic() + STEP_SECONDS
             self.step()
         self.lost.send(until=time.monotonic() + REPORT_SECONDS)
         self.record.release(self.code)
+        self.record.out.finish(FINISH_SECONDS)
         return self.code
 
     def step(self) -> None:
-        """One look at everything; every half second, and at once when a signal or output comes."""
+        """One look at everything: every half second, at once when a signal comes, and a little later when output does."""
         now = time.monotonic()
         if self.celery.running and (status := self.celery.reap()) is not None:
             self.ended(status, now)
@@ -102,6 +115,7 @@ class Supervisor:
                 self.celery.kill()
             self.orphans.check(self.celery, now)
             self.memory.check(self.celery, now)
+        self.record.survivors(self.lost.survivors.entries)
         self.lost.send_if_due(now)
         self.record.save()
 
@@ -154,7 +168,7 @@ class Supervisor:
     def clear(self, generation: Generation | None, owner: int | None, why: str) -> None:
         """Fence first, report second: a task is only given back when nothing of it can run any more."""
         held = bool(self.record.files.in_hand())
-        self.lost.fence_and_note(generation, owner, why, self.celery.reap)
+        self.lost.fence_and_note(generation, owner, why, self.celery.reap, self.orphans.tasks.task_of)
         if held and (other := self.options.stand_in()):
             self.record.say(f"starting {YIELD_SECONDS:.0f} s later, so that {other} can take what is retried")
             self.next_start = time.monotonic() + YIELD_SECONDS

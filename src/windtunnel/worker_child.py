@@ -6,13 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 from windtunnel import migrated, procfs
 from windtunnel.fence import Generation
 from windtunnel.worker_options import Options
+from windtunnel.worker_output import Output
 
 CHUNK = 65536
+#: Chunks that one turn passes on: a task that prints without end must not keep the supervisor from its other work.
+CHUNKS = 16
+#: How long a killed main process is waited for. One that hangs in the kernel, as on dead storage, ends when it can.
+END_SECONDS = 10.0
 
 
 def exit_text(status: int) -> str:
@@ -87,9 +93,11 @@ class CeleryProcess:
         self.pid, self.output, self.told_to_stop = process.pid, read_end, False
         self.generation = Generation(process.pid, found.start if found else 0, procfs.boot_id())
 
-    def relay(self) -> None:
-        """Passes on what Celery wrote. A reader that is gone does not stop the tasks: the text is then dropped."""
-        while self.output is not None:
+    def relay(self, out: Output) -> None:
+        """Passes on some of what Celery wrote."""
+        for _ in range(CHUNKS):
+            if self.output is None:
+                return
             try:
                 data = os.read(self.output, CHUNK)
             except BlockingIOError:
@@ -98,11 +106,7 @@ class CeleryProcess:
                 os.close(self.output)
                 self.output = None
                 return
-            try:
-                sys.stdout.buffer.write(data)
-                sys.stdout.buffer.flush()
-            except OSError:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            out.put(data)
 
     def reap(self) -> int | None:
         """Collects ended children, ours and inherited ones. The wait status where Celery's main process is among them."""
@@ -118,8 +122,9 @@ class CeleryProcess:
                 self.pid, result = 0, status
 
     def signal(self, signum: int) -> None:
-        if self.pid:
-            procfs.kill(self.pid, signum)
+        process = procfs.find(self.pid, self.generation.start) if self.pid and self.generation else None
+        if process is not None:
+            procfs.kill(process, signum)
 
     def terminate(self) -> None:
         """Warm shutdown: tasks in hand go on, no new one is taken. A stopped process must run to hear it."""
@@ -131,14 +136,11 @@ class CeleryProcess:
         self.signal(signal.SIGKILL)
 
     def wait(self) -> None:
-        """Until the killed main process is collected."""
-        while self.pid:
-            try:
-                pid, _ = os.waitpid(self.pid, 0)
-            except ChildProcessError:
-                pid = self.pid
-            if pid == self.pid:
-                self.pid = 0
+        """Until the killed main process is collected, `END_SECONDS` at most."""
+        end = time.monotonic() + END_SECONDS
+        while self.pid and time.monotonic() < end:
+            self.reap()
+            time.sleep(0.05)
 
 
 Reaper = Callable[[], object]

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from windtunnel import ledger
-from windtunnel.fence import Generation, fence
+from windtunnel.fence import Generation, Unkillable, fence
+from windtunnel.procfs import Process
+from windtunnel.survivors import Survivors, task_instance
 
 #: Hash on the broker: Celery task id -> JSON of what is known. The reconciler reads and deletes its fields.
 LOST_KEY = "windtunnel:lost"
@@ -36,25 +38,65 @@ def tell_log(entry: Mapping[str, Any], text: str, level: str = "critical") -> No
 class Lost:
     """Nothing is reported before it is fenced; nothing is forgotten before the broker has it."""
 
-    def __init__(self, files: ledger.WorkerFiles, state: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, files: ledger.WorkerFiles, state: Path, say: Callable[[str], None], survivors: Survivors | None = None) -> None:
         self.files = files
         self.state = state
         self.say = say
+        self.survivors = survivors or Survivors()
         self.next_try = 0.0
 
-    def fence_and_note(self, generation: Generation | None, owner: int | None, why: str, reap: Callable[[], object]) -> None:
-        """Kills what is left of a generation, for as long as it takes, and takes over its tasks."""
-        while True:
-            try:
-                killed = fence(self.files.name, str(self.state), generation, owner, reap)
-                break
-            except RuntimeError as error:
-                self.say(f"{error}; no new Celery is started before they are gone")
-                time.sleep(RETRY_SECONDS)
+    def fence_and_note(
+        self,
+        generation: Generation | None,
+        owner: int | None,
+        why: str,
+        reap: Callable[[], object],
+        task_of: Callable[[Process], str] = lambda process: "",
+    ) -> None:
+        """Kills what is left of a generation and takes over its tasks, but for those that a survivor may still run.
+
+        Args:
+            task_of: the Celery id of the task that a process belongs to, empty where that is not known.
+        """
+        entries = self.files.in_hand()
+        instances = {str(entry["id"]) for entry in entries.values() if entry.get("id")}
+        self.survivors.refresh()
+        try:
+            killed = fence(self.files.name, str(self.state), generation, owner, reap, instances, self.survivors.pids())
+        except Unkillable as error:
+            killed = error.killed
+            for process in error.left:
+                self.give_up(process, generation, task_of)
         if killed:
             self.say(f"ended {len(killed)} process(es) left behind, pid {', '.join(map(str, killed))} ({why})")
         for task_id, entry in self.files.in_hand().items():
-            self.note(task_id, entry, why)
+            if not self.survivors.hold(task_id):
+                self.note(task_id, entry, why)
+
+    def give_up(self, process: Process, generation: Generation | None, task_of: Callable[[Process], str]) -> None:
+        """Names a process that cannot be killed, and holds back the tasks that it may be."""
+        entries = self.files.in_hand()
+        tasks = self._waiting_for(process, generation, entries, task_of)
+        self.say(f"cannot end {self.survivors.add(process, tasks)}")
+        for task_id in tasks:
+            text = f"{self.files.name} cannot end this task's process {process.pid}: it is not reported lost while that lives"
+            tell_log(entries[task_id], text)
+            self.say(f"{ledger.describe(task_id, entries[task_id])} is not reported lost while pid {process.pid} lives")
+
+    def _waiting_for(
+        self,
+        process: Process,
+        generation: Generation | None,
+        entries: Mapping[str, Mapping[str, Any]],
+        task_of: Callable[[Process], str],
+    ) -> set[str]:
+        """The tasks that the process itself may be. A program that a task started is none: it holds nothing up."""
+        instance = task_instance(process.pid)
+        leads = generation is not None and process.sid == generation.sid and process.pgrp == process.pid != generation.sid
+        begun = {key for key, entry in entries.items() if entry.get("pid")}
+        if instance:
+            return {key for key in begun if entries[key].get("id") == instance}
+        return ({task_of(process)} & begun or begun) if leads else set()
 
     def note(self, task_id: str, entry: Mapping[str, Any], why: str) -> None:
         """From now on the task counts as lost."""

@@ -31,8 +31,8 @@ class MemoryCeiling:
         self.next = now + EVERY_SECONDS
         for task_id, entry in self.record.files.in_hand().items():
             for top in procfs.children(int(entry.get("pid") or 0)):
-                members = procfs.tree(top)
-                used = sum(procfs.resident(pid) for pid in members)
+                members = procfs.family(top)
+                used = sum(procfs.resident(p.pid) for p in members)
                 if used > self.limit:
                     text = (
                         f"Killed by {self.record.options.name}: the task used {used >> 20} MB, "
@@ -41,5 +41,5 @@ class MemoryCeiling:
                     )
                     tell_log(entry, text)
                     self.record.incident(f"{describe(task_id, entry)}: {text}", restart=False)
-                    for pid in members:
-                        procfs.kill(pid)
+                    for member in members:
+                        procfs.kill(member)

@@ -1,8 +1,8 @@
 """What a task leaves behind while its worker lives on.
 
 The supervisor is the subreaper of its tree, so whatever loses its parent becomes its child. Two kinds matter:
-a process of a task that is over (its pool child was killed, say by the kernel's OOM killer, or the task process was, and the
-shell it had started runs on): it is ended, so that a retry never meets it; and the entry of a task whose pool child is gone.
+a process of a task that is over (its pool child was killed, say by the kernel's OOM killer, or the task process was, and what
+it had forked or started runs on): it is ended, so that a retry never meets it; and the entry of a task whose pool child is gone.
 A helper that a task detached on purpose is kept while that task runs and ended after it: nothing outlives its task.
 """
 
@@ -12,64 +12,63 @@ import os
 import signal
 
 from windtunnel import procfs
+from windtunnel.fence import Generation
+from windtunnel.task_processes import TaskProcesses
 from windtunnel.worker_child import CeleryProcess
 from windtunnel.worker_lost import Lost
 from windtunnel.worker_options import Options
 from windtunnel.worker_record import Record
 
 EVERY_SECONDS = 2.0
+#: How long a killed process may take to be gone before it counts as one that cannot be killed.
+END_SECONDS = 10.0
 
 
 class Orphans:
-    """The list of own children is read at every look (one small file); the ledger every 2 s."""
+    """The list of own children is read at every look (a few small files); the ledger every 2 s."""
 
     def __init__(self, options: Options, record: Record, lost: Lost) -> None:
         self.options = options
         self.record = record
         self.files = record.files
         self.lost = lost
+        self.tasks = TaskProcesses()
         self.next = 0.0
+        self.ending: dict[tuple[int, int], float] = {}  # pid, start: killed at
 
     def check(self, celery: CeleryProcess, now: float) -> None:
-        inherited = [pid for pid in procfs.children(os.getpid()) if pid != celery.pid]
+        given_up = self.lost.survivors.pids()
+        inherited = [pid for pid in procfs.children(os.getpid()) if pid != celery.pid and pid not in given_up]
+        in_hand = self.tasks.look(self.files, now, soon=bool(inherited))
         for pid in inherited:
-            self._judge(pid, celery)
+            self._judge(pid, celery.generation, now)
+        self.ending = {key: since for key, since in self.ending.items() if procfs.alive(*key)}
         if inherited or now >= self.next:
             self.next = now + EVERY_SECONDS
-            for task_id, entry in self.files.in_hand().items():
+            self.lost.survivors.refresh()
+            for task_id, entry in in_hand.items():
                 pid, start = int(entry.get("pid") or 0), int(entry.get("start") or 0)
-                if pid and not procfs.alive(pid, start) and self.files.task(task_id).exists():
+                if pid and procfs.alive(pid, start):
+                    self._continue(pid)
+                elif pid and not self.ending and not self.lost.survivors.hold(task_id) and self.files.task(task_id).exists():
                     why = f"the process that ran it (pid {pid}) was killed, probably for lack of memory"
                     self.record.incident(f"a pool child (pid {pid}) died with a task in hand", restart=False)
                     self.lost.note(task_id, entry, why)
-                elif pid:
-                    self._continue(pid)
 
-    def _judge(self, pid: int, celery: CeleryProcess) -> None:
+    def _judge(self, pid: int, generation: Generation | None, now: float) -> None:
         process = procfs.read(pid)
-        if process is None or process.state in "ZX":
+        if process is None or process.state in "ZX" or not self.tasks.over(process, generation.sid if generation else 0):
             return
-        task = procfs.environment(pid).get("WINDTUNNEL_TASK", "")
-        if task:
-            entry = self.files.in_hand().get(task, {})
-            over = not self._task_runs(entry)
-        else:  # not readable: a task process itself, which leads its own process group in Celery's session
-            over = process.sid == (celery.generation.sid if celery.generation else 0) and process.pgrp == pid
-        if over:
-            members = procfs.tree(pid)
-            for member in members:
-                procfs.kill(member)
-            self.record.say(f"ended {len(members)} process(es) that outlived their task, pid {', '.join(map(str, members))}")
-
-    def _task_runs(self, entry: dict[str, object]) -> bool:
-        """Whether the pool child lives and has a task process.
-
-        Where only the task process was killed, Airflow's supervisor in the pool child would wait a minute for the sockets
-        that the task's own children inherited (supervisor.py, SOCKET_CLEANUP_TIMEOUT), and those would run on meanwhile.
-        """
-        pid, start = int(str(entry.get("pid") or 0)), int(str(entry.get("start") or 0))
-        below = [procfs.read(child) for child in procfs.children(pid)] if procfs.alive(pid, start) else []
-        return any(p is not None and p.state not in "ZX" for p in below)
+        given_up = self.lost.survivors.pids()
+        members = [p for p in procfs.family(pid) if p.state not in "ZX" and p.pid not in given_up]
+        told = [p for p in members if p.key not in self.ending and procfs.kill(p)]
+        self.ending |= dict.fromkeys((p.key for p in told), now)
+        if told:
+            pids = ", ".join(str(p.pid) for p in told)
+            self.record.say(f"ended {len(told)} process(es) that outlived their task, pid {pids}")
+        for member in members:
+            if now - self.ending.get(member.key, 0.0) > END_SECONDS and procfs.alive(*member.key):
+                self.lost.give_up(member, generation, self.tasks.task_of)
 
     def _continue(self, pid: int) -> None:
         """A stopped pool child or task process would sit there until its heartbeat times out."""
@@ -77,4 +76,4 @@ class Orphans:
             process = procfs.read(member)
             if process is not None and process.state == "T":
                 self.record.incident(f"process {member} of a task was stopped by a signal: sent SIGCONT", restart=False)
-                procfs.kill(member, signal.SIGCONT)
+                procfs.kill(process, signal.SIGCONT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import time
@@ -13,6 +12,7 @@ from windtunnel.errors import WindtunnelError
 from windtunnel.fence import Generation
 from windtunnel.worker_child import CeleryProcess
 from windtunnel.worker_options import Options
+from windtunnel.worker_output import Output
 
 READY_EVERY_SECONDS = 4.0
 #: The marker stays away this long after an incident: process-compose looks every 10 s and must see it.
@@ -25,12 +25,14 @@ class Record:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.files = options.files
+        self.out = Output()
         self.data: dict[str, Any] = {
             "version": 1,
             "name": options.name,
             "state": "starting",
             "restarts": 0,
             "generation": 0,
+            "survivors": [],
         }
         self._dirty = True
         self._ready_at = 0.0
@@ -40,8 +42,7 @@ class Record:
     def say(self, text: str) -> None:
         """One line in the supervisor's log."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        with contextlib.suppress(OSError):  # nobody may read any more; the tasks matter more
-            print(f"{stamp} supervisor of {self.options.name}: {text}", flush=True)
+        self.out.put(f"{stamp} supervisor of {self.options.name}: {text}\n".encode(errors="backslashreplace"))
 
     def take(self) -> None:
         """Claims the name for this process.
@@ -57,6 +58,7 @@ class Record:
             holder = ledger.read(self.files.supervisor).get("pid")
             raise WindtunnelError(f"{self.options.name} already has a supervisor (pid {holder}): stop it, or use another --name") from None
         old = ledger.read(self.files.supervisor)
+        self.data["survivors"] = old.get("survivors") or []
         if old.get("celery_pid"):
             self._former = Generation(int(old["celery_pid"]), int(old.get("celery_start", 0)), str(old.get("boot", "")))
             self.data["restarts"] = int(old.get("restarts", 0))
@@ -103,6 +105,12 @@ class Record:
             self.data["restarts"] += 1
         self._unready_until = time.monotonic() + UNREADY_SECONDS
         self._dirty = True
+
+    def survivors(self, entries: list[dict[str, Any]]) -> None:
+        """Processes that could not be ended: `status` names them."""
+        if self.data["survivors"] != entries:
+            self.data["survivors"] = list(entries)
+            self._dirty = True
 
     def save(self) -> None:
         now = time.monotonic()

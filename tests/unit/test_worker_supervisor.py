@@ -71,8 +71,8 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
     for process in made.started:
         process.kill()
         process.wait()
-    if made.notes.exists():
-        procfs.kill(int(made.notes.read_text()))
+    if made.notes.exists() and (left := procfs.read(int(made.notes.read_text()))):
+        procfs.kill(left)
 
 
 def test_sigterm_drains_and_exits_0(worker: Worker) -> None:
