@@ -16,7 +16,7 @@ import psutil
 import psycopg2
 import redis
 
-from windtunnel import compose, services, status
+from windtunnel import compose, procfs, services, status
 from windtunnel.airflow_api import Airflow, ApiError
 from windtunnel.database import libpq_url
 from windtunnel.errors import NoStackError, WindtunnelError
@@ -155,25 +155,18 @@ class Facts:
     def main_pid(self, service: str) -> int | None:
         name, _, part = service.partition("/")
         if name.startswith("worker") and not part:
-            return self._living(int(services.supervisor_record(self.settings, name).get("celery_pid") or 0))
+            record = services.supervisor_record(self.settings, name)
+            pid, start = int(record.get("celery_pid") or 0), int(record.get("celery_start") or 0)
+            return pid if pid > 1 and procfs.alive(pid, start) else None
         if name == LAB:
             process = self.lab.process if self.lab else None
             return process.pid if process and process.poll() is None else None
         row = self._process(name)
-        return self._living(row.pid) if row.is_running else None
+        found = procfs.read(row.pid) if row.is_running and row.pid > 1 else None
+        return row.pid if found is not None and found.state not in "ZX" else None
 
-    def _living(self, pid: int) -> int | None:
-        return pid if pid > 1 and self.alive({pid}) else None
-
-    def alive(self, pids: Iterable[int]) -> set[int]:
-        found = set()
-        for pid in pids:
-            try:
-                if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-                    found.add(pid)
-            except psutil.Error:
-                continue
-        return found
+    def alive(self, marks: Iterable[Mark]) -> set[int]:
+        return {mark.pid for mark in marks if procfs.alive(mark.pid, mark.start)}
 
     def open_files(self, service: str) -> int:
         pid = self.main_pid(service)

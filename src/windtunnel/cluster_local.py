@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
-from windtunnel import cgroup, compose, ledger, leftovers, services
+from windtunnel import cgroup, compose, ledger, leftovers, procfs, services
 from windtunnel import scale as scaling
 from windtunnel.airflow_api import ApiError
 from windtunnel.cluster_facts import Facts
@@ -23,7 +22,7 @@ from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.flower import Flower
 from windtunnel.lab_worker import NAME as LAB
 from windtunnel.lab_worker import lab_worker
-from windtunnel.scenarios.cluster import Away
+from windtunnel.scenarios.cluster import Away, Mark
 from windtunnel.settings import Settings
 
 #: Seconds for a stack to be whole again after a rehearsal.
@@ -68,10 +67,13 @@ class LocalCluster(Facts):
         pid = self.main_pid(service)
         if pid is None:
             raise WindtunnelError(f"{service} has no process to signal")
-        os.kill(pid, signal)
+        process = procfs.read(pid)
+        if process is not None and self.main_pid(service) == pid:  # asked again: the number was its own when it was read
+            procfs.kill(process, signal)
 
-    def kill_process(self, pid: int) -> None:
-        os.kill(pid, signal.SIGKILL)
+    def kill_process(self, mark: Mark) -> None:
+        if (process := procfs.find(mark.pid, mark.start)) is not None:
+            procfs.kill(process)
 
     def scale(self, workers: int) -> None:
         scaling.scale(self.settings, workers)
@@ -140,11 +142,8 @@ class LocalCluster(Facts):
             if not found:
                 return len(dead)
             # Stopped first: nobody is to see another one die and act on it, as when the machine itself dies.
-            for deed in (psutil.Process.suspend, psutil.Process.kill):
-                for process in found:
-                    with suppress(psutil.NoSuchProcess):
-                        deed(process)
-                        dead.add(process.pid)
+            for signum in (signal.SIGSTOP, signal.SIGKILL):
+                dead |= {process.pid for process in found if leftovers.send(process, signum)}
             time.sleep(0.1)
         raise WindtunnelError(f"cannot kill {len(found)} processes of the stack")
 

@@ -200,11 +200,14 @@ class NixosCluster:
         text = self.output(worker, f"cat {STATE}/run/workers/{worker}/supervisor.json 2>/dev/null || echo '{{}}'")
         return dict(json.loads(text))
 
-    def alive(self, pids: Iterable[int]) -> set[int]:
+    def alive(self, marks: Iterable[Mark]) -> set[int]:
         """Those that are a process of a worker on any of the workers' machines; marks do not tell on which."""
-        wanted = " ".join(str(pid) for pid in sorted(set(pids)))
-        ask = f"for p in {wanted}; do tr '\\0' ' ' < /proc/$p/cmdline 2>/dev/null | grep -qE 'airflow|celery' && echo $p; done; true"
-        return {int(pid) for node in self.nodes for pid in self.output(node, ask).split()}
+        wanted = {(mark.pid, mark.start) for mark in marks}
+        # Field 22 of proc(5), the 20th after the name in brackets, which may hold blanks.
+        ask = f"for p in {' '.join(str(pid) for pid, _ in sorted(wanted))}; do "
+        ask += "test -r /proc/$p/stat && echo $p $(sed 's/.*) //' /proc/$p/stat | cut -d' ' -f20); done; true"
+        rows = [line.split() for node in self.nodes for line in self.output(node, ask).splitlines()]
+        return {int(row[0]) for row in rows if len(row) == 2 and (int(row[0]), int(row[1])) in wanted}
 
     def incident(self, worker: str, since: float) -> str | None:
         """From the journal, since a supervisor that was killed wrote down nothing: its successor says what was lost."""

@@ -18,10 +18,18 @@ from typing import Any
 
 from airflow.sdk import get_current_context
 
+from windtunnel import procfs
+
 
 def worker() -> str:
     """The worker that runs this task: its name on a local stack, else the machine's name."""
     return os.environ.get("WINDTUNNEL_WORKER") or socket.gethostname()
+
+
+def started() -> int:
+    """When this process began, in clock ticks since boot: with its pid it is known for good. 0 where that cannot be read."""
+    found = procfs.read(os.getpid())
+    return found.start if found else 0
 
 
 def mark(event: str) -> None:
@@ -59,6 +67,7 @@ def _line(event: str) -> dict[str, Any]:
         "map_index": ti.map_index,
         "try": ti.try_number,
         "pid": os.getpid(),
+        "start": started(),
         "worker": worker(),
         "time": time.time(),
     }
@@ -109,10 +118,12 @@ def spend(seconds: float, *, pulse: bool = False) -> None:
 BASH_MARK = r"""
 mark() {
   [ -n "$MARKS" ] || return 0
-  local now=${EPOCHREALTIME:-$(date +%s)} task run
+  local now=${EPOCHREALTIME:-$(date +%s)} task run stat=0
+  [ ! -r "/proc/$$/stat" ] || read -r stat <"/proc/$$/stat"
+  set -- "$1" ${stat##*) }
   printf -v task '"dag_id": "%s", "run_id": "%s", "task_id": "%s", "map_index": -1, "try": %d' \
     "$AIRFLOW_CTX_DAG_ID" "$AIRFLOW_CTX_DAG_RUN_ID" "$AIRFLOW_CTX_TASK_ID" "$AIRFLOW_CTX_TRY_NUMBER"
-  printf -v run '"pid": %d, "worker": "%s", "time": %s' "$$" "${WINDTUNNEL_WORKER:-$(hostname)}" "${now/,/.}"
+  printf -v run '"pid": %d, "start": %d, "worker": "%s", "time": %s' "$$" "${21:-0}" "${WINDTUNNEL_WORKER:-$(hostname)}" "${now/,/.}"
   [ ! -d "$(dirname "$MARKS")" ] || printf '{"event": "%s", %s, %s}\n' "$1" "$task" "$run" >>"$MARKS"
 }
 """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from windtunnel import services, state
+from windtunnel import procfs, services, state
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings
 from windtunnel.tcp_proxy import TcpProxy
@@ -78,12 +76,11 @@ class LabWorker:
 
     def _kill(self) -> None:
         record = services.supervisor_record(self.settings, NAME)
-        for pid in (self.process.pid if self.process else 0, int(record.get("celery_pid") or 0)):
-            if pid > 1:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+        celery = int(record.get("celery_pid") or 0), int(record.get("celery_start") or 0), str(record.get("boot"))
+        if self.process:
+            self.process.kill()
+        if (process := procfs.find(*celery)) is not None:
+            procfs.kill(process)
         if self.process:
             self.process.wait()
 

@@ -13,7 +13,7 @@ import pytest
 
 from windtunnel import dag_helpers
 
-KEYS = {"event", "dag_id", "run_id", "task_id", "map_index", "try", "pid", "worker", "time"}
+KEYS = {"event", "dag_id", "run_id", "task_id", "map_index", "try", "pid", "start", "worker", "time"}
 
 
 @pytest.fixture

@@ -29,7 +29,10 @@ class TaskInstance:
 
 @dataclass(frozen=True)
 class Mark:
-    """A side effect: one line that a task wrote outside Airflow (`windtunnel.dag_helpers.mark`). `time` in Unix seconds."""
+    """A side effect: one line that a task wrote outside Airflow (`windtunnel.dag_helpers.mark`).
+
+    `time` in Unix seconds. `start` of the process in clock ticks since boot: the pid alone may be another's by now.
+    """
 
     event: str
     dag_id: str
@@ -40,6 +43,7 @@ class Mark:
     pid: int
     worker: str
     time: float
+    start: int = 0
 
     @property
     def task(self) -> tuple[str, str, str, int]:
@@ -131,8 +135,8 @@ class LocalStack(Cluster, Protocol):
     def open_files(self, service: str) -> int:
         """File descriptors of the main process."""
 
-    def kill_process(self, pid: int) -> None:
-        """SIGKILL to any process of the stack, such as a task's."""
+    def kill_process(self, mark: Mark) -> None:
+        """SIGKILL to the process that wrote a mark."""
 
     def cage(self, pid: int, limit: int) -> bool:
         """Put a process into a memory control group of its own, `limit` in bytes; False where this machine allows none."""
@@ -140,8 +144,8 @@ class LocalStack(Cluster, Protocol):
     def oom_kills(self) -> int:
         """Processes that the kernel killed in those groups so far."""
 
-    def alive(self, pids: Iterable[int]) -> set[int]:
-        """Those of these processes that still run."""
+    def alive(self, marks: Iterable[Mark]) -> set[int]:
+        """Pids of those that wrote a mark and still run."""
 
     def in_hand(self, worker: str) -> int:
         """Tasks that the worker has written down as its own."""

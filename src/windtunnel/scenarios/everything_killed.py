@@ -30,7 +30,7 @@ def everything_killed(cluster: LocalStack, checks: Checks, queued: int = 4, seco
     began = time.monotonic()
     cluster.bring_up()
     checks.add(
-        "`up` ends what the dead stack left", not cluster.alive(pids), f"{len(cluster.alive(pids))} of {len(pids)} task processes live"
+        "`up` ends what the dead stack left", not cluster.alive(marks), f"{len(cluster.alive(marks))} of {len(pids)} task processes live"
     )
     retried = seconds_until(
         "the crashed task to run again", lambda: any(m.attempt > 1 for m in marks_of(cluster, again, "start")), 180, since=began

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from types import TracebackType
 
-from windtunnel.scenarios.cluster import Away, Checks, LocalStack, Run
+from windtunnel.scenarios.cluster import Away, Checks, LocalStack, Mark, Run
 from windtunnel.scenarios.verbs import log, marks_of, no_message_left, overlaps, seconds_until, tally, wait_final
 
 #: Retries of the tasks of dags/load.py.
@@ -69,15 +69,15 @@ def settle(checks: Checks, cluster: LocalStack, load: Load, *, retries_allowed: 
     checks.add("side effects match", not lost and not doubled and bool(tries), seen)
     two = overlaps(marks)
     checks.add("never two copies at once", not two, "; ".join(two[:3]) or "one at a time")
-    nothing_left(checks, cluster, {mark.pid for mark in marks})
+    nothing_left(checks, cluster, marks)
 
 
-def nothing_left(checks: Checks, cluster: LocalStack, pids: set[int]) -> None:
+def nothing_left(checks: Checks, cluster: LocalStack, marks: list[Mark]) -> None:
     """No process, message or executor slot is left behind."""
     no_message_left(checks, cluster, 400)
     log.info("looking for what is left")
     time.sleep(1)
-    alive = cluster.alive(pids)
-    checks.add("no process of a task is left over", not alive, f"{len(alive)} of {len(pids)}")
+    alive = cluster.alive(marks)
+    checks.add("no process of a task is left over", not alive, f"{len(alive)} of {len({(m.pid, m.start) for m in marks})}")
     open_results = seconds_until("no result to be awaited", lambda: cluster.open_results() == 0, 400)
     checks.add("no slot of the executor is held for ever", open_results is not None, f"{cluster.open_results()} open results")

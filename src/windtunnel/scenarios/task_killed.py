@@ -20,7 +20,7 @@ def task_process_killed(cluster: LocalStack, checks: Checks, seconds: float = 15
     victim = launch(cluster, "retry", seconds=seconds / 3, failures=0)
     mark = wait_running(cluster, victim + (neighbour if cluster.slots > 1 else []))[0]
     main = cluster.main_pid(mark.worker)
-    cluster.kill_process(mark.pid)
+    cluster.kill_process(mark)
     killed = time.monotonic()
 
     def told() -> bool:
@@ -52,8 +52,8 @@ def task_out_of_memory(cluster: LocalStack, checks: Checks, megabytes: int = 300
     mark = wait_running(cluster, run)[0]
     caged = cluster.cage(mark.pid, limit << 20)
     if not caged:  # no right to make control groups: the same signal, by another hand
-        cluster.kill_process(mark.pid)
-    gone = seconds_until("the kernel to kill it", lambda: not cluster.alive({mark.pid}), 60)
+        cluster.kill_process(mark)
+    gone = seconds_until("the kernel to kill it", lambda: not cluster.alive([mark]), 60)
     by = f"the kernel killed {cluster.oom_kills()}" if caged else "no control group can be made here: killed by hand instead"
     checks.add("the task that takes too much is killed", gone is not None and (not caged or cluster.oom_kills() > 0), by)
     checks.add("before its end", not marks_of(cluster, run, "end"), f"{len(marks_of(cluster, run, 'end'))} ends")

@@ -80,7 +80,7 @@ def kill_worker(checks: Checks, cluster: LocalStack, mark: Mark, part: str) -> t
         killed,
     )
     told = meanwhile("a report", lambda: cluster.incident(worker, moment), 60, killed)
-    gone = seconds_until("the task's process to end", lambda: not cluster.alive({mark.pid}), 60, since=killed, every=0.05)
+    gone = seconds_until("the task's process to end", lambda: not cluster.alive([mark]), 60, since=killed, every=0.05)
     checks.within("the task's process is gone", GONE, gone, 60)
     checks.within("the loss is reported", REPORTED, told.result(), 60)
     return killed, back.result
