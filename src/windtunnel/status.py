@@ -200,7 +200,7 @@ def _skew_problems(settings: Settings) -> list[Problem]:
     ]
 
 
-def _survivor_problems(settings: Settings) -> list[Problem]:
+def survivor_problems(settings: Settings) -> list[Problem]:
     """Processes that a worker could not end; those that have ended since are no problem."""
     problems = []
     for files in ledger.all_workers(settings.run):
@@ -231,7 +231,7 @@ def collect(settings: Settings) -> Status:
     table, problems = _processes(settings, sorted(rows, key=order), services.examine(settings))
     workers = _workers(settings, table)
     queues, unacknowledged = _queues(settings)
-    problems += _queue_problems(queues, workers) + _skew_problems(settings) + _survivor_problems(settings)
+    problems += _queue_problems(queues, workers) + _skew_problems(settings) + survivor_problems(settings)
     errors = _import_errors(settings)
     problems += [Problem(path, f"cannot be imported: {why}", f"mend {path}; it is read again within seconds") for path, why in errors]
     return Status(

@@ -9,10 +9,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from windtunnel import ledger, procfs
+from windtunnel import ledger, procfs, settings, status
 
 PROGRAM = Path(__file__).parent / "programs" / "stand_in.py"
 TASK = "11111111-2222-3333-4444-555555555555"
@@ -28,16 +29,16 @@ class Worker:
         self.output = state / "output"
         self.started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, **variables: str) -> subprocess.Popen[bytes]:
+    def start(self, *before: str, out: int | None = None, **variables: str) -> subprocess.Popen[bytes]:
+        """`before` stands before the command line; `out` is its standard output instead of a file."""
         env = {
             **os.environ,
             **{"WINDTUNNEL_STATE": str(self.state), "STAND_IN_NOTES": str(self.notes), "WORKER_DRAIN_SECONDS": "20"},
             **{"WINDTUNNEL_VALKEY_PORT": "1", "WINDTUNNEL_POSTGRES_PORT": "1", **variables},
         }
-        with self.output.open("ab") as out:
-            process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), "supervise", "--name", "worker-7", "--concurrency", "1"], env=env, stdout=out, stderr=out
-            )
+        command = [*before, sys.executable, str(PROGRAM), "supervise", "--name", "worker-7", "--concurrency", "1"]
+        with self.output.open("ab") as file:
+            process = subprocess.Popen(command, env=env, stdout=out or file, stderr=file)
         self.started.append(process)
         return process
 
@@ -52,6 +53,9 @@ class Worker:
 
     def data(self) -> dict[str, object]:
         return ledger.read(self.files.supervisor)
+
+    def survivors(self) -> list[dict[str, Any]]:
+        return list(ledger.read(self.files.supervisor).get("survivors") or [])
 
     def celery(self) -> int:
         return int(str(self.data()["celery_pid"]))
@@ -159,3 +163,76 @@ def test_two_supervisors_of_one_name_do_not_fence_each_other(worker: Worker) -> 
     assert worker.start().wait(10) == 1
     assert "already has a supervisor" in worker.said()
     assert worker.is_state("healthy")()
+
+
+def test_a_task_that_prints_without_end_into_a_pipe_that_nobody_reads_delays_nothing(worker: Worker) -> None:
+    """As process-compose does when it is stopped; and as it is when it reads slowly."""
+    read_end, write_end = os.pipe()
+    process = worker.start(out=write_end, STAND_IN_PRINTS="1", STAND_IN_DRAIN="1")
+    os.close(write_end)
+    worker.until(worker.is_state("healthy"))
+    time.sleep(4)  # longer than READY_EVERY_SECONDS: the marker is touched again
+    assert time.time() - worker.files.ready.stat().st_mtime < 6
+    process.send_signal(signal.SIGTERM)
+    worker.until(worker.is_state("draining"), 5)
+    assert process.wait(15) == 0
+    os.close(read_end)
+
+
+#: Root, but without the right to signal processes of others: `setpriv` stands in for an ordinary user and `sudo`.
+POWERLESS = ("setpriv", "--bounding-set", "-kill")
+OF_ANOTHER_USER = "setpriv --reuid 65534 --clear-groups sleep 300"
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+
+
+@needs_root
+def test_a_program_that_cannot_be_killed_holds_nothing_up_and_is_named(worker: Worker) -> None:
+    process = worker.start(*POWERLESS, STAND_IN_TASK=TASK, STAND_IN_CHILD=OF_ANOTHER_USER, STAND_IN_FENCE="1")
+    worker.until(worker.is_state("healthy"))
+    first, child = worker.celery(), int(worker.notes.read_text())
+    os.kill(first, signal.SIGKILL)
+    worker.until(lambda: worker.data().get("celery_pid") not in (first, None) and worker.data()["state"] == "healthy")
+    assert worker.child_lives()
+    assert worker.files.given_up().keys() == {TASK}
+    (survivor,) = worker.survivors()
+    assert survivor["pid"] == child and "user nobody" in survivor["text"]
+    (problem,) = status.survivor_problems(settings.load({"WINDTUNNEL_STATE": str(worker.state)}, client=False))
+    assert (problem.part, problem.do) == ("worker-7", f"sudo kill -9 {child}")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert [entry["pid"] for entry in worker.survivors()] == [child], "named for as long as it lives"
+    assert worker.said().count("cannot end") == 1
+
+
+@needs_root
+def test_a_task_whose_own_process_cannot_be_killed_is_reported_only_after_its_end(worker: Worker) -> None:
+    """Not before it, and not by the next supervisor either: a second copy must never run."""
+    child_of = {"STAND_IN_TASK": TASK, "STAND_IN_CHILD": OF_ANOTHER_USER, "STAND_IN_OWN": "1", "STAND_IN_FENCE": "1"}
+    process = worker.start(*POWERLESS, **child_of)
+    worker.until(worker.is_state("healthy"))
+    first = worker.celery()
+    os.kill(first, signal.SIGKILL)
+    worker.until(lambda: worker.data().get("celery_pid") not in (first, None) and worker.data()["state"] == "healthy")
+    process.kill()
+    process.wait()
+    second = worker.celery()
+    worker.start(*POWERLESS, STAND_IN_FENCE="1")
+    worker.until(lambda: worker.data().get("celery_pid") not in (second, None) and worker.data()["state"] == "healthy")
+    time.sleep(3)  # a look at the ledger every 2 s
+    assert worker.child_lives() and worker.files.in_hand().keys() == {TASK} and not worker.files.given_up()
+    assert "d.work (run r, try 1) is not reported lost while pid" in worker.said()
+    child = procfs.read(int(worker.notes.read_text()))
+    assert child is not None and procfs.kill(child)
+    worker.until(lambda: worker.files.given_up().keys() == {TASK})
+    worker.until(lambda: not worker.survivors())
+
+
+@needs_root
+def test_sigterm_is_obeyed_while_something_cannot_be_killed(worker: Worker) -> None:
+    process = worker.start(*POWERLESS, STAND_IN_TASK=TASK, STAND_IN_CHILD=OF_ANOTHER_USER)
+    worker.until(worker.is_state("healthy"))
+    os.kill(worker.celery(), signal.SIGKILL)
+    time.sleep(1)  # in the fence
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) in (0, 1)
+    assert worker.files.given_up().keys() == {TASK}
