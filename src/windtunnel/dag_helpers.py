@@ -73,13 +73,14 @@ def _line(event: str) -> dict[str, Any]:
     }
 
 
-#: Its arguments: the file, and the line whose pid and time it replaces.
+#: Its arguments: the file, and the line of which it replaces what names the process and the moment.
 _HELPER = """
 import json, os, sys, time
-line = json.loads(sys.argv[2])
+from windtunnel import procfs
+line = json.loads(sys.argv[2]) | {"pid": os.getpid(), "start": procfs.read(os.getpid()).start}
 while os.path.isdir(os.path.dirname(sys.argv[1])):
     with open(sys.argv[1], "a") as file:
-        file.write(json.dumps(line | {"pid": os.getpid(), "time": time.time()}) + "\\n")
+        file.write(json.dumps(line | {"time": time.time()}) + "\\n")
     time.sleep(1)
 """
 

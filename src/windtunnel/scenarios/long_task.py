@@ -27,7 +27,7 @@ def long_task(cluster: LocalStack, checks: Checks, seconds: float = 75, workers:
     checks.add("the helper that the task detached lives", silent < HELPER_SILENT, f"last sign {silent:.1f} s ago")
 
     killed, back = kill_worker(checks, cluster, mark, "")
-    gone = seconds_until("the helper to end", lambda: not cluster.alive({m.pid for m in pulses}), 60, since=killed)
+    gone = seconds_until("the helper to end", lambda: not cluster.alive(pulses), 60, since=killed)
     checks.within("the helper is gone", RETRIED, gone, 60)
     again = seconds_until("the retry", lambda: any(m.attempt > 1 for m in marks_of(cluster, run, "start")), 120, since=killed)
     checks.within("the retry runs", RETRIED + RETRY_DELAY, again, 120)
