@@ -207,8 +207,7 @@ def test_a_program_that_cannot_be_killed_holds_nothing_up_and_is_named(worker: W
 @needs_root
 def test_a_task_whose_own_process_cannot_be_killed_is_reported_only_after_its_end(worker: Worker) -> None:
     """Not before it, and not by the next supervisor either: a second copy must never run."""
-    child_of = {"STAND_IN_TASK": TASK, "STAND_IN_CHILD": OF_ANOTHER_USER, "STAND_IN_OWN": "1", "STAND_IN_FENCE": "1"}
-    process = worker.start(*POWERLESS, **child_of)
+    process = worker.start(*POWERLESS, STAND_IN_TASK=TASK, STAND_IN_CHILD=OF_ANOTHER_USER, STAND_IN_OWN="1", STAND_IN_FENCE="1")
     worker.until(worker.is_state("healthy"))
     first = worker.celery()
     os.kill(first, signal.SIGKILL)

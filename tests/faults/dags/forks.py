@@ -1,5 +1,7 @@
 """A task that forks without exec in every way people do, and a neighbour that keeps a forked helper. For tests."""
 
+# mypy: ignore-errors
+
 import multiprocessing
 import os
 import time

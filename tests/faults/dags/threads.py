@@ -1,5 +1,7 @@
 """A task whose memory is taken by a program that a thread of it started. For tests."""
 
+# mypy: ignore-errors
+
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
