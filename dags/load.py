@@ -4,13 +4,17 @@
 A working day in small: `tasks` tasks, every fifth one long (`seconds`), the others a tenth of that. Keep it running
 while workers are restarted, scaled or lost. Two retries, so that a lost worker costs time and not the run; a rolling
 restart must not even cost a retry.
+
+With `real` every tenth task is like those of a real project: it takes `real` seconds or up to half as long again, and
+forks, uses `multiprocessing` or prints `megabytes` of text.
 """
 
+import random
 from datetime import timedelta
 
 from airflow.sdk import Param, dag, task
 
-from windtunnel.dag_helpers import marked, spend
+from windtunnel.dag_helpers import REAL, marked, spend
 
 
 @dag(
@@ -24,6 +28,8 @@ from windtunnel.dag_helpers import marked, spend
     params={
         "tasks": Param(20, type="integer", minimum=1, maximum=1000, description="How many tasks to run"),
         "seconds": Param(5, type="number", minimum=0, description="How long a long task takes"),
+        "real": Param(0, type="number", minimum=0, description="Seconds of every tenth task, which forks or prints; 0 for none"),
+        "megabytes": Param(20, type="number", minimum=0, description="How much a task that prints a lot prints"),
         "marks": Param("", type=["null", "string"], description="A file to note starts and ends in; empty for none"),
     },
 )
@@ -38,7 +44,11 @@ def load() -> None:
     def work(number: int, params: dict | None = None) -> None:
         long = number % 5 == 0
         with marked():
-            spend(params["seconds"] if long else params["seconds"] / 10, pulse=True)
+            if params["real"] and number % 10 == 9:
+                act = random.choice(REAL)  # noqa: S311
+                act(params["real"] * random.uniform(1, 1.5), params["megabytes"])  # noqa: S311
+            else:
+                spend(params["seconds"] if long else params["seconds"] / 10, pulse=True)
 
     work.expand(number=numbers())
 

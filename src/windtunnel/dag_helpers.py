@@ -7,6 +7,7 @@ see what really ran, how often and where, whatever Airflow's own tables say abou
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -26,21 +27,28 @@ def worker() -> str:
     return os.environ.get("WINDTUNNEL_WORKER") or socket.gethostname()
 
 
-def started() -> int:
-    """When this process began, in clock ticks since boot: with its pid it is known for good. 0 where that cannot be read."""
-    found = procfs.read(os.getpid())
+#: The task's own process: children that it forks give their signs of life in its name.
+_copy = 0
+
+
+def started(pid: int) -> int:
+    """When a process began, in clock ticks since boot: with its pid it is known for good. 0 where that cannot be read."""
+    found = procfs.read(pid)
     return found.start if found else 0
 
 
-def mark(event: str) -> None:
+def mark(event: str, pid: int = 0) -> None:
     """Append one line about the running task to the file that the run's parameter `marks` names, if it names one.
+
+    Args:
+        pid: whom the line is about; the task's own process where it is not said.
 
     One `write` with O_APPEND: lines of tasks that run side by side never mix, and a killed task leaves no half line.
     """
     path = _path()
     if not path:
         return
-    line = _line(event)
+    line = _line(event, pid or _copy or os.getpid())
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     except FileNotFoundError:
@@ -56,7 +64,7 @@ def _path() -> str:
     return str(context["params"].get("marks") or "")
 
 
-def _line(event: str) -> dict[str, Any]:
+def _line(event: str, pid: int) -> dict[str, Any]:
     context: Any = get_current_context()
     ti = context["ti"]
     return {
@@ -66,8 +74,8 @@ def _line(event: str) -> dict[str, Any]:
         "task_id": ti.task_id,
         "map_index": ti.map_index,
         "try": ti.try_number,
-        "pid": os.getpid(),
-        "start": started(),
+        "pid": pid,
+        "start": started(pid),
         "worker": worker(),
         "time": time.time(),
     }
@@ -88,13 +96,15 @@ while os.path.isdir(os.path.dirname(sys.argv[1])):
 def detach_helper() -> None:
     """Starts a process in a session of its own that marks `helper` each second for as long as it lives."""
     if path := _path():
-        command = [sys.executable, "-c", _HELPER, path, json.dumps(_line("helper"))]
+        command = [sys.executable, "-c", _HELPER, path, json.dumps(_line("helper", os.getpid()))]
         subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 @contextmanager
 def marked() -> Iterator[None]:
     """Mark the start of the block, and its end unless it fails."""
+    global _copy
+    _copy = os.getpid()
     mark("start")
     yield
     mark("end")
@@ -113,6 +123,46 @@ def spend(seconds: float, *, pulse: bool = False) -> None:
         if pulse and time.monotonic() >= next_pulse:
             next_pulse = time.monotonic() + 1
             mark("pulse")
+
+
+def _spend_as_helper(seconds: float) -> None:
+    mark("helper", os.getpid())
+    spend(seconds, pulse=True)
+
+
+def spend_in_fork(seconds: float, megabytes: float = 0) -> None:
+    """Spend the time in a child made by `os.fork` while this process waits for it; the child gives the pulses."""
+    child = os.fork()
+    if not child:
+        try:
+            _spend_as_helper(seconds)
+        finally:
+            os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        raise RuntimeError("the forked child ended badly")
+
+
+def spend_in_pool(seconds: float, megabytes: float = 0) -> None:
+    """Spend the time in a process of `multiprocessing`, made by fork, as a library inside a task would."""
+    process = multiprocessing.get_context("fork").Process(target=_spend_as_helper, args=(seconds,))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"the process of multiprocessing ended with {process.exitcode}")
+
+
+def spend_printing(seconds: float, megabytes: float) -> None:
+    """Print so many megabytes in lines of 1 KB, spread over the time."""
+    steps = max(int(seconds * 2), 1)
+    for _ in range(steps):
+        for _ in range(max(int(megabytes * 1024 / steps), 1)):
+            print("x" * 1023)
+        spend(seconds / steps)
+        mark("pulse")
+
+
+#: What real tasks do that short ones do not: each spends `seconds`, and prints `megabytes` where printing is its matter.
+REAL = (spend_in_fork, spend_in_pool, spend_printing)
 
 
 #: A shell function `mark EVENT` for a BashOperator: the same line as `mark()`, given MARKS in its environment.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
+from windtunnel import disk as file_system
 from windtunnel.finding import Finding
 from windtunnel.settings import SOCKET_PATH_LIMIT, Settings
 
@@ -96,9 +96,14 @@ def _amount(name: str, free: int, needed: int, what: str, remedy: str) -> Findin
 
 
 def disk(settings: Settings) -> Finding:
-    """Free space where the state folder is."""
+    """Free space where the state folder is; a running stack's file system is named when it is full or nearly so."""
     where = _existing(settings.state)
-    free = shutil.disk_usage(where).free
+    room = file_system.room(where)
+    if settings.stack_file.exists():
+        wrong = room.problem()
+        shown = f"{room.free / 1024**3:.1f} GiB free below {where}"
+        return Finding("disk", wrong is None, wrong or shown, file_system.REMEDY.format(logs=settings.logs) if wrong else "")
+    free = room.free
     return _amount("disk", free, DISK_NEEDED, f"free below {where}", "make room, or set WINDTUNNEL_STATE to a folder on another disk")
 
 

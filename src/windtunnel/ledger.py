@@ -21,12 +21,27 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from windtunnel import disk, reserve
+
 
 def write(path: Path, data: Mapping[str, Any]) -> None:
-    """Replaces the file in one step: a reader sees the old text or the new one, never half of it."""
+    """Replaces the file in one step: a reader sees the old text or the new one, never half of it.
+
+    On a full disk it takes what is allocated already (reserve.py): without its entry a task's helpers count as left over,
+    and the death of its worker is noticed minutes later.
+
+    Raises:
+        OSError: it cannot be written, and nothing half written is left.
+    """
+    text = json.dumps(data)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(data))
-    temporary.replace(path)
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno not in disk.NO_ROOM or not reserve.write(path, text):
+            raise
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import psycopg2
 import redis
 
 from windtunnel import heartbeats, ledger
+from windtunnel.disk_watch import Watch
 from windtunnel.errors import WindtunnelError
 from windtunnel.leases import Leases
 from windtunnel.reconciler_broker import Broker
@@ -49,6 +50,7 @@ class Reconciler:
         self.database = Database(settings.secret("database-url").replace("+psycopg2", "", 1))
         self.machine = Machine(settings, self.say)
         self.leases = Leases(settings, self.broker, self.say)
+        self.disk = Watch(settings.state, self.say)
         self.well_since = 0.0
         self.absent: set[str] = set()
         self.due = {"sweep": 0.0, "schedulers": 0.0, "machine": 0.0, "heartbeats": 0.0, "clean": time.monotonic() + 30.0}
@@ -108,6 +110,7 @@ class Reconciler:
         """
         if now >= self.due["machine"]:
             self.due["machine"] = now + MACHINE_SECONDS
+            self.disk.check(now)
             self.machine.check(now)
         if now >= self.due["heartbeats"]:
             self.due["heartbeats"] = now + HEARTBEATS_SECONDS

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import redis
 
-from windtunnel import compose, ledger, services
+from windtunnel import compose, disk, ledger, services
 from windtunnel.airflow_api import Airflow
 from windtunnel.errors import WindtunnelError
 from windtunnel.flower import Flower
@@ -212,6 +212,12 @@ def survivor_problems(settings: Settings) -> list[Problem]:
     return problems
 
 
+def _disk_problems(settings: Settings) -> list[Problem]:
+    """First of all: a full disk is the cause of whatever else is wrong."""
+    wrong = disk.problem(settings.state)
+    return [Problem("disk", wrong, disk.REMEDY.format(logs=settings.logs))] if wrong else []
+
+
 def _import_errors(settings: Settings) -> list[tuple[str, str]]:
     try:
         return Airflow(settings, timeout=5).import_errors()
@@ -231,7 +237,8 @@ def collect(settings: Settings) -> Status:
     table, problems = _processes(settings, sorted(rows, key=order), services.examine(settings))
     workers = _workers(settings, table)
     queues, unacknowledged = _queues(settings)
-    problems += _queue_problems(queues, workers) + _skew_problems(settings) + survivor_problems(settings)
+    problems = _disk_problems(settings) + problems + _queue_problems(queues, workers)
+    problems += _skew_problems(settings) + survivor_problems(settings)
     errors = _import_errors(settings)
     problems += [Problem(path, f"cannot be imported: {why}", f"mend {path}; it is read again within seconds") for path, why in errors]
     return Status(

@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from windtunnel import ledger, procfs
+from windtunnel import disk, ledger, procfs, reserve
 from windtunnel.errors import WindtunnelError
 from windtunnel.fence import Generation
 from windtunnel.worker_child import CeleryProcess
@@ -17,6 +17,10 @@ from windtunnel.worker_output import Output
 READY_EVERY_SECONDS = 4.0
 #: The marker stays away this long after an incident: process-compose looks every 10 s and must see it.
 UNREADY_SECONDS = 12.0
+#: How often the reserve for a full disk is looked at.
+RESERVE_EVERY_SECONDS = 10.0
+#: A disk that stays full is named again this often: the lines before were perhaps not written either.
+TOLD_EVERY_SECONDS = 30.0
 
 
 class Record:
@@ -37,6 +41,7 @@ class Record:
         self._dirty = True
         self._ready_at = 0.0
         self._unready_until = 0.0
+        self._full_since = self._told_at = self._reserve_at = 0.0
         self._former: Generation | None = None
 
     def say(self, text: str) -> None:
@@ -113,7 +118,28 @@ class Record:
             self._dirty = True
 
     def save(self) -> None:
+        """Never raises for want of room: the supervisor lives on, since its end would be the end of its tasks."""
         now = time.monotonic()
+        try:
+            self._save(now)
+        except OSError as error:
+            self._cannot_write(error, now)
+        else:
+            if self._full_since:
+                self.say(f"can write again, after {now - self._full_since:.0f} s")
+                self._full_since = 0.0
+        if now >= self._reserve_at and not self._full_since:
+            self._reserve_at = now + RESERVE_EVERY_SECONDS
+            reserve.fill(self.files.folder, 2 * self.options.concurrency + 4)
+
+    def _cannot_write(self, error: OSError, now: float) -> None:
+        self._full_since = self._full_since or now
+        if now >= self._told_at:
+            self._told_at = now + TOLD_EVERY_SECONDS
+            why = disk.problem(self.files.folder) or str(error)
+            self.say(f"cannot write its state, and goes on: {why}")
+
+    def _save(self, now: float) -> None:
         healthy = self.data["state"] == "healthy" and now >= self._unready_until
         if healthy and now - self._ready_at >= READY_EVERY_SECONDS:
             self.files.ready.touch()

@@ -169,7 +169,8 @@ def overlaps(marks: Iterable[Mark]) -> list[str]:
     """
     copies: dict[tuple[str, str, str, int], dict[tuple[str, int], list[float]]] = defaultdict(lambda: defaultdict(list))
     for mark in marks:
-        copies[mark.task][mark.worker, mark.pid].append(mark.time)
+        if mark.event != "helper":  # a process that the copy made; its pulses are the copy's
+            copies[mark.task][mark.worker, mark.pid].append(mark.time)
     found = []
     for task, lives in copies.items():
         spans = sorted((min(times), max(times), copy) for copy, times in lives.items())
