@@ -7,7 +7,7 @@ time. Right for work that must not be repeated. Compare `retry`.
 
 from airflow.sdk import Param, dag, task
 
-from windtunnel.dag_helpers import marked, spend
+from windtunnel.dag_helpers import marked, spend, spend_printing
 
 
 @dag(
@@ -20,6 +20,7 @@ from windtunnel.dag_helpers import marked, spend
     max_active_runs=1000,
     params={
         "seconds": Param(10, type="number", minimum=0, description="How long the task takes"),
+        "megabytes": Param(0, type="number", minimum=0, description="How much it prints meanwhile"),
         "marks": Param("", type=["null", "string"], description="A file to note starts and ends in; empty for none"),
     },
 )
@@ -27,7 +28,10 @@ def steady() -> None:
     @task(retries=0)
     def work(params: dict | None = None) -> None:
         with marked():
-            spend(params["seconds"], pulse=True)
+            if params["megabytes"]:
+                spend_printing(params["seconds"], params["megabytes"])
+            else:
+                spend(params["seconds"], pulse=True)
 
     work()
 

@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import psutil
 import psycopg2
 import redis
 
-from windtunnel import compose, procfs, services, status
+from windtunnel import compose, ledger, procfs, services, status
 from windtunnel.airflow_api import Airflow, ApiError
 from windtunnel.database import libpq_url
 from windtunnel.errors import NoStackError, WindtunnelError
@@ -182,6 +182,21 @@ class Facts:
                 return {name: int(broker.llen(name)) for name in QUEUES} | {"unacked": int(broker.hlen("unacked"))}
         except redis.RedisError as error:
             raise Away(f"Valkey: {error}") from None
+
+    def clocks(self) -> dict[str, float]:
+        try:
+            with services.broker(self.settings) as broker:
+                found = {"valkey": float(cast("tuple[int, int]", broker.time())[0]) - time.time()}
+            health = self.airflow.health()
+        except (redis.RedisError, WindtunnelError, httpx.HTTPError) as error:
+            raise Away(str(error)) from None
+        found["postgres"] = float(self._query("SELECT extract(epoch FROM clock_timestamp())")) - time.time()
+        for name in ("scheduler", "triggerer", "dag_processor"):
+            found[name] = (_moment((health.get(name) or {}).get(f"latest_{name}_heartbeat")) or 0.0) - time.time()
+        for worker in self.compose.workers():
+            pulse = ledger.read(self.settings.run / "workers" / compose.node(worker.name) / "health.json")
+            found[compose.node(worker.name)] = float(pulse.get("time") or 0.0) - time.time()
+        return found
 
     def token_life(self) -> float | None:
         try:

@@ -7,14 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
-from windtunnel import cgroup, compose, ledger, leftovers, procfs, services
+from windtunnel import cgroup, cluster_machine, compose, ledger, leftovers, procfs, services
 from windtunnel import scale as scaling
 from windtunnel.airflow_api import ApiError
 from windtunnel.cluster_facts import Facts
@@ -147,6 +147,15 @@ class LocalCluster(Facts):
             time.sleep(0.1)
         raise WindtunnelError(f"cannot kill {len(found)} processes of the stack")
 
+    def full_disk(self) -> AbstractContextManager[None]:
+        return cluster_machine.full_disk(self.settings)
+
+    def sleep(self, seconds: float) -> None:
+        cluster_machine.sleep(self.settings, seconds)
+
+    def jump_clock(self, seconds: float) -> None:
+        cluster_machine.jump_clock(self._worker_environment, seconds)
+
     def bring_up(self) -> None:
         command = [str(Path(sys.executable).parent / "process-compose"), "up", "-D"]
         environment = {k: v for k, v in self._up_environment.items() if k != "WINDTUNNEL_PREPARED"}
@@ -162,6 +171,7 @@ class LocalCluster(Facts):
         if self.lab:
             self.lab.stop()
             self.lab = None
+        cluster_machine.ballast(self.settings).unlink(missing_ok=True)
         if not compose.answers(self.settings):
             self.bring_up()
             self.compose = compose.Compose(self.settings)

@@ -40,16 +40,21 @@ def cluster(faults_stack: Stack, tmp_path: Path) -> Iterator[LocalCluster]:
     assert wrong == [], f"the stack did not become whole again: {wrong}"
 
 
+def rehearse_on(cluster: LocalCluster, name: str, **options: Any) -> Outcome:
+    """Plays a scenario by name and fails with every promise that was not kept."""
+    outcome = play(SCENARIOS[name], cluster, **options)
+    lines = [f"{'kept  ' if c.ok else 'BROKEN'} {c.promised}: {c.seen}" for c in outcome.checks]
+    text = f"{name} ({outcome.seconds:.0f} s)\n  " + "\n  ".join(lines)
+    print(text)
+    assert outcome.ok, text
+    return outcome
+
+
 @pytest.fixture
 def rehearse(cluster: LocalCluster) -> Rehearse:
-    """Plays a scenario by name and fails with every promise that was not kept."""
+    """`rehearse_on` the stack that all failures share."""
 
     def run(name: str, **options: Any) -> Outcome:
-        outcome = play(SCENARIOS[name], cluster, **options)
-        lines = [f"{'kept  ' if c.ok else 'BROKEN'} {c.promised}: {c.seen}" for c in outcome.checks]
-        text = f"{name} ({outcome.seconds:.0f} s)\n  " + "\n  ".join(lines)
-        print(text)
-        assert outcome.ok, text
-        return outcome
+        return rehearse_on(cluster, name, **options)
 
     return run

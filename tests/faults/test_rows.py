@@ -5,9 +5,16 @@ What is broken, what is promised and every threshold stand in `windtunnel.scenar
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from tests.faults.conftest import Rehearse
+from tests.faults.conftest import Rehearse, rehearse_on
+from tests.faults.small_world import small_world
+from tests.stack_fixture import until
+from windtunnel import disk
+from windtunnel.cluster_local import LocalCluster
 
 long = pytest.mark.long
 
@@ -163,6 +170,48 @@ def test_row_8_each_component_that_is_killed_comes_back(rehearse: Rehearse) -> N
 @long
 def test_row_8_tasks_killed_as_well(rehearse: Rehearse) -> None:
     rehearse("everything-killed", spare_tasks=False)
+
+
+# -- row 9: the disk is full ---------------------------------------------------------------------
+
+
+def test_row_9_tasks_live_through_a_full_disk_and_it_is_named(tmp_path: Path) -> None:
+    with small_world(disk="512m") as stack:
+        rehearse_on(LocalCluster(stack.settings, tmp_path / "marks"), "disk-full", seconds=25)
+        log = (stack.settings.logs / "reconciler.log").read_text()
+        assert f"there is room again on {stack.settings.state.parent}" in log, log[-2000:]
+        # Before it happens: 3 % free.
+        ballast = stack.settings.state / "ballast"
+        with ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, disk.room(stack.settings.state).free - 24 * disk.MIB)
+        shown = until("status warns", lambda: [p for p in stack.status()["problems"] if p["part"] == "disk"])
+        assert "nearly full: 2" in shown[0]["what"], shown
+        doctor = stack.command("windtunnel", "doctor").stdout
+        assert f"wrong   disk: the file system {stack.settings.state.parent}" in doctor, doctor
+        until("the log warns", lambda: "is nearly full" in (stack.settings.logs / "reconciler.log").read_text())
+
+
+def test_row_9_a_file_system_that_others_use_is_never_filled(rehearse: Rehearse) -> None:
+    with pytest.raises(AssertionError, match="is not on a small file system of its own"):
+        rehearse("disk-full")
+
+
+# -- row 10: the clock jumps, or the machine sleeps ----------------------------------------------
+
+
+def test_row_10_a_machine_that_sleeps_loses_and_doubles_nothing(rehearse: Rehearse) -> None:
+    rehearse("machine-asleep", seconds=45)
+
+
+@long
+@pytest.mark.timeout(1200)
+def test_row_10_asleep_for_six_minutes(rehearse: Rehearse) -> None:
+    rehearse("machine-asleep", seconds=360)
+
+
+def test_row_10_a_clock_that_jumps_ten_minutes_reports_nobody_dead(tmp_path: Path) -> None:
+    with small_world(clock=True) as stack:
+        rehearse_on(LocalCluster(stack.settings, tmp_path / "marks"), "clock-jump", seconds=600)
 
 
 # -- NFR-1: an unhealthy worker ------------------------------------------------------------------

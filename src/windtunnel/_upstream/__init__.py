@@ -16,6 +16,7 @@ from windtunnel._upstream.middleware import middlewares_step_aside
 from windtunnel._upstream.operators import operators_cost_less
 from windtunnel._upstream.routes import routes_are_built_when_used
 from windtunnel._upstream.scheduler import health_server_ends_with_scheduler, keep_result_connection, wake_scheduler
+from windtunnel._upstream.task_log import task_log_survives_full_disk
 from windtunnel._upstream.worker import PidFd, decoders_made_once, first_heartbeat_later, free_slot_at_once
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "newest_execution_api_first",
     "operators_cost_less",
     "routes_are_built_when_used",
+    "task_log_survives_full_disk",
     "triggers_when_told",
     "wake_scheduler",
 ]

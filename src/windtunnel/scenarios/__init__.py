@@ -18,9 +18,11 @@ from windtunnel.scenarios.broker_away import (
     scheduler_started_while_broker_away,
 )
 from windtunnel.scenarios.broker_crash import broker_killed_again_and_again, broker_killed_while_tasks_run
+from windtunnel.scenarios.clocks import clock_jump, machine_asleep
 from windtunnel.scenarios.cluster import Away, Check, Checks, LocalStack
 from windtunnel.scenarios.components import components_killed
 from windtunnel.scenarios.database_away import database_away, database_killed
+from windtunnel.scenarios.disk_full import disk_full
 from windtunnel.scenarios.everything_killed import everything_killed
 from windtunnel.scenarios.long_task import long_task
 from windtunnel.scenarios.partition import worker_cut_off_from_the_broker, worker_drained_while_cut_off
@@ -85,10 +87,13 @@ SCENARIOS = {
         Scenario("partition-drain", "7", "a worker is told to stop while it is cut off", worker_drained_while_cut_off),
         Scenario("everything-killed", "8", "every process of the stack is killed", everything_killed, asked_for=True),
         Scenario("components-killed", "8", "each of the other components is killed", components_killed),
+        Scenario("disk-full", "9", "the disk of the state folder is full", disk_full, asked_for=True),
+        Scenario("machine-asleep", "10", "the whole machine sleeps for a minute", machine_asleep),
+        Scenario("clock-jump", "10", "the clock jumps ten minutes forward", clock_jump, asked_for=True),
         Scenario("worker-stopped", "NFR-1", "a worker's process is stopped", worker_stopped),
         Scenario("worker-hung", "NFR-1", "a worker's main loop hangs", worker_hung),
         Scenario("worker-not-consuming", "NFR-1", "a worker is connected and takes nothing", worker_not_consuming),
-        Scenario("rolling", "10", "all workers are restarted and scaled under load", rolling_restart_and_scaling),
+        Scenario("rolling", "load", "all workers are restarted and scaled under load", rolling_restart_and_scaling),
         Scenario("soak", "all", "random faults under load", soak, asked_for=True),
     )
 }

@@ -192,5 +192,17 @@ class LocalStack(Cluster, Protocol):
     def kill_everything(self, spare: Iterable[int] = ()) -> int:
         """SIGKILL to every process of the stack, process-compose first, but for some; returns how many."""
 
+    def full_disk(self) -> AbstractContextManager[None]:
+        """The file system of the state folder has no byte left. Raises `WindtunnelError` unless it is a small one of its own."""
+
+    def sleep(self, seconds: float) -> None:
+        """Every process of the stack stands still for so long, its supervisor included."""
+
+    def jump_clock(self, seconds: float) -> None:
+        """The wall clock of every process of the stack. Raises `WindtunnelError` where it is the machine's own."""
+
+    def clocks(self) -> dict[str, float]:
+        """Seconds by which the stack's parts are ahead of this process. Raises `Away`."""
+
     def bring_up(self) -> None:
         """What a person types after that: `process-compose up -D`."""
