@@ -5,8 +5,8 @@ A working day in small: `tasks` tasks, every fifth one long (`seconds`), the oth
 while workers are restarted, scaled or lost. Two retries, so that a lost worker costs time and not the run; a rolling
 restart must not even cost a retry.
 
-With `real` every tenth task is like those of a real project: it takes `real` seconds or up to half as long again, and
-forks, uses `multiprocessing` or prints `megabytes` of text.
+With `real` one task more for every ten is like those of a real project: it takes `real` seconds or up to half as long
+again, and forks, uses `multiprocessing` or prints `megabytes` of text. It is retried as often as its worker is lost.
 """
 
 import random
@@ -28,7 +28,7 @@ from windtunnel.dag_helpers import REAL, marked, spend
     params={
         "tasks": Param(20, type="integer", minimum=1, maximum=1000, description="How many tasks to run"),
         "seconds": Param(5, type="number", minimum=0, description="How long a long task takes"),
-        "real": Param(0, type="number", minimum=0, description="Seconds of every tenth task, which forks or prints; 0 for none"),
+        "real": Param(0, type="number", minimum=0, description="Seconds of the tasks that fork or print; 0 for none"),
         "megabytes": Param(20, type="number", minimum=0, description="How much a task that prints a lot prints"),
         "marks": Param("", type=["null", "string"], description="A file to note starts and ends in; empty for none"),
     },
@@ -44,13 +44,20 @@ def load() -> None:
     def work(number: int, params: dict | None = None) -> None:
         long = number % 5 == 0
         with marked():
-            if params["real"] and number % 10 == 9:
-                act = random.choice(REAL)  # noqa: S311
-                act(params["real"] * random.uniform(1, 1.5), params["megabytes"])  # noqa: S311
-            else:
-                spend(params["seconds"] if long else params["seconds"] / 10, pulse=True)
+            spend(params["seconds"] if long else params["seconds"] / 10, pulse=True)
+
+    @task(retries=100, retry_delay=timedelta(seconds=1))
+    def kinds(params: dict | None = None) -> list[str]:
+        count = -(-params["tasks"] // 10) if params["real"] else 0
+        return [random.choice(sorted(REAL)) for _ in range(count)]  # noqa: S311
+
+    @task(retries=100, retry_delay=timedelta(seconds=1))
+    def real(kind: str, params: dict | None = None) -> None:
+        with marked():
+            REAL[kind](params["real"] * random.uniform(1, 1.5), params["megabytes"])  # noqa: S311
 
     work.expand(number=numbers())
+    real.expand(kind=kinds())
 
 
 load()

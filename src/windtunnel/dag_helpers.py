@@ -162,7 +162,7 @@ def spend_printing(seconds: float, megabytes: float) -> None:
 
 
 #: What real tasks do that short ones do not: each spends `seconds`, and prints `megabytes` where printing is its matter.
-REAL = (spend_in_fork, spend_in_pool, spend_printing)
+REAL = {"forks": spend_in_fork, "uses multiprocessing": spend_in_pool, "prints": spend_printing}
 
 
 #: A shell function `mark EVENT` for a BashOperator: the same line as `mark()`, given MARKS in its environment.

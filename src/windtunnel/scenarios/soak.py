@@ -46,6 +46,20 @@ def _kill_a_task(cluster: LocalStack, rng: random.Random) -> None:
         cluster.kill_process(rng.choice(living))
 
 
+def _fill_the_disk(cluster: LocalStack, rng: random.Random) -> None:
+    length = rng.uniform(5, 25)
+    with cluster.full_disk():
+        time.sleep(length)
+
+
+def _jump(cluster: LocalStack, rng: random.Random) -> None:
+    cluster.jump_clock(rng.uniform(30, 600))
+
+
+def _sleep(cluster: LocalStack, rng: random.Random) -> None:
+    cluster.sleep(rng.uniform(5, 40))
+
+
 #: Every fault of the table that leaves process-compose alive.
 FAULTS: dict[str, Fault] = {
     "broker killed": _kill("valkey"),
@@ -61,18 +75,37 @@ FAULTS: dict[str, Fault] = {
     "triggerer killed": _kill("triggerer"),
     "reconciler killed": _kill("reconciler"),
     "Flower killed": _kill("flower"),
+    # Where the state folder has no small file system of its own, or the stack no clock of its own, there is no victim.
+    "disk full": _fill_the_disk,
+    "clock jump": _jump,
+    "machine asleep": _sleep,
 }
 
 
-def soak(cluster: LocalStack, checks: Checks, minutes: float = 2.0, seed: int = 1) -> None:
-    """Faults one after the other, 5 to 20 s apart, on two workers under a constant load."""
+def soak(
+    cluster: LocalStack,
+    checks: Checks,
+    minutes: float = 2.0,
+    seed: int = 1,
+    apart: tuple[float, float] = (5, 20),
+    every: float = 8,
+    real: float = 15,
+    megabytes: float = 5,
+) -> None:
+    """Faults one after the other on two workers under a constant load.
+
+    Args:
+        apart: seconds between two faults, at least and at most.
+        every: seconds between two runs of ten tasks.
+        real, megabytes: one task in ten takes `real` seconds or up to half as long again, and forks or prints so much.
+    """
     rng = random.Random(seed)  # noqa: S311
     done: Counter[str] = Counter()
     cluster.scale(2)
     end = time.monotonic() + 60 * minutes
-    with Load(cluster) as load:
+    with Load(cluster, every=every, tasks=9, real=real, megabytes=megabytes) as load:
         while time.monotonic() < end:
-            time.sleep(rng.uniform(5, 20))
+            time.sleep(rng.uniform(*apart))
             name = rng.choice(sorted(FAULTS))
             log.info("fault %d (seed %d): %s", sum(done.values()) + 1, seed, name)
             try:
@@ -85,4 +118,4 @@ def soak(cluster: LocalStack, checks: Checks, minutes: float = 2.0, seed: int = 
         calm = seconds_until("every component to be back", lambda: not cluster.unhealthy(since=last), 120, every=0.5)
     checks.add(f"faults were made (seed {seed})", bool(done), ", ".join(f"{count} {name}" for name, count in sorted(done.items())))
     checks.within("every component is back by itself", 60, calm, 120)
-    settle(checks, cluster, load, retries_allowed=True, patience=420)
+    settle(checks, cluster, load, retries_allowed=True, patience=420 + 4 * real)
