@@ -170,6 +170,6 @@ def promised(readme: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     part = readme[readme.index("## What is promised") : readme.index("## Limits")]
     for kind, body in zip(("row ", "", "acceptance "), re.split(r"^(?:Requirements|Acceptance):$", part, flags=re.M), strict=True):
-        for cell, rest in re.findall(r"^\| (\d|NFR-\d) \|(.*)$", body, re.M):
+        for cell, rest in re.findall(r"^\| (\d+|NFR-\d) \|(.*)$", body, re.M):
             found[kind + cell] = [f"{path}::{name}" for path, name in TEST.findall(rest) if name]
     return found
