@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -85,7 +88,7 @@ class Airflow:
 
     def dag(self, dag_id: str) -> dict[str, Any] | None:
         try:
-            return dict(self.call("GET", f"/dags/{dag_id}"))
+            return dict(self.call("GET", f"/dags/{_part(dag_id)}"))
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -93,12 +96,12 @@ class Airflow:
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Create a run that starts now; returns its run id."""
-        run = self.call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf or {}})
+        run = self.call("POST", f"/dags/{_part(dag_id)}/dagRuns", json={"logical_date": None, "conf": conf or {}})
         return str(run["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """queued, running, success or failed."""
-        return str(self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
+        return str(self.call("GET", f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}")["state"])
 
     def active_runs(self) -> list[tuple[str, str]]:
         """(dag id, run id) of every run that is queued or running."""
@@ -106,22 +109,32 @@ class Airflow:
         return [(row["dag_id"], row["dag_run_id"]) for row in rows]
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
-        rows = self.pages(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances")
+        rows = self.pages(f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}/taskInstances", "task_instances")
         names = TaskInstance.__dataclass_fields__
         return [TaskInstance(**{name: row[name] for name in names}) for row in rows]
 
+    def log_events(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> Iterator[dict[str, Any]]:
+        """The events of one try's log, one at a time: a task may have printed more than fits in memory."""
+        path = f"/api/v2/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}/taskInstances/{_part(task_id)}/logs/{try_number}"
+        headers = {"Accept": "application/x-ndjson", "Authorization": f"Bearer {self.token()}"}
+        params: dict[str, Any] = {"map_index": map_index, "full_content": True}
+        try:
+            with self._http.stream("GET", path, params=params, headers=headers) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise ApiError(answer)
+                for line in answer.iter_lines():
+                    yield _event(line)
+        except httpx.TransportError as error:
+            raise NoStackError(f"Airflow's API stopped to answer at {self.settings.api_url} ({type(error).__name__})") from None
+
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
         """The text of one try's log, a line an event."""
-        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
-        answer = self.call("GET", path, params={"map_index": map_index, "full_content": True}, headers={"Accept": "application/json"})
-        content = answer["content"]
-        if isinstance(content, str):
-            return content
-        return "\n".join(str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in content)
+        return "\n".join(str(e.get("event", e)) for e in self.log_events(dag_id, run_id, task_id, try_number, map_index))
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
         """The value that a task returned."""
-        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        path = f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}/taskInstances/{_part(task_id)}/xcomEntries/return_value"
         return self.call("GET", path, params={"map_index": map_index, "deserialize": True})["value"]
 
     def import_errors(self) -> list[tuple[str, str]]:
@@ -136,6 +149,19 @@ class Airflow:
     def health(self) -> dict[str, Any]:
         """Heartbeats of scheduler, triggerer and dag_processor as /monitor/health tells them; needs no token."""
         return dict(self._send("GET", "/api/v2/monitor/health").json())
+
+
+def _part(name: str) -> str:
+    """A name as one part of a URL's path: ids may hold `/`, `?`, `#` and `%`."""
+    return quote(name, safe="~")
+
+
+def _event(line: str) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = line
+    return event if isinstance(event, dict) else {"event": event}
 
 
 class ApiError(WindtunnelError):

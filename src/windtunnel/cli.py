@@ -83,11 +83,12 @@ def run(
         raise UsageError("--conf must be a JSON object, such as '{\"seconds\": 5}'")
     settings = _settings()
     outcome = run_dag.run(settings, dag_id, parameters, timeout, _say)
+    errors = run_dag.errors(settings, outcome)
     if as_json:
-        _emit(outcome.as_json())
+        _emit(outcome.as_json(errors))
     else:
-        for text in run_dag.failures(settings, outcome):
-            _say(text)
+        for task, why in errors:
+            _say(run_dag.describe(task, why))
         _say(f"{dag_id} ended in {outcome.state} after {outcome.seconds:.1f} s: {run_dag.summary(outcome.tasks)}")
     raise typer.Exit(Exit.OK if outcome.state == "success" else Exit.FAILED)
 

@@ -12,11 +12,11 @@ from typing import Any
 from windtunnel.airflow_api import Airflow, TaskInstance
 from windtunnel.errors import Exit, UsageError, WindtunnelError
 from windtunnel.settings import Settings
+from windtunnel.task_error import TaskError, read
 
 POLL_SECONDS = 0.25
 #: A DAG file that has just been saved is parsed within `refresh_interval`; more means that it cannot be.
 PARSE_SECONDS = 30.0
-LOG_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,10 @@ class Outcome:
     seconds: float
     tasks: list[TaskInstance]
 
-    def as_json(self) -> dict[str, Any]:
-        tasks = [vars(task) for task in self.tasks]
+    def as_json(self, errors: list[tuple[TaskInstance, TaskError]]) -> dict[str, Any]:
+        """`error` of a task is null where it did not fail."""
+        told = {(task.task_id, task.map_index): error.as_json() for task, error in errors}
+        tasks = [vars(task) | {"error": told.get((task.task_id, task.map_index))} for task in self.tasks]
         return {"version": 1, **vars(self), "seconds": round(self.seconds, 2), "tasks": tasks}
 
 
@@ -110,17 +112,22 @@ def run(settings: Settings, dag_id: str, conf: dict[str, Any], timeout: float, s
         time.sleep(POLL_SECONDS)
 
 
-def failures(settings: Settings, outcome: Outcome) -> list[str]:
-    """For each failed task its name and the end of its log."""
+def errors(settings: Settings, outcome: Outcome) -> list[tuple[TaskInstance, TaskError]]:
+    """Each failed task with the cause that its log tells."""
     airflow = Airflow(settings)
-    texts = []
+    found = []
     for task in outcome.tasks:
         if task.state != "failed":
             continue
         try:
-            log = airflow.log(outcome.dag_id, outcome.run_id, task.task_id, task.try_number, task.map_index)
-        except WindtunnelError as error:
-            log = f"(no log: {error})"
-        tail = "\n".join(f"    {line}" for line in log.strip().splitlines()[-LOG_LINES:])
-        texts.append(f"{task.label} failed on {task.hostname or 'no worker'}, try {task.try_number}:\n{tail}")
-    return texts
+            error = read(airflow.log_events(outcome.dag_id, outcome.run_id, task.task_id, task.try_number, task.map_index))
+        except WindtunnelError as refused:
+            error = TaskError(f"its log cannot be read: {refused}", [], [])
+        found.append((task, error))
+    return found
+
+
+def describe(task: TaskInstance, error: TaskError) -> str:
+    """What a person reads about one failed task."""
+    head = f"{task.label} failed on {task.hostname or 'no worker'}, try {task.try_number}: {error.summary}"
+    return "\n".join([head, *(f"    {line}" for line in error.lines())])
