@@ -123,6 +123,17 @@ def drain(worker: Annotated[str, typer.Argument(help="A worker's name, such as w
 
 
 @app.command()
+def down(
+    now: Annotated[bool, typer.Option("--now", help="Cut off the tasks in hand; their retry policy decides at the next `up`.")] = False,
+) -> None:
+    """Stop the stack: the tasks in hand finish first, and it says for which it waits. The same as `process-compose down`."""
+    from windtunnel import down as stopping
+    from windtunnel.launcher import real_binary
+
+    raise typer.Exit(stopping.down(_settings(), real_binary(), ["down"], now=now))
+
+
+@app.command()
 def drill(
     scenarios: Annotated[list[str] | None, typer.Argument(help="Names from --list; all but the starred ones by default.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="Show the scenarios and end.")] = False,

@@ -1,43 +1,128 @@
-"""`process-compose down`: drain, stop everything, leave nothing."""
+"""`windtunnel down` and `process-compose down`: drain, stop everything, leave nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import time
 
-from windtunnel import compose, leftovers
+from windtunnel import compose, held, leftovers
 from windtunnel.errors import Exit, WindtunnelError
 from windtunnel.locks import exclusive
 from windtunnel.scale import say
 from windtunnel.settings import Settings
 
+REPORT_SECONDS = 5.0
+GOING_SECONDS = 5.0
+#: A supervisor that has not ended so long after it was to be cut off is itself killed; the next `up` reports its tasks.
+CUT_SECONDS = 15.0
 
-def down(settings: Settings, binary: str, arguments: list[str]) -> int:
+
+def down(settings: Settings, binary: str, arguments: list[str], *, now: bool = False) -> int:
     """Stop the stack and wait until it is gone. A second call is harmless.
 
+    Args:
+        now: cut off the tasks in hand instead of waiting for them. Their retry policy decides when the stack is up again.
+
     Raises:
-        WindtunnelError: a process could not be ended.
+        WindtunnelError: a process could not be ended, or the stack is still there.
     """
     if not compose.answers(settings):
         say(f"no stack is running (state folder {settings.state})")
-        return _sweep(settings)
-    with exclusive(settings, lambda: say("another command is changing this stack; waiting for it")):
-        client = compose.Compose(settings)
+        return _gone(settings)
+    stop = _Stop(settings, [binary, *arguments], now)
+    try:
+        if now:
+            # No lock: the command that holds it may be waiting for the very tasks that are to be cut off.
+            stop.run()
+        else:
+            with exclusive(settings, lambda: say("another command is changing this stack; waiting for it (or: windtunnel down --now)")):
+                stop.run()
+    except KeyboardInterrupt:
+        say(
+            "the stack goes on stopping; `windtunnel down` waits for it again, `windtunnel down --now` cuts tasks off"
+            if stop.begun
+            else "interrupted before anything was stopped"
+        )
+        raise
+    return _gone(settings)
+
+
+class _Stop:
+    """One call of the real `process-compose down`, with what a person sees meanwhile."""
+
+    def __init__(self, settings: Settings, command: list[str], now: bool) -> None:
+        self.settings = settings
+        self.command = [*command, "-L", str(settings.logs / "process-compose-client.log")]
+        self.now = now
+        self.begun = False
+        self.cut: dict[str, held.Held] = {}
+
+    def run(self) -> None:
+        waits_for = held.tasks(self.settings)
+        if self.now:
+            text = held.listing(waits_for) or "no task is in hand"
+            say(f"cutting off at once: {text}. The retry policy of each decides at the next `up`")
         start = said = time.monotonic()
-        log = str(settings.logs / "process-compose-client.log")
-        # This stack's socket, whatever the caller's environment says.
-        stopping = subprocess.Popen([binary, *arguments, "-L", log], env={**os.environ, **settings.environment()})
-        while stopping.poll() is None:
-            if time.monotonic() - said > 5:
+        if waits_for and not self.now:
+            said -= REPORT_SECONDS
+        client = compose.Compose(self.settings)
+        # This stack's socket, whatever the caller's environment says; and a folder, without which it complains on stderr.
+        env = {**os.environ, **self.settings.environment(), "PROC_COMP_CONFIG": str(self.settings.run)}
+        stopping = subprocess.Popen(self.command, env=env, stderr=subprocess.PIPE, text=True, errors="replace")
+        self.begun = True
+        while stopping.poll() is None or (compose.answers(self.settings) and time.monotonic() - start < self._longest):
+            # One that goes while it is asked may break off the answer.
+            if stopping.returncode and not _left_within(self.settings, GOING_SECONDS):
+                raise WindtunnelError(f"process-compose could not be told to stop: {_last_line(stopping)} (see {self.command[-1]})")
+            if self.now:
+                self._cut_off(killing=time.monotonic() - start > CUT_SECONDS)
+            if time.monotonic() - said > REPORT_SECONDS:
                 said = time.monotonic()
-                say(f"stopping for {said - start:.0f} s; still there: {_remaining(client)}")
+                say(f"stopping for {said - start:.0f} s; {self._waiting(client)}")
             time.sleep(0.05)
-        if stopping.returncode:
-            raise WindtunnelError(f"process-compose could not be told to stop (exit code {stopping.returncode}): see {log}")
-        while compose.answers(settings) and time.monotonic() - start < settings.worker_drain_seconds + 120:
-            time.sleep(0.05)
-    return _sweep(settings)
+        if self.cut:
+            say(f"cut off: {held.listing(list(self.cut.values()))}")
+
+    @property
+    def _longest(self) -> float:
+        return self.settings.worker_drain_seconds + 120.0
+
+    def _waiting(self, client: compose.Compose) -> str:
+        if tasks := held.tasks(self.settings):
+            until = time.strftime("%H:%M:%S", time.localtime(max(task.until for task in tasks)))
+            return f"waiting until {until} at most (WORKER_DRAIN_SECONDS={self.settings.worker_drain_seconds}) for {held.listing(tasks)}"
+        return f"still there: {_remaining(client)}"
+
+    def _cut_off(self, killing: bool) -> None:
+        """Kills Celery below each supervisor that drains: that one fences what is left, tells the tasks' logs, and reports them lost."""
+        for worker in held.workers(self.settings):
+            if worker.alive("celery") and (killing or worker.record.get("state") == "draining"):
+                self.cut |= {task.key: task for task in worker.tasks}
+                _kill(worker.is_("celery"))
+            if killing:
+                _kill(worker.is_("supervisor"))
+
+
+def _left_within(settings: Settings, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while compose.answers(settings):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _last_line(process: subprocess.Popen[str]) -> str:
+    lines = process.stderr.read().strip().splitlines() if process.stderr else []
+    return lines[-1] if lines else f"exit code {process.returncode}"
+
+
+def _kill(process: tuple[int, int]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process[0], signal.SIGKILL)
 
 
 def _remaining(client: compose.Compose) -> str:
@@ -46,6 +131,14 @@ def _remaining(client: compose.Compose) -> str:
     except WindtunnelError:
         return "nothing but process-compose itself"
     return ", ".join(names) or "nothing but process-compose itself"
+
+
+def _gone(settings: Settings) -> int:
+    """Ends what is left; says 0 only for a stack that is not there any more."""
+    code = _sweep(settings)
+    if compose.answers(settings):
+        raise WindtunnelError(f"a process-compose still answers at {settings.socket}: see {settings.logs / 'process-compose.log'}")
+    return code
 
 
 def _sweep(settings: Settings) -> int:

@@ -59,7 +59,8 @@ def launch(arguments: list[str]) -> int:
     if command == "down":
         from windtunnel import down
 
-        return down.down(settings, real_binary(), arguments)
+        rest = [a for a in arguments if a != "--now"]
+        return down.down(settings, real_binary(), rest, now=rest != arguments)
     if command in CLIENTS:
         compose.require(settings)
     if words[:2] == ["process", "scale"] and len(words) >= 3 and compose.is_worker(words[2]):
