@@ -44,13 +44,25 @@ def write(path: Path, data: Mapping[str, Any]) -> None:
             raise
 
 
+#: The kinds of the fields that readers count with. A file that holds another kind is as good as broken.
+KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("pid", "start", "celery_pid", "celery_start", "sid", "restarts", "generation"), int),
+    **dict.fromkeys(("boot", "state"), str),
+    **dict.fromkeys(("started", "received", "since", "time"), (int, float)),
+    "queues": list,
+    "last_incident": (dict, type(None)),
+}
+
+
 def read(path: Path) -> dict[str, Any]:
     """The file's content; empty where it is missing or broken (the machine may have died while it was written)."""
     try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError):
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
         return {}
-    return data if isinstance(data, dict) else {}
+    if not isinstance(data, dict) or not all(isinstance(data[key], KINDS[key]) for key in data.keys() & KINDS.keys()):
+        return {}
+    return data
 
 
 class WorkerFiles:

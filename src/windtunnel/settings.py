@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from windtunnel.errors import UsageError
+from windtunnel.queue_names import queue_names
 
 BROKERS = ("valkey",)
 #: process-compose's ceiling lies this many seconds above the worker supervisor's own.
@@ -150,21 +151,34 @@ def find_root(env: Mapping[str, str], start: Path | None = None) -> Path:
     return Path(__file__).resolve().parents[2]
 
 
+#: What a running stack's record tells its clients, beside the port offset.
+RECORDED = ("WORKER_CONCURRENCY", "WORKER_DRAIN_SECONDS", "WORKERS", "WORKER_QUEUES", "DAGS_FOLDER")
+
+
 def recorded(state: Path) -> dict[str, object]:
-    """What `up` wrote down about the stack of this state folder; empty where there is none."""
+    """What `up` wrote down about the stack of this state folder; empty where there is no file or it is damaged."""
     try:
-        data = json.loads((state / "stack.json").read_text())
-    except (OSError, ValueError):
+        data = json.loads((state / "stack.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
         return {}
-    return data if isinstance(data, dict) and str(data.get("port_offset")).isdigit() else {}
+    if not isinstance(data, dict) or not isinstance(data.get("port_offset"), int):
+        return {}
+    return data if all(isinstance(data.get(name, ""), str) for name in RECORDED) else {}
 
 
 def is_running(state: Path) -> bool:
-    """Whether a process-compose listens for this state folder."""
+    """Whether a process-compose listens for this state folder.
+
+    Raises:
+        UsageError: we may not look; to call that "no stack" would be wrong.
+    """
+    path = socket_path(state)
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(2)
         try:
-            client.connect(str(socket_path(state)))
+            client.connect(str(path))
+        except PermissionError:
+            raise UsageError(f"cannot look into {path.parent} (permission denied): run this as the user who started the stack") from None
         except OSError:
             return False
         return True
@@ -196,14 +210,21 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
     state = Path(os.path.normpath(state))
     offset = _integer(env, "PORT_OFFSET", 0, 0, 65535 - 8974, "a port offset")
     values: dict[str, str] = dict(env)
-    if client and is_running(state) and (known := recorded(state)):
-        running = int(str(known["port_offset"]))
+    if client and is_running(state):
+        known = recorded(state)
+        # The bare binary leaves no record; its stack has the default ports.
+        if not known and (state / "stack.json").exists() and not env.get("PORT_OFFSET", "").strip():
+            raise UsageError(
+                f"{state / 'stack.json'} is damaged, so the ports of the running stack are unknown: "
+                "set PORT_OFFSET to what it was started with (`process-compose up` writes the file anew)"
+            )
+        running = int(str(known.get("port_offset", offset)))
         if env.get("PORT_OFFSET", "").strip() and offset != running:
             raise UsageError(
                 f"PORT_OFFSET={offset}, but the stack of {state} was started with {running}: unset it, or name another WINDTUNNEL_STATE"
             )
         offset = running
-        for name in ("WORKER_CONCURRENCY", "WORKER_DRAIN_SECONDS", "WORKERS", "WORKER_QUEUES", "DAGS_FOLDER"):
+        for name in RECORDED:
             if name in known:
                 values[name] = str(known[name])
     broker = values.get("BROKER") or "valkey"
@@ -212,7 +233,6 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
     dags = Path(values.get("DAGS_FOLDER") or root / "dags")
     for ceiling in ("WORKER_TASK_MEMORY_MB", "WORKER_MAX_TASKS_PER_CHILD"):
         _integer(values, ceiling, 0, 0, 2**31, "a ceiling (0 for none)")
-    queues = ",".join(q.strip() for q in (values.get("WORKER_QUEUES") or "default").split(",") if q.strip())
     return Settings(
         root=root,
         state=state,
@@ -221,7 +241,7 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
         ports=Ports().shifted(offset),
         workers=_integer(values, "WORKERS", 1, 1, 100, "a number of workers"),
         worker_concurrency=_integer(values, "WORKER_CONCURRENCY", os.cpu_count() or 1, 1, 1000, "a number of task slots"),
-        worker_queues=queues or "default",
+        worker_queues=queue_names(values.get("WORKER_QUEUES") or "", "WORKER_QUEUES"),
         worker_drain_seconds=_integer(values, "WORKER_DRAIN_SECONDS", 600, 1, 604800, "a number of seconds"),
         broker=broker,
     )

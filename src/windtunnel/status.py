@@ -158,7 +158,7 @@ def _workers(settings: Settings, rows: list[ProcessRow]) -> list[WorkerRow]:
                 process=row.name,
                 state=("healthy" if row.well else str(row.wrong)),
                 online=node in online,
-                queues=list(record.get("queues") or []),
+                queues=[str(queue) for queue in record.get("queues") or []],
                 concurrency=record.get("concurrency"),
                 load=services.tasks_in_hand(settings, node),
                 memory_mib=row.memory_mib,

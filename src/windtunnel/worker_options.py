@@ -13,6 +13,7 @@ from pathlib import Path
 from windtunnel import ledger, settings
 from windtunnel.errors import UsageError
 from windtunnel.ledger import WorkerFiles
+from windtunnel.queue_names import queue_names
 
 #: A healthy worker refreshes its `ready` file every few seconds.
 FRESH_SECONDS = 10.0
@@ -74,10 +75,11 @@ class Options:
         name = given.name or f"worker-{env.get('PC_REPLICA_NUM') or 0}"
         if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise UsageError(f"--name {name!r}: letters, digits, `-`, `_` and `.` only")
-        queues = ",".join(q.strip() for q in (given.queues or env.get("WORKER_QUEUES") or "default").split(",") if q.strip())
+        source = "--queues" if given.queues else "WORKER_QUEUES"
+        queues = queue_names(given.queues or env.get("WORKER_QUEUES") or "", source)
         return cls(
             name=name,
-            queues=queues or "default",
+            queues=queues,
             concurrency=concurrency,
             drain_seconds=stack.worker_drain_seconds,
             task_memory=_number(env, "WORKER_TASK_MEMORY_MB", 0) * 2**20,

@@ -66,12 +66,16 @@ def test_a_client_follows_a_running_stack_and_refuses_another_offset(tmp_path: P
     assert load(env(tmp_path, PORT_OFFSET="5")).ports.api == 8085
 
 
-@pytest.mark.parametrize("text", ["", "not json", "[]", '{"port_offset": "x"}'])
-def test_a_damaged_record_is_no_traceback(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["", "not json", "[]", '{"port_offset": "x"}', '{"port_offset": 5, "WORKERS": [1]}', "[" * 200_000])
+def test_a_damaged_record_of_a_running_stack_is_named_and_its_ports_can_be_given(tmp_path: Path, text: str) -> None:
     settings = load(env(tmp_path))
     settings.run.mkdir(parents=True)
     settings.stack_file.write_text(text)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(settings.socket))
         server.listen()
-        assert load(env(tmp_path)).port_offset == 0
+        with pytest.raises(UsageError, match=r"stack\.json is damaged.*PORT_OFFSET"):
+            load(env(tmp_path))
+        assert load(env(tmp_path, PORT_OFFSET="5")).port_offset == 5
+        settings.stack_file.unlink()
+        assert load(env(tmp_path)).port_offset == 0, "the bare binary leaves no record; its stack has the default ports"
