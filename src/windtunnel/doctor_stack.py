@@ -86,7 +86,7 @@ def socket_path(settings: Settings) -> Finding:
     length = len(os.fsencode(settings.socket))
     ok = length <= SOCKET_PATH_LIMIT
     detail = f"{settings.socket} ({length} of {SOCKET_PATH_LIMIT} bytes)"
-    return Finding("socket path", ok, detail, "" if ok else "set WINDTUNNEL_STATE or TMPDIR to a shorter path")
+    return Finding("socket path", ok, detail, "" if ok else "set WINDTUNNEL_STATE or XDG_RUNTIME_DIR to a shorter path")
 
 
 def _amount(name: str, free: int, needed: int, what: str, remedy: str) -> Finding:

@@ -77,8 +77,8 @@ def find(settings: Settings) -> list[psutil.Process]:
             continue
         try:
             env = _environment(process)
-            supervisor = _name(process).startswith("process-compose") and env.get("PC_SOCKET_PATH") == str(settings.socket)
-            # A command's own client of the same name shares the socket's path: only a server leads a session or has children.
+            supervisor = _name(process).startswith("process-compose") and env.get("WINDTUNNEL_STATE") == str(settings.state)
+            # A command's own client of the same name shares the state folder: only a server leads a session or has children.
             supervisor = supervisor and any(_environment(c).get("WINDTUNNEL_STACK") for c in process.children())
             if (
                 supervisor

@@ -10,11 +10,11 @@ import hashlib
 import json
 import os
 import socket
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from windtunnel import socket_folder
 from windtunnel.errors import UsageError
 from windtunnel.queue_names import queue_names
 
@@ -185,12 +185,16 @@ def is_running(state: Path) -> bool:
 
 
 def socket_path(state: Path) -> Path:
-    """process-compose's socket; in a private temporary folder where the state folder's path is too long for one."""
+    """process-compose's socket; in a folder of this user's own where the state folder's path is too long for one."""
     path = state / "run" / "process-compose.sock"
     if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
         return path
+    # As the running stack has it: a timer's job lacks the XDG_RUNTIME_DIR of the session that started the stack.
+    known = recorded(state).get("socket")
+    if isinstance(known, str) and Path(known).exists():
+        return Path(known)
     digest = hashlib.sha256(os.fsencode(state)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"windtunnel-{os.getuid()}-{digest}" / "pc.sock"
+    return socket_folder.private() / f"{digest}.sock"
 
 
 def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settings:

@@ -9,6 +9,7 @@ import secrets as random
 from collections.abc import Callable
 from pathlib import Path
 
+from windtunnel import socket_folder
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings
 
@@ -51,7 +52,7 @@ def _folders(settings: Settings) -> None:
     try:
         # PostgreSQL runs as another user where we are root: it must be able to pass through, not to look.
         settings.state.mkdir(mode=0o711, parents=True, exist_ok=True)
-        for folder in (settings.secrets, settings.run, settings.socket.parent, settings.state / "valkey"):
+        for folder in (settings.secrets, settings.run, settings.state / "valkey"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
         for folder in (settings.logs, settings.logs / "tasks", settings.run / "heartbeats", settings.run / "workers"):
@@ -63,6 +64,8 @@ def _folders(settings: Settings) -> None:
         raise WindtunnelError(
             f"cannot write the state folder {settings.state} ({error.strerror}): set WINDTUNNEL_STATE to a folder you can write"
         ) from None
+    if settings.socket.parent != settings.run:
+        socket_folder.make(settings.socket.parent)
 
 
 def _usable(path: Path, shortest: int) -> str | None:

@@ -57,7 +57,7 @@ def _record(settings: Settings) -> None:
     """Clients read this while the stack runs, so that they need no variable but WINDTUNNEL_STATE."""
     keep = ("DAGS_FOLDER", "WORKERS", "WORKER_CONCURRENCY", "WORKER_QUEUES", "WORKER_DRAIN_SECONDS")
     environment = settings.environment()
-    data = {"version": 1, "port_offset": settings.port_offset} | {name: environment[name] for name in keep}
+    data = {"version": 1, "port_offset": settings.port_offset, "socket": str(settings.socket)} | {name: environment[name] for name in keep}
     state.write_private(settings.stack_file, json.dumps(data, indent=1))
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from windtunnel import compose, scale
 from windtunnel.errors import UsageError
+from windtunnel.settings import socket_path
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_a_command_that_needs_no_stack_reaches_the_real_binary_with_its_exit_cod
 
 def test_the_real_binary_is_told_socket_file_and_that_there_is_no_terminal(fake: dict[str, str]) -> None:
     told = dict(line.split("=", 1) for line in launch(fake, "graph").stdout.splitlines()[1:])
-    assert told["PC_SOCKET_PATH"].startswith(fake["WINDTUNNEL_STATE"])
+    assert told["PC_SOCKET_PATH"] == str(socket_path(Path(fake["WINDTUNNEL_STATE"])))
     assert told["PC_CONFIG_FILES"].endswith("process-compose.yaml")
     assert (told["PC_DISABLE_DOTENV"], told["PC_DISABLE_TUI"]) == ("1", "1")
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from windtunnel.errors import UsageError
-from windtunnel.settings import SOCKET_PATH_LIMIT, load
+from windtunnel import socket_folder
+from windtunnel.errors import UsageError, WindtunnelError
+from windtunnel.settings import SOCKET_PATH_LIMIT, Settings, load
 
 
 def env(tmp_path: Path, **more: str) -> dict[str, str]:
@@ -44,20 +49,101 @@ def test_relative_folders_are_relative_to_where_the_person_is(tmp_path: Path, mo
     assert settings.dags.resolve() == (tmp_path / "../mine").resolve()
 
 
-def test_a_deep_state_folder_still_gets_a_socket_that_the_kernel_accepts(tmp_path: Path) -> None:
-    deep = load({"WINDTUNNEL_STATE": str(tmp_path / ("d" * 60) / ("e" * 60))})
-    assert len(str(deep.socket)) <= SOCKET_PATH_LIMIT
-    other = load({"WINDTUNNEL_STATE": str(tmp_path / ("d" * 60) / ("f" * 60))})
-    assert deep.socket != other.socket
+def deep(tmp_path: Path, end: str = "e") -> dict[str, str]:
+    """A state folder whose socket cannot lie in it."""
+    return {"WINDTUNNEL_STATE": str(tmp_path / ("d" * 60) / (end * 60))}
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """XDG_RUNTIME_DIR, with a short path: tmp_path may have one that is too long for a socket."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder)
+
+
+@contextmanager
+def listening(settings: Settings) -> Iterator[None]:
+    """Something that listens as the stack's process-compose does."""
+    settings.run.mkdir(parents=True, exist_ok=True)
+    settings.socket.parent.mkdir(mode=0o700, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(settings.socket))
+        server.listen()
+        yield
+
+
+def test_a_deep_state_folder_still_gets_a_socket_that_the_kernel_accepts(tmp_path: Path, short: Path) -> None:
+    one, other = load(deep(tmp_path)), load(deep(tmp_path, "f"))
+    assert one.socket.parent == other.socket.parent == short / "windtunnel"
+    assert len(str(one.socket)) <= SOCKET_PATH_LIMIT
+    assert one.socket != other.socket
+
+
+@pytest.mark.parametrize("runtime", [None, "", "relative", "/no/such/folder", "another's"])
+def test_without_a_runtime_folder_of_its_own_the_socket_lies_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str | None
+) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    if runtime == "another's":
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        monkeypatch.setattr(os, "getuid", lambda: 12345)
+    elif runtime is not None:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    assert load(deep(tmp_path)).socket.parent == Path("/home/somebody/.cache/windtunnel/run")
+
+
+def test_the_socket_does_not_move_with_the_temporary_folder(tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`nix develop` gives every shell a TMPDIR of its own."""
+    found = set()
+    for name in ("one", "two"):
+        (short / name).mkdir()
+        monkeypatch.setenv("TMPDIR", str(short / name))
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        found.add(load(deep(tmp_path)).socket)
+    assert len(found) == 1
+
+
+def test_a_stack_is_found_from_a_session_with_another_runtime_folder(tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(deep(tmp_path))
+    with listening(settings):
+        settings.stack_file.write_text(json.dumps({"port_offset": 700, "socket": str(settings.socket)}))
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        assert load(deep(tmp_path)).port_offset == 700
+    (short / "windtunnel" / settings.socket.name).unlink()
+    assert load(deep(tmp_path)).socket.parent == tmp_path / "windtunnel"
+
+
+def test_the_folder_of_the_socket_is_made_for_this_user_alone(tmp_path: Path) -> None:
+    socket_folder.make(tmp_path / "new" / "windtunnel")
+    socket_folder.make(tmp_path / "new" / "windtunnel")
+    assert (tmp_path / "new" / "windtunnel").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_others_may_use_is_refused_for_the_socket(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o770)
+    (tmp_path / "link").symlink_to(tmp_path)
+    for folder in (tmp_path / "open", tmp_path / "link"):
+        with pytest.raises(WindtunnelError, match="is not this user's alone"):
+            socket_folder.make(folder)
+    with pytest.raises(WindtunnelError, match="shorter path"):
+        socket_folder.make(Path("/dev/null/windtunnel"))
+
+
+def test_another_users_folder_is_refused_for_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "theirs").mkdir(mode=0o700)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(WindtunnelError, match="is not this user's alone"):
+        socket_folder.make(tmp_path / "theirs")
 
 
 def test_a_client_follows_a_running_stack_and_refuses_another_offset(tmp_path: Path) -> None:
     settings = load(env(tmp_path))
-    settings.run.mkdir(parents=True)
-    settings.stack_file.write_text(json.dumps({"port_offset": 700, "WORKER_CONCURRENCY": "3"}))
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(settings.socket))
-        server.listen()
+    with listening(settings):
+        settings.stack_file.write_text(json.dumps({"port_offset": 700, "WORKER_CONCURRENCY": "3"}))
         found = load(env(tmp_path))
         assert (found.ports.api, found.worker_concurrency) == (8780, 3)
         with pytest.raises(UsageError, match="was started with 700"):
@@ -69,11 +155,8 @@ def test_a_client_follows_a_running_stack_and_refuses_another_offset(tmp_path: P
 @pytest.mark.parametrize("text", ["", "not json", "[]", '{"port_offset": "x"}', '{"port_offset": 5, "WORKERS": [1]}', "[" * 200_000])
 def test_a_damaged_record_of_a_running_stack_is_named_and_its_ports_can_be_given(tmp_path: Path, text: str) -> None:
     settings = load(env(tmp_path))
-    settings.run.mkdir(parents=True)
-    settings.stack_file.write_text(text)
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(settings.socket))
-        server.listen()
+    with listening(settings):
+        settings.stack_file.write_text(text)
         with pytest.raises(UsageError, match=r"stack\.json is damaged.*PORT_OFFSET"):
             load(env(tmp_path))
         assert load(env(tmp_path, PORT_OFFSET="5")).port_offset == 5

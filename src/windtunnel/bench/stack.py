@@ -20,7 +20,7 @@ from windtunnel.bench.watch import Watch
 from windtunnel.compose import Compose
 from windtunnel.errors import WindtunnelError
 from windtunnel.flower import Flower
-from windtunnel.settings import Settings, socket_path
+from windtunnel.settings import Settings
 
 READY_SECONDS = 300.0
 
@@ -71,8 +71,8 @@ class Stack(ABC):
         return True
 
     def _temporary(self) -> dict[str, str]:
-        """What killed processes of Airflow leave in the temporary folder goes with the rest, unless the stack's socket had to be there."""
-        return {"TMPDIR": str(self.folder / "tmp")} if socket_path(self.state).parent == self.state / "run" else {}
+        """What killed processes of Airflow leave in the temporary folder goes with the rest."""
+        return {"TMPDIR": str(self.folder / "tmp")}
 
     @property
     def compose(self) -> Compose:
@@ -145,6 +145,5 @@ class Stack(ABC):
         """Leaves no process and no file."""
         self.watch.close()
         self._kill()
-        if self.settings.socket.parent != self.settings.run:
-            shutil.rmtree(self.settings.socket.parent, ignore_errors=True)
+        self.settings.socket.unlink(missing_ok=True)  # outside of the folder where that has a long path
         shutil.rmtree(self.folder)

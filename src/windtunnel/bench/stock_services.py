@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 
-from windtunnel import postgres
+from windtunnel import postgres, socket_folder
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings
 from windtunnel.state import ADMIN, DATABASE, write_private
@@ -22,8 +22,10 @@ def prepare(settings: Settings) -> None:
         WindtunnelError: the database cannot be created.
     """
     settings.state.mkdir(mode=0o711)
-    for folder in (settings.secrets, settings.run, settings.socket.parent, settings.state / "valkey"):
-        folder.mkdir(mode=0o700, exist_ok=True)
+    for folder in (settings.secrets, settings.run, settings.state / "valkey"):
+        folder.mkdir(mode=0o700)
+    if settings.socket.parent != settings.run:
+        socket_folder.make(settings.socket.parent)
     settings.logs.mkdir()
     (settings.state / "airflow").mkdir()
     passwords = {name: random.token_urlsafe(24) for name in ("airflow", "flower", "valkey", "postgres")}
