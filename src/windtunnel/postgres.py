@@ -119,8 +119,17 @@ def _run(settings: Settings, command: list[str], stdin: str) -> None:
         as_service_user(settings, command), input=stdin, capture_output=True, text=True, cwd="/", env={**os.environ, "LC_ALL": "C"}
     )
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise WindtunnelError(f"{Path(command[0]).name} failed with exit code {done.returncode}: {last}")
+        raise WindtunnelError(f"{Path(command[0]).name} failed with exit code {done.returncode}: {_cause(done.stderr)}")
+
+
+def _cause(stderr: str) -> str:
+    """The server's own complaint, else the program's; neither comes last: initdb ends by telling what it removed."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    for marks in (("FATAL:", "PANIC:"), ("error:", "ERROR:"), ("could not",)):
+        for line in lines:
+            if any(mark in line for mark in marks):
+                return line
+    return lines[-1] if lines else "no message"
 
 
 def main() -> None:

@@ -1,0 +1,46 @@
+"""Why the database cannot be created, in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from windtunnel import postgres
+from windtunnel.errors import WindtunnelError
+from windtunnel.settings import load
+
+#: What initdb of PostgreSQL 15 writes to stderr where its server finds no shared memory, and where the folder is another's.
+NO_MEMORY = """2026-11-27 11:40:00.000 UTC [7] FATAL:  could not create shared memory segment: No space left on device
+2026-11-27 11:40:00.000 UTC [7] DETAIL:  Failed system call was shmget(key=1, size=56, 03600).
+child process exited with exit code 1
+initdb: removing contents of data directory "/state/postgres"
+"""
+NO_FOLDER = """initdb: error: could not change permissions of directory "/state/postgres": Operation not permitted
+initdb: hint: Check the folder.
+"""
+
+
+@pytest.mark.parametrize(
+    ("stderr", "shown"),
+    [
+        (NO_MEMORY, "could not create shared memory segment: No space left on device"),
+        (NO_FOLDER, "could not change permissions of directory"),
+        ("setpriv: setresuid failed\n", "setpriv: setresuid failed"),
+        ("", "no message"),
+    ],
+)
+def test_a_database_that_cannot_be_created_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stderr: str, shown: str) -> None:
+    settings = load({"WINDTUNNEL_STATE": str(tmp_path / "state")}, client=False)
+    settings.state.mkdir()
+    (tmp_path / "stderr").write_text(stderr)
+    (tmp_path / "bin").mkdir()
+    for name, script in (("postgres", "echo 'postgres (PostgreSQL) 17.2'"), ("initdb", f"cat '{tmp_path}/stderr' >&2; exit 1")):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    monkeypatch.setattr(postgres, "service_user", lambda: None)
+    with pytest.raises(WindtunnelError, match="initdb failed with exit code 1: ") as error:
+        postgres.create(settings)
+    assert shown in str(error.value)
+    assert "removing contents" not in str(error.value)
