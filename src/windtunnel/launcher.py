@@ -87,7 +87,9 @@ def real_binary() -> str:
     path = os.environ.get("WINDTUNNEL_PROCESS_COMPOSE") or _search()
     if path is None or not os.access(path, os.X_OK):
         raise WindtunnelError("process-compose itself is not installed: run this through ./dev or `nix develop`, which bring it")
-    shown = subprocess.run([path, "version", "--short"], capture_output=True, text=True, check=False).stdout
+    # Otherwise even this leaves a log in the temporary folder.
+    env = {**os.environ, "PC_LOG_FILE": os.devnull}
+    shown = subprocess.run([path, "version", "--short"], env=env, capture_output=True, text=True, check=False).stdout
     numbers = re.search(r"v?(\d+)\.(\d+)", shown)
     if numbers and (int(numbers[1]), int(numbers[2])) < OLDEST:
         raise WindtunnelError(

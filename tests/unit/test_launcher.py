@@ -42,6 +42,15 @@ def test_the_real_binary_is_told_socket_file_and_that_there_is_no_terminal(fake:
     assert (told["PC_DISABLE_DOTENV"], told["PC_DISABLE_TUI"]) == ("1", "1")
 
 
+def test_nothing_is_left_in_the_temporary_folder(fake: dict[str, str], tmp_path: Path) -> None:
+    """process-compose opens a log in it at every start, unless told of another place."""
+    real = Path(fake["WINDTUNNEL_PROCESS_COMPOSE"])
+    real.write_text(real.read_text().replace("#!/bin/sh\n", '#!/bin/sh\n: >"${PC_LOG_FILE:-$TMPDIR/process-compose-root.log}"\n'))
+    (tmp_path / "tmp").mkdir()
+    assert launch(fake | {"TMPDIR": str(tmp_path / "tmp")}, "graph").returncode == 7
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
 def test_help_is_the_real_binary_s_own(fake: dict[str, str]) -> None:
     assert launch(fake, "up", "--help").stdout.splitlines()[0] == "up --help"
 
