@@ -27,7 +27,7 @@ print(os.path.realpath(sys.executable))" 2>/dev/null && return
 find_postgres() {
   local folder version
   while read -r folder; do
-    [ -x "$folder/initdb" ] && [ -x "$folder/postgres" ] || continue
+    if [ ! -x "$folder/initdb" ] || [ ! -x "$folder/postgres" ]; then continue; fi
     version=$("$folder/postgres" --version 2>/dev/null | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
     if at_least "$version" 15.0; then echo "$folder"; return; fi
   done < <(

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # setup.sh ROOT STAMP KEY: sets up the environment of one checkout; ./dev runs it.
 # Every step looks first whether it is done, so an interrupted set-up goes on where it stopped; the stamp comes last.
-# shellcheck disable=SC2329 # step calls functions by name
+# shellcheck disable=SC2317,SC2329 # step calls functions by name
 set -euo pipefail
 root=$1 stamp=$2 key=$3
 # shellcheck source=tools/find.sh
@@ -57,9 +57,14 @@ fi
 say "setting up $root (once)"
 
 # -- Nix, where it can realise the flake; the answer is remembered until the flake changes ---------------------------
+# The shell as a script, with a profile that keeps garbage collection away from what it names.
 nix_shell() {
   cd "$root"
-  nix --extra-experimental-features 'nix-command flakes' develop . --profile "$tools/nix" -c python -c 'import windtunnel'
+  nix --extra-experimental-features 'nix-command flakes' print-dev-env . --profile "$tools/nix" >"$tools/nix-shell.sh"
+  set +u
+  # shellcheck disable=SC1091
+  . "$tools/nix-shell.sh"
+  python -c 'import windtunnel'
 }
 case $stamp in *-nix)
   if step "the flake's environment (nix develop)" nix_shell; then finish "nix_shell=$tools/nix"; fi

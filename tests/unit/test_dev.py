@@ -231,10 +231,10 @@ def test_a_process_compose_that_is_too_old_is_said_and_replaced_by_a_built_one(c
 
 
 NIX = """echo "nix $*" >>"$CALLS"
-case "$*" in
-  *'develop . --profile '*) [ -z "$BROKEN" ] || { echo flake is broken; exit 1; }; touch "$6" ;;
-  *) shift 5; PATH="$PREFIX/bin:$PATH" exec "$@" ;;
-esac"""
+[ -z "$BROKEN" ] || { echo flake is broken >&2; exit 1; }
+touch "$6"
+echo "PATH=$PREFIX/bin:\\$PATH; export OF_THE_SHELL=yes; : \\$unset_is_no_error; false"
+"""
 
 
 def test_nix_is_used_where_it_can_realise_the_flake(checkout: Checkout) -> None:
@@ -245,9 +245,20 @@ def test_nix_is_used_where_it_can_realise_the_flake(checkout: Checkout) -> None:
         done = checkout.dev("bash", "-c", "exit 5")
         assert done.returncode == 5, done.stderr
     calls = checkout.calls.read_text()
-    assert calls.count("--profile") == 1, "the answer is remembered"
-    assert f"develop {checkout.root}/.tools/nix -c python -m windtunnel.environment bash -c exit 5" in calls
+    assert calls.count("nix ") == 1, "the answer is remembered, and Nix not even asked again"
+    assert f"print-dev-env . --profile {checkout.root}/.tools/nix" in calls
+    assert checkout.dev("bash", "-c", "echo $OF_THE_SHELL").stdout == "yes\n"
     assert checkout.syncs == 0
+
+
+def test_a_shell_of_nix_that_was_collected_or_deleted_is_made_again(checkout: Checkout) -> None:
+    (checkout.root / "flake.nix").write_text("{}")
+    checkout.program("nix", NIX)
+    for lost in ("nix", "nix-shell.sh"):
+        assert checkout.dev("true").returncode == 0
+        (checkout.root / ".tools" / lost).unlink()
+    assert checkout.dev("true").returncode == 0
+    assert checkout.calls.read_text().count("nix ") == 3
 
 
 def test_the_hosts_tools_are_used_where_nix_fails_or_is_turned_off(checkout: Checkout) -> None:
