@@ -32,22 +32,8 @@
       forAllSystems = f: lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
       python = import ./nix/python.nix inputs;
       project = import ./nix/project.nix { inherit lib python; };
-    in
-    {
-      packages = forAllSystems (pkgs: {
-        default = (python.environments pkgs).default;
-        up = (project pkgs).up;
-      });
-      apps = forAllSystems (pkgs: {
-        default = {
-          type = "app";
-          program = lib.getExe (project pkgs).up;
-          meta.description = "Bring the stack up in the current folder";
-        };
-      });
-      devShells = forAllSystems (pkgs: {
-        default = import ./nix/shell.nix { inherit lib pkgs python; };
-      });
+      environment = pkgs: (python.environments pkgs).default;
+      up = pkgs: (project pkgs).up (environment pkgs);
       checks = forAllSystems (
         pkgs:
         import ./nix/checks.nix {
@@ -59,6 +45,26 @@
             ;
         }
       );
+    in
+    {
+      packages = forAllSystems (pkgs: {
+        default = (project pkgs).withCommands (environment pkgs);
+        environment = environment pkgs;
+        up = up pkgs;
+        # All of `nix flake check` but the virtual machines: `nix build .#quick-checks`.
+        quick-checks = pkgs.linkFarm "windtunnel-quick-checks" checks.${pkgs.stdenv.hostPlatform.system}.quick;
+      });
+      apps = forAllSystems (pkgs: {
+        default = {
+          type = "app";
+          program = lib.getExe (up pkgs);
+          meta.description = "Bring the stack up in the current folder";
+        };
+      });
+      devShells = forAllSystems (pkgs: {
+        default = import ./nix/shell.nix { inherit lib pkgs python; };
+      });
+      checks = lib.mapAttrs (_: parts: parts.quick // parts.machines) checks;
       formatter = forAllSystems (pkgs: pkgs.nixfmt-tree);
       nixosModules.default = import ./nix/module { inherit self; };
       # For a repository of DAGs of your own: docs/guides/your-dags.md

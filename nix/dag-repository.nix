@@ -6,6 +6,7 @@ let
   inherit (inputs.nixpkgs) lib;
   python = import ./python.nix inputs;
   project = import ./project.nix { inherit lib python; };
+  hooks = import ./hooks.nix;
 
   hasLock = builtins.pathExists (src + "/uv.lock");
   workspace = inputs.uv2nix.lib.workspace.loadWorkspace { workspaceRoot = src; };
@@ -51,15 +52,14 @@ let
     else
       (python.environments pkgs).default;
 
+  # A repository without dags/ is told so: the examples that come with the stack are for folders of no repository.
   up =
     pkgs:
     pkgs.writeShellApplication {
-      name = "windtunnel-up";
-      runtimeInputs = [ (environment pkgs) ] ++ python.tools pkgs;
+      name = "windtunnel-dags";
       text = ''
-        export WINDTUNNEL_ROOT=${(project pkgs).files}
-        export WINDTUNNEL_STATE="''${WINDTUNNEL_STATE:-$PWD/.state}" DAGS_FOLDER="''${DAGS_FOLDER:-$PWD/dags}"
-        exec process-compose up "$@"
+        export DAGS_FOLDER="''${DAGS_FOLDER:-$PWD/dags}"
+        exec ${lib.getExe ((project pkgs).up (environment pkgs))} "$@"
       '';
     };
 in
@@ -93,9 +93,13 @@ in
       };
       shellHook = ''
         unset PYTHONPATH
+        ${hooks.temporary}
+        home=$PWD
+        ${hooks.state}
+        unset home
         export PATH=${environment pkgs}/bin:$PATH
         export AIRFLOW_HOME="$WINDTUNNEL_ROOT/airflow-home"
-        export WINDTUNNEL_STATE="''${WINDTUNNEL_STATE:-$PWD/.state}" DAGS_FOLDER="''${DAGS_FOLDER:-$PWD/dags}"
+        export DAGS_FOLDER="''${DAGS_FOLDER:-$PWD/dags}"
       '';
     };
   });

@@ -1,7 +1,10 @@
-# `nix run`: the stack in the current folder, be it this checkout, a repository of DAGs, or an empty folder.
+# The stack without a checkout: its files, and programs that run it in the current folder, be that this checkout, a
+# repository of DAGs, or an empty folder.
 { lib, python }:
 pkgs:
 let
+  hooks = import ./hooks.nix;
+
   # What a stack reads and never writes.
   files = lib.fileset.toSource {
     root = ../.;
@@ -11,21 +14,52 @@ let
       ../dags
     ];
   };
+
+  program =
+    environment: name: command:
+    pkgs.writeShellApplication {
+      inherit name;
+      # The environment first: its `process-compose` is the launcher, which executes the other one.
+      runtimeInputs = [ environment ] ++ python.tools pkgs;
+      text = ''
+        home=$PWD
+        ${hooks.checkout}
+        if [[ -n $home ]]; then
+          export WINDTUNNEL_ROOT=$home
+        else
+          home=$PWD
+          export WINDTUNNEL_ROOT=${files}
+          if [[ -d dags ]]; then export DAGS_FOLDER="''${DAGS_FOLDER:-$PWD/dags}"; fi
+        fi
+        ${hooks.state}
+        exec ${command} "$@"
+      '';
+    };
 in
 {
   inherit files;
 
-  up = pkgs.writeShellApplication {
-    name = "windtunnel-up";
-    # The environment first: its `process-compose` is the launcher, which executes the other one.
-    runtimeInputs = [ (python.environments pkgs).default ] ++ python.tools pkgs;
-    text = ''
-      if [[ ! -e process-compose.yaml ]]; then
-        export WINDTUNNEL_ROOT=${files}
-        export WINDTUNNEL_STATE="''${WINDTUNNEL_STATE:-$PWD/.state}"
-        if [[ -d dags ]]; then export DAGS_FOLDER="''${DAGS_FOLDER:-$PWD/dags}"; fi
-      fi
-      exec process-compose up "$@"
+  # `nix run`, with this environment.
+  up =
+    environment: program environment "windtunnel-up" "${environment}/bin/python -m windtunnel.front";
+
+  # The environment, with commands that find the stack of the current folder and the services' programs.
+  withCommands =
+    environment:
+    pkgs.runCommand "windtunnel" { meta.mainProgram = "windtunnel"; } ''
+      mkdir -p $out/bin
+      for entry in ${environment}/*; do
+        if [[ $entry != */bin ]]; then ln -s "$entry" $out/; fi
+      done
+      ln -s ${environment}/bin/* $out/bin/
+      ${lib.concatMapStrings
+        (name: ''
+          ln -sf ${lib.getExe (program environment name "${environment}/bin/${name}")} $out/bin/
+        '')
+        [
+          "process-compose"
+          "windtunnel"
+        ]
+      }
     '';
-  };
 }

@@ -6,6 +6,7 @@
 }:
 let
   environment = (python.environments pkgs).editable;
+  hooks = import ./hooks.nix;
 in
 pkgs.mkShell {
   packages = [
@@ -30,11 +31,18 @@ pkgs.mkShell {
   # launcher derives them anew, so that `PORT_OFFSET=100 process-compose up` works in this shell too.
   shellHook = ''
     unset PYTHONPATH
+    ${hooks.temporary}
     # `./dev` names the checkout; typed `nix develop` may be anywhere in it.
-    REPO_ROOT=''${WINDTUNNEL_ROOT:-$(git rev-parse --show-toplevel)}
-    export REPO_ROOT PATH=${lib.getBin environment}/bin:$PATH
+    home=''${WINDTUNNEL_ROOT:-$PWD}
+    ${hooks.checkout}
+    if [[ -z $home ]]; then
+      echo "windtunnel: this shell is for a checkout of windtunnel, and $PWD is in none: go to one, or use \`nix run\` here" >&2
+      exit 1
+    fi
+    ${hooks.state}
+    export REPO_ROOT=$home PATH=${lib.getBin environment}/bin:$PATH
+    unset home
     export AIRFLOW_HOME="$REPO_ROOT/airflow-home"
-    export WINDTUNNEL_STATE="''${WINDTUNNEL_STATE:-$REPO_ROOT/.state}"
     export DAGS_FOLDER="''${DAGS_FOLDER:-$REPO_ROOT/dags}"
     export WINDTUNNEL_API_PORT=$((8080 + ''${PORT_OFFSET:-0}))
     export WINDTUNNEL_FLOWER_PORT=$((5555 + ''${PORT_OFFSET:-0}))

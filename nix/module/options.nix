@@ -39,8 +39,8 @@ in
 
     package = mkOption {
       type = types.package;
-      default = self.packages.${pkgs.stdenv.hostPlatform.system}.default;
-      defaultText = lib.literalExpression "windtunnel.packages.\${system}.default";
+      default = self.packages.${pkgs.stdenv.hostPlatform.system}.environment;
+      defaultText = lib.literalExpression "windtunnel.packages.\${system}.environment";
       description = "The Python environment. One with packages of your own: `windtunnel.lib.dagRepository`.";
     };
 

@@ -1,0 +1,40 @@
+"""`nix run . -- WORDS` reaches the command that is meant."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from windtunnel.front import meant
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ("", "process-compose up"),
+        ("-D", "process-compose up -D"),
+        ("up -D", "process-compose up -D"),
+        ("process list", "process-compose process list"),
+        ("status --json", "windtunnel status --json"),
+        ("run hello", "windtunnel run hello"),
+        ("scale 3", "windtunnel scale 3"),
+        ("drain worker-1", "windtunnel drain worker-1"),
+        ("airflow version", f"{sys.executable} -m windtunnel.environment airflow version"),
+        ("no-such-command", "windtunnel no-such-command"),
+    ],
+)
+def test_words_after_nix_run_are_the_command_that_has_them(words: str, command: str) -> None:
+    assert meant(words.split()) == command.split()
+
+
+def test_down_stops_the_stack_and_starts_none() -> None:
+    assert meant(["down"])[1:] == ["down"]
+
+
+@pytest.mark.parametrize("word", ["-h", "--help", "help"])
+def test_help_says_what_can_be_asked(word: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "windtunnel.front", word], capture_output=True, text=True, check=True)
+    for expected in ("status", "down", "-D", "airflow"):
+        assert expected in done.stdout
