@@ -52,7 +52,9 @@
         environment = environment pkgs;
         up = up pkgs;
         # All of `nix flake check` but the virtual machines: `nix build .#quick-checks`.
-        quick-checks = pkgs.linkFarm "windtunnel-quick-checks" checks.${pkgs.stdenv.hostPlatform.system}.quick;
+        quick-checks =
+          pkgs.linkFarm "windtunnel-quick-checks"
+            checks.${pkgs.stdenv.hostPlatform.system}.quick;
       });
       apps = forAllSystems (pkgs: {
         default = {
