@@ -24,14 +24,13 @@ def disk_full(cluster: LocalStack, checks: Checks, seconds: float = 30, queued: 
     prints = launch(cluster, "steady", max(cluster.slots - 1, 1), seconds=life, megabytes=megabytes)
     marks = wait_running(cluster, silent + (prints if cluster.slots > 1 else []))
     waiting = launch(cluster, "steady", queued, seconds=0.2)
-    pids = {mark.pid for mark in marks}
     with cluster.full_disk():
         full = time.monotonic()
         named = seconds_until("`status` to name it", lambda: any(p.startswith("disk:") for p in cluster.problems()), 60)
         checks.within("`status` names the full file system", NAMED, named, 60)
         time.sleep(max(0.0, seconds - (time.monotonic() - full)))
-        alive = cluster.alive(pids)
-        checks.add("running tasks live on", alive == pids, f"{len(alive)} of {len(pids)} after {time.monotonic() - full:.0f} s")
+        alive = len(cluster.alive(marks))
+        checks.add("running tasks live on", alive == len(marks), f"{alive} of {len(marks)} after {time.monotonic() - full:.0f} s")
     back = seconds_until("every component to be back", lambda: not cluster.unhealthy(), 120, every=0.5)
     checks.within("every component is back by itself", BACK, back, 120)
     all_succeed_once(checks, cluster, silent + prints + waiting, 180)
