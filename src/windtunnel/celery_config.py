@@ -76,6 +76,7 @@ if os.environ.get("WINDTUNNEL_WORKER"):
     _upstream.decoders_made_once()
     _upstream.operators_cost_less()
     _upstream.task_log_survives_full_disk()
+    _upstream.refused_requests_end_soon()
 if "scheduler" in sys.argv[1:2]:
     before_task_publish.connect(skew.stamp, weak=False, dispatch_uid="windtunnel-skew")
     _upstream.wake_scheduler()

@@ -74,6 +74,8 @@ def begin(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> None
     workload = skew.workload(args)
     ti = workload.get("ti") or {}
     entry |= {key: ti.get(key) for key in ("id", "dag_id", "task_id", "run_id", "map_index", "try_number")}
+    if callback := workload.get("callback"):
+        entry |= {"callback": callback.get("id"), "path": (callback.get("data") or {}).get("path")}
     if workload.get("log_path"):
         entry["log"] = str(Path(_log_folder()) / workload["log_path"])
     _files.claim(task_id, entry)

@@ -188,7 +188,9 @@ def all_workers(run: Path) -> list[WorkerFiles]:
 
 
 def describe(task_id: str, entry: Mapping[str, Any]) -> str:
-    """`hello.greet (run manual__..., try 1)`, or the Celery id where no more is known."""
+    """`hello.greet (run manual__..., try 1)`, `callback deadlines.tell (ID)`, or the Celery id where no more is known."""
+    if entry.get("callback"):
+        return f"callback {entry.get('path') or ''} ({entry['callback']})"
     if not entry.get("task_id"):
         return f"Celery task {task_id}"
     index = f"[{entry['map_index']}]" if entry.get("map_index", -1) not in (-1, None) else ""

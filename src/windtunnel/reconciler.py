@@ -21,8 +21,9 @@ from windtunnel import heartbeats, ledger
 from windtunnel.disk_watch import Watch
 from windtunnel.errors import WindtunnelError
 from windtunnel.leases import Leases
-from windtunnel.reconciler_broker import Broker
+from windtunnel.reconciler_broker import Broker, Held
 from windtunnel.reconciler_database import Database
+from windtunnel.reconciler_heartbeats import LOOK_SECONDS, SILENT_SECONDS, Silences, alive_here, api_server, api_server_well
 from windtunnel.reconciler_machine import Machine
 from windtunnel.settings import Settings, load
 
@@ -35,6 +36,8 @@ SWEEP_SECONDS = 10.0
 MACHINE_SECONDS = 5.0
 HEARTBEATS_SECONDS = 10.0
 CLEAN_SECONDS = 600.0
+#: Airflow's CallbackState of a callback that an executor still owes a result.
+UNFINISHED_CALLBACK = ("pending", "queued", "running")
 #: A sweep over a long queue may take at most this share of the time.
 SWEEP_SHARE = 0.01
 
@@ -51,9 +54,11 @@ class Reconciler:
         self.machine = Machine(settings, self.say)
         self.leases = Leases(settings, self.broker, self.say)
         self.disk = Watch(settings.state, self.say)
+        api = api_server(settings)
+        self.silences = Silences(SILENT_SECONDS, lambda: api_server_well(api), lambda: alive_here(settings))
         self.well_since = 0.0
         self.absent: set[str] = set()
-        self.due = {"sweep": 0.0, "schedulers": 0.0, "machine": 0.0, "heartbeats": 0.0, "clean": time.monotonic() + 30.0}
+        self.due = {"sweep": 0.0, "schedulers": 0.0, "machine": 0.0, "heartbeats": 0.0, "silent": 0.0, "clean": time.monotonic() + 30.0}
         self.data: dict[str, Any] = {
             **{"version": 1, "pid": os.getpid(), "started": time.time(), "incidents": []},
             **{"lost_tasks": 0, "lost_messages": 0, "restored_messages": 0, "deleted_results": 0, "dead_schedulers": 0},
@@ -100,6 +105,7 @@ class Reconciler:
         if not state.startswith("working"):
             self.well_since, self.absent = 0.0, set()
             self.leases.silence.reset()
+            self.silences.interrupted()
         return state
 
     def round(self, now: float) -> str:
@@ -118,7 +124,7 @@ class Reconciler:
         if not self.database.lead():
             return "standing by: another reconciler works on this database"
         lost = self.broker.lost()
-        if not (lost or not self.well_since or now >= min(self.due["sweep"], self.due["schedulers"])):
+        if not (lost or not self.well_since or now >= min(self.due[name] for name in ("sweep", "schedulers", "silent"))):
             return "working"
         age = self.database.scheduler_age()
         if age is None or age > SCHEDULER_FRESH_SECONDS:
@@ -127,6 +133,9 @@ class Reconciler:
         steady = now - self.well_since
         if lost and steady >= STEADY_SECONDS:
             self.give_back(lost)
+        if now >= self.due["silent"]:
+            self.due["silent"] = now + LOOK_SECONDS
+            self.end_silent(now)
         if now >= self.due["schedulers"] and steady >= STEADY_SECONDS:
             self.due["schedulers"] = now + SWEEP_SECONDS
             if count := self.database.age_dead_schedulers(self.machine.schedulers()):
@@ -146,6 +155,9 @@ class Reconciler:
         held = self.broker.unacked()
         for task_id, entry in lost.items():
             name = ledger.describe(task_id, entry)
+            if entry.get("callback"):
+                self.give_back_callback(task_id, entry, held, name)
+                continue
             names = (str(entry.get("worker", "")), str(entry.get("hostname", "")))
             states = self.database.age_heartbeat(task_id, names, _seconds(entry.get("noted")))
             if states == "running":
@@ -160,6 +172,27 @@ class Reconciler:
             if states != "queued":
                 self.database.forget_result(task_id)
                 self.say(f"{name} is {states or 'gone'} after its worker was lost", lost_tasks=1)
+
+    def give_back_callback(self, task_id: str, entry: dict[str, Any], held: dict[str, Held], name: str) -> None:
+        """A callback has no retry policy, and its executor slot is free only with a result: it runs again under the same id."""
+        self.database.forget_result(task_id)
+        state = self.database.callback_state(str(entry["callback"]))
+        if task_id in held and state in UNFINISHED_CALLBACK:
+            if self.broker.restore(task_id, held[task_id]):
+                self.say(f"put {name} back into its queue: its worker died while it ran", restored_messages=1)
+            return
+        if task_id in held:
+            self.broker.discard(held[task_id])
+        self.broker.forget(task_id)
+        self.say(f"{name} is {state or 'gone'} after its worker was lost", lost_tasks=1)
+
+    def end_silent(self, now: float) -> None:
+        """Running task instances whose heartbeats stopped while everything was well: their host has vanished."""
+        running = self.database.running()
+        for key in self.silences.look(now, {key: beat for key, (beat, _) in running.items()}):
+            beat, name = running[key]
+            if self.database.age_silent(key, beat):
+                self.say(f"{name} sent no heartbeat for {SILENT_SECONDS:.0f} s while everything was well", lost_tasks=1)
 
     def sweep(self, now: float) -> None:
         """Queued task instances whose message nobody has, seen twice; messages still held whose task has long ended."""

@@ -14,6 +14,11 @@ KEEP_RESULTS_SECONDS = int(os.environ.get("WINDTUNNEL_KEEP_RESULTS_SECONDS") or 
 #: A queued task without a message for this long is suspicious.
 QUEUED_SECONDS = 20.0
 BATCH = 1000
+#: Older than any task_instance_heartbeat_timeout; once.
+_AGE = (
+    "UPDATE task_instance SET last_heartbeat_at = coalesce(last_heartbeat_at, now()) - interval '10 years'"
+    " WHERE state IN ('running', 'restarting') AND coalesce(last_heartbeat_at, now()) > now() - interval '5 years'"
+)
 #: A scheduler writes its heartbeat every 5 s.
 SILENT_SCHEDULER_SECONDS = 12.0
 
@@ -66,7 +71,7 @@ class Database:
         return {name: float(age) for name, age in self._rows(sql) if age is not None}
 
     def age_heartbeat(self, task_id: str, names: tuple[str, str], noted: float) -> str | None:
-        """The state of the task instance with this Celery id; a running one gets a heartbeat of yesterday.
+        """The state of the task instance with this Celery id; a running one gets a heartbeat of ten years ago.
 
         The scheduler then handles it as one without heartbeat: callbacks, retry or failure, slot (scheduler_job_runner.py,
         `_find_and_purge_task_instances_without_heartbeats`). The same message may have been delivered again and run elsewhere:
@@ -86,13 +91,28 @@ class Database:
             return str(state)
         if not same:
             return "running elsewhere"
-        self._rows(
-            "UPDATE task_instance SET last_heartbeat_at = last_heartbeat_at - interval '1 day'"
-            " WHERE state IN ('running', 'restarting') AND external_executor_id = %s"
-            " AND last_heartbeat_at > now() - interval '20 hours'",
-            task_id,
-        )
+        self._rows(_AGE + " AND external_executor_id = %s", task_id)
         return "running"
+
+    def running(self) -> dict[str, tuple[str, str]]:
+        """Id of each running task instance -> its last heartbeat as text, what it is called."""
+        sql = (
+            "SELECT id::text, coalesce(last_heartbeat_at::text, ''), dag_id || '.' || task_id || ' (run ' || run_id || ')'"
+            " FROM task_instance WHERE state IN ('running', 'restarting')"
+            " AND coalesce(last_heartbeat_at, now()) > now() - interval '5 years'"
+        )
+        return {key: (beat, name) for key, beat, name in self._rows(sql)}
+
+    def age_silent(self, key: str, beat: str) -> bool:
+        """As `age_heartbeat`, of a task instance by its own id; False where it has written a heartbeat or ended meanwhile."""
+        return bool(self._rows(_AGE + " AND id::text = %s AND coalesce(last_heartbeat_at::text, '') = %s", key, beat)[0][0])
+
+    def callback_state(self, key: str) -> str | None:
+        """Of an executor callback, by the id in its workload; None where it, or Airflow's table, does not exist."""
+        if self._rows("SELECT to_regclass('callback')")[0][0] is None:
+            return None
+        rows = self._rows("SELECT state FROM callback WHERE id::text = %s", key)
+        return str(rows[0][0]) if rows else None
 
     def queued(self) -> dict[str, str]:
         """Celery id -> queue of the task instances that should have a message."""

@@ -75,6 +75,8 @@ class Rows:
         self.states: dict[str, str] = {}
         self.aged: list[str] = []
         self.age: float | None = 1.0
+        self.beats: dict[str, str] = {}
+        self.forgotten: list[str] = []
 
     def drop(self) -> None: ...
 
@@ -105,7 +107,18 @@ class Rows:
     def finished(self, task_ids: list[str]) -> list[str]:
         return [t for t in task_ids if self.states.get(t) == "finished"]
 
-    def forget_result(self, task_id: str) -> None: ...
+    def forget_result(self, task_id: str) -> None:
+        self.forgotten.append(task_id)
+
+    def running(self) -> dict[str, tuple[str, str]]:
+        return {key: (beat, key) for key, beat in self.beats.items()}
+
+    def age_silent(self, key: str, beat: str) -> bool:
+        self.aged.append(key)
+        return True
+
+    def callback_state(self, key: str) -> str | None:
+        return self.states.get(key)
 
     def delete_old_results(self) -> int:
         return 0
@@ -158,6 +171,24 @@ def test_a_lost_task_that_had_not_begun_goes_back_into_its_queue(reconciler: tup
     (raw,) = broker.lrange("default", 0, -1)
     assert json.loads(raw)["headers"] | {"redelivered": True} == json.loads(raw)["headers"]
     assert not broker.exists("unacked", "unacked_index", LOST_KEY)
+
+
+@pytest.mark.parametrize(("state", "again"), [("queued", True), ("running", True), ("success", False), (None, False)])
+def test_a_lost_callback_runs_again_unless_it_has_ended(
+    reconciler: tuple[Reconciler, Rows], broker: Redis, state: str | None, again: bool
+) -> None:
+    it, rows = reconciler
+    if state:
+        rows.states["callback-7"] = state
+    hold(broker, "a")
+    news = {"worker": "worker-0", "noted": time.time(), "callback": "callback-7", "path": "mine.tell", "dag_id": None}
+    broker.hset(LOST_KEY, "a", json.dumps(news))
+    it.round(100.0)
+    it.round(105.0)
+    assert broker.llen("default") == int(again)
+    assert not broker.exists("unacked", "unacked_index", LOST_KEY)
+    assert rows.forgotten == ["a"], "or its executor slot would wait for the dead worker's result"
+    assert "callback mine.tell (callback-7)" in it.data["incidents"][-1]["text"]
 
 
 def test_a_message_that_is_nowhere_is_missed_only_when_seen_twice(reconciler: tuple[Reconciler, Rows], broker: Redis) -> None:

@@ -7,6 +7,7 @@ longer needed.
 
 from __future__ import annotations
 
+from windtunnel._upstream.api_client import refused_requests_end_soon
 from windtunnel._upstream.execution_api import in_process_api_when_asked, newest_execution_api_first
 from windtunnel._upstream.flower import flower_looks_again_soon
 from windtunnel._upstream.idle import files_when_told, triggers_when_told
@@ -34,6 +35,7 @@ __all__ = [
     "middlewares_step_aside",
     "newest_execution_api_first",
     "operators_cost_less",
+    "refused_requests_end_soon",
     "routes_are_built_when_used",
     "task_log_survives_full_disk",
     "triggers_when_told",
