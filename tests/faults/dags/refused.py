@@ -1,11 +1,13 @@
-"""Returns what PostgreSQL refuses to store as JSON: the API server answers each time with 500."""
+"""Returns what the API server refuses to store: a null character, or what the test makes the database refuse."""
+
+from typing import Any
 
 from airflow.sdk import DAG, task
 
-with DAG("refused", schedule=None):
+with DAG("refused", schedule=None, params={"value": "null"}):
 
-    @task(retries=0)
-    def push() -> str:
-        return "a\u0000b"
+    @task
+    def push(params: Any = None) -> str:
+        return "a\u0000b" if params["value"] == "null" else str(params["value"])
 
     push()
