@@ -10,12 +10,13 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import psycopg2
 
-from windtunnel import migrated, wake
+from windtunnel import migrated, wake_triggers
 from windtunnel.database import connect
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings, load
@@ -38,28 +39,40 @@ def _current_revision(connection: psycopg2.extensions.connection) -> str | None:
         return str(row[0]) if row else None
 
 
+def _triggers(change: Callable[[psycopg2.extensions.connection], object], connection: psycopg2.extensions.connection) -> None:
+    """Ours only make Airflow quicker: a database that refuses them costs one warning, not the stack."""
+    try:
+        change(connection)
+    except psycopg2.Error as error:
+        connection.rollback()
+        reason = str(error).strip().partition("\n")[0]
+        print(f"windtunnel: warning: the triggers that tell of work cannot be changed ({reason}): Airflow looks for it by itself, as stock")
+
+
 def migrate(settings: Settings) -> bool:
-    """Migrate where needed; returns whether Airflow's own migration ran."""
+    """Migrate where needed; returns whether Airflow's own migration ran.
+
+    The triggers of ours are looked for each time, whatever was written down: `airflow db reset` and a restored dump have none.
+    """
     done: Path = settings.state / "migrated.json"
     connection = connect(settings)
     try:
         wanted = {"packages": _fingerprint(), "revision": _current_revision(connection)}
-        triggers = {"triggers": wake.version()}
         try:
             known = dict(json.loads(done.read_text()))
         except (OSError, ValueError, TypeError):
             known = {}
         if wanted["revision"] is not None and wanted.items() <= known.items():
-            if not triggers.items() <= known.items():  # made by another version of this project
-                wake.install(connection)
-                done.write_text(json.dumps(wanted | triggers))
+            _triggers(wake_triggers.install, connection)
             return False
         print("migrating the database …", flush=True)
         start = time.monotonic()
+        # Airflow may rebuild the tables below: a trigger of an old version of ours must not stand in its way.
+        _triggers(wake_triggers.drop, connection)
         if os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-m", "windtunnel.component", "db", "migrate"]) != 0:
             raise WindtunnelError("`airflow db migrate` failed: its own lines above say why")
-        wake.install(connection)
-        done.write_text(json.dumps(wanted | triggers | {"revision": _current_revision(connection)}))
+        _triggers(wake_triggers.install, connection)
+        done.write_text(json.dumps(wanted | {"revision": _current_revision(connection)}))
         print(f"migrated in {time.monotonic() - start:.1f} s", flush=True)
         return True
     finally:

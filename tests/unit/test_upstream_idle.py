@@ -20,6 +20,10 @@ class Line:
         self.told = 0
         self.connection: object | None = object()
 
+    @property
+    def hears(self) -> bool:
+        return self.connection is not None
+
     def rung(self) -> bool:
         return True
 
