@@ -141,7 +141,7 @@ def main() -> None:
             "listen_addresses": "127.0.0.1",
             "port": settings.ports.postgres,
             "unix_socket_directories": "",
-            "max_connections": 200,
+            "max_connections": settings.postgres_max_connections,
             # Below the data folder: a killed server leaves nothing in /dev/shm.
             "dynamic_shared_memory_type": "mmap",
             # Passwords and statements stay out of the log; errors and restarts are what a person needs there.

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from windtunnel import connections
 from windtunnel.compose import Compose, Process, require
 from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.locks import exclusive
@@ -42,7 +43,8 @@ def scale(settings: Settings, count: int) -> list[Process]:
         The workers that there are now.
 
     Raises:
-        NoStackError: nothing runs. WindtunnelError: process-compose did not reach the count.
+        NoStackError: nothing runs. UsageError: PostgreSQL would refuse some of them.
+        WindtunnelError: process-compose did not reach the count.
     """
     require(settings)
     with exclusive(settings, lambda: say("another command is changing this stack; waiting for it")):
@@ -50,6 +52,8 @@ def scale(settings: Settings, count: int) -> list[Process]:
         before = compose.workers()
         if not before:
             raise WindtunnelError("process-compose knows no worker: was it started with another process-compose.yaml?")
+        if count > len(before):
+            _require_connections(settings, count)
         if len(before) != count:
             if surplus := len(before) - count if len(before) > count else 0:
                 say(
@@ -58,6 +62,17 @@ def scale(settings: Settings, count: int) -> list[Process]:
             # process-compose knows a replica only by its current name, which changes with the count.
             _reporting(lambda: compose.scale(before[0].name, count))
         return _settled(compose, count)
+
+
+def _require_connections(settings: Settings, count: int) -> None:
+    """Refused before anything starts: what the server refuses later fails tasks, not workers."""
+    takes, slots = settings.postgres_max_connections, settings.worker_concurrency
+    if (wants := connections.needed(count, slots)) > takes:
+        raise UsageError(
+            f"{count} workers of {slots} slots need {wants} connections to PostgreSQL, and this stack's takes {takes}, enough for "
+            f"{connections.most_workers(takes, slots)}: `process-compose down`, set WORKERS={count} or POSTGRES_MAX_CONNECTIONS={wants}, "
+            "and start again"
+        )
 
 
 def _reporting(call: Callable[[], None]) -> None:

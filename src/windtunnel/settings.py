@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from windtunnel import socket_folder
+from windtunnel import connections, socket_folder
 from windtunnel.errors import UsageError
 from windtunnel.queue_names import queue_names
 
@@ -57,6 +57,7 @@ class Settings:
     worker_queues: str
     worker_drain_seconds: int
     broker: str
+    postgres_max_connections: int
 
     # -- the state folder: everything that is written at run time lies below it ------------
     @property
@@ -152,7 +153,7 @@ def find_root(env: Mapping[str, str], start: Path | None = None) -> Path:
 
 
 #: What a running stack's record tells its clients, beside the port offset.
-RECORDED = ("WORKER_CONCURRENCY", "WORKER_DRAIN_SECONDS", "WORKERS", "WORKER_QUEUES", "DAGS_FOLDER")
+RECORDED = ("WORKER_CONCURRENCY", "WORKER_DRAIN_SECONDS", "WORKERS", "WORKER_QUEUES", "DAGS_FOLDER", "POSTGRES_MAX_CONNECTIONS")
 
 
 def recorded(state: Path) -> dict[str, object]:
@@ -237,15 +238,25 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
     dags = Path(values.get("DAGS_FOLDER") or root / "dags")
     for ceiling in ("WORKER_TASK_MEMORY_MB", "WORKER_MAX_TASKS_PER_CHILD"):
         _integer(values, ceiling, 0, 0, 2**31, "a ceiling (0 for none)")
+    workers = _integer(values, "WORKERS", 1, 1, 100, "a number of workers")
+    slots = _integer(values, "WORKER_CONCURRENCY", os.cpu_count() or 1, 1, 1000, "a number of task slots")
     return Settings(
         root=root,
         state=state,
         dags=dags if dags.is_absolute() else Path.cwd() / dags,
         port_offset=offset,
         ports=Ports().shifted(offset),
-        workers=_integer(values, "WORKERS", 1, 1, 100, "a number of workers"),
-        worker_concurrency=_integer(values, "WORKER_CONCURRENCY", os.cpu_count() or 1, 1, 1000, "a number of task slots"),
+        workers=workers,
+        worker_concurrency=slots,
         worker_queues=queue_names(values.get("WORKER_QUEUES") or "", "WORKER_QUEUES"),
         worker_drain_seconds=_integer(values, "WORKER_DRAIN_SECONDS", 600, 1, 604800, "a number of seconds"),
         broker=broker,
+        postgres_max_connections=_integer(
+            values,
+            "POSTGRES_MAX_CONNECTIONS",
+            connections.default(workers, slots),
+            connections.needed(workers, slots),
+            connections.MOST,
+            f"a number of connections that {workers} workers of {slots} slots fit into",
+        ),
     )

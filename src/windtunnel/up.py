@@ -58,6 +58,7 @@ def _record(settings: Settings) -> None:
     keep = ("DAGS_FOLDER", "WORKERS", "WORKER_CONCURRENCY", "WORKER_QUEUES", "WORKER_DRAIN_SECONDS")
     environment = settings.environment()
     data = {"version": 1, "port_offset": settings.port_offset, "socket": str(settings.socket)} | {name: environment[name] for name in keep}
+    data["POSTGRES_MAX_CONNECTIONS"] = str(settings.postgres_max_connections)
     state.write_private(settings.stack_file, json.dumps(data, indent=1))
 
 

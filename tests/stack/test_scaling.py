@@ -6,7 +6,9 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 
+from tests.servers import connected
 from tests.stack_fixture import NewStack, Stack, read_marks, until
+from windtunnel import connections
 
 
 def nodes(count: int) -> set[str]:
@@ -63,6 +65,21 @@ def test_two_scale_commands_at_the_same_moment_leave_one_of_their_counts_and_not
     finally:
         stack.scale(1)
     until("the surplus is gone", lambda: stack.flower.online() == nodes(1), 60)
+
+
+def test_more_workers_than_postgresql_has_connections_for_are_refused_with_the_variable_to_set(stack: Stack) -> None:
+    with connected(stack.settings) as cursor:
+        cursor.execute("SHOW max_connections")
+        takes = int(cursor.fetchone()[0])
+    assert takes == stack.settings.postgres_max_connections
+    most = connections.most_workers(takes, stack.settings.worker_concurrency)
+    for command in (("process-compose", "process", "scale", "worker"), ("windtunnel", "scale")):
+        done = stack.command(*command, str(most + 1))
+        assert done.returncode == 2
+        said = done.stderr.strip()
+        assert len(said.splitlines()) == 1
+        assert f"WORKERS={most + 1}" in said and "POSTGRES_MAX_CONNECTIONS=" in said, said
+    assert len(stack.compose.workers()) == 1
 
 
 def test_a_count_that_is_none_is_refused_in_one_line(stack: Stack) -> None:

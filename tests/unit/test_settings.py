@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import socket_folder
+from windtunnel import connections, socket_folder
 from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.settings import SOCKET_PATH_LIMIT, Settings, load
 
@@ -162,3 +162,16 @@ def test_a_damaged_record_of_a_running_stack_is_named_and_its_ports_can_be_given
         assert load(env(tmp_path, PORT_OFFSET="5")).port_offset == 5
         settings.stack_file.unlink()
         assert load(env(tmp_path)).port_offset == 0, "the bare binary leaves no record; its stack has the default ports"
+
+
+def test_postgresql_takes_what_workers_and_slots_need(tmp_path: Path) -> None:
+    assert load(env(tmp_path, WORKER_CONCURRENCY="2")).postgres_max_connections == 200
+    many = load(env(tmp_path, WORKER_CONCURRENCY="16", WORKERS="10")).postgres_max_connections
+    assert many == connections.needed(10, 16) > 16 * 10 * 2
+    assert connections.most_workers(many, 16) == 10
+    assert connections.most_workers(load(env(tmp_path, WORKER_CONCURRENCY="64")).postgres_max_connections, 64) >= 3
+
+
+def test_fewer_connections_than_the_first_workers_need_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="POSTGRES_MAX_CONNECTIONS"):
+        load(env(tmp_path, WORKER_CONCURRENCY="16", WORKERS="10", POSTGRES_MAX_CONNECTIONS="200"))
