@@ -15,7 +15,8 @@ from windtunnel.procfs import Process
 from windtunnel.survivors import task_instance
 
 #: After this long what is left is given up: it belongs to another user, or hangs in the kernel.
-SECONDS = 10.0
+#: process-compose kills a supervisor 10 s after the ceiling of its drain: what it has to say must be said by then.
+SECONDS = 5.0
 PAUSE_SECONDS = 0.05
 
 
@@ -50,7 +51,7 @@ def session(processes: Mapping[int, Process], generation: Generation | None) -> 
 
 def leftovers(
     worker: str, state: str, generation: Generation | None, owner: int | None = None, instances: Collection[str] = ()
-) -> set[int]:
+) -> list[Process]:
     """Processes of that worker: its session, children that `owner` inherited, programs with its marks, and all below them.
 
     Args:
@@ -60,17 +61,6 @@ def leftovers(
         instances: ids of task instances that it had in hand. What such a task forked bears its title, and hides its marks.
     """
     processes = procfs.snapshot()
-    return {p.pid for p in _left(processes, worker, state, generation, owner, instances)}
-
-
-def _left(
-    processes: Mapping[int, Process],
-    worker: str,
-    state: str,
-    generation: Generation | None,
-    owner: int | None,
-    instances: Collection[str],
-) -> list[Process]:
     roots = session(processes, generation)
     for p in processes.values():
         if owner is not None and p.ppid == owner:
@@ -105,7 +95,7 @@ def fence(
     killed: set[int] = set()
     end = time.monotonic() + SECONDS
     while True:
-        found = _left(procfs.snapshot(), worker, state, generation, owner, instances)
+        found = leftovers(worker, state, generation, owner, instances)
         left = [p for p in found if p.pid not in given_up]
         if not left:
             return sorted(killed)

@@ -17,8 +17,8 @@ from windtunnel.worker_output import Output
 CHUNK = 65536
 #: Chunks that one turn passes on: a task that prints without end must not keep the supervisor from its other work.
 CHUNKS = 16
-#: How long a killed main process is waited for. One that hangs in the kernel, as on dead storage, ends when it can.
-END_SECONDS = 10.0
+#: How long a killed main process is waited for. One that hangs in the kernel is the fence's then, as any other process.
+END_SECONDS = 2.0
 
 
 def exit_text(status: int) -> str:

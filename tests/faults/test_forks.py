@@ -18,6 +18,8 @@ from windtunnel.scenarios.cluster import Mark
 CHILDREN = {"forked", "multiprocessing", "detached"}
 #: Issue 10, line 7.
 NOTICED = 5.0
+#: What scheduling and starting the retry may take beside that, on a loaded machine.
+STARTS = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,8 @@ def test_what_a_killed_task_forked_is_gone_before_its_retry_starts(forking: Stac
     noticed = again.time - killed
     late = [m for m in read_marks(mine) if m.event in CHILDREN and m.time > again.time]
     assert not late and not living(mine, CHILDREN), f"beside the retry: {late or living(mine, CHILDREN)}"
-    assert noticed < NOTICED + 3, f"the retry started {noticed:.1f} s after the kill"
+    print(f"the retry started {noticed:.1f} s after the kill")
+    assert noticed < NOTICED + STARTS, f"the retry started {noticed:.1f} s after the kill"
     # What the neighbour forked in the same way belongs to a living task.
     assert not of(beside, "end") and living(beside, {"helper"}), forking.settings.logs
     assert forking.finished("keeps", kept) == "success"

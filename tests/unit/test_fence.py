@@ -56,7 +56,7 @@ def test_finds_members_after_their_leader_died(group: list[subprocess.Popen[byte
     child = procfs.tree(leader.pid)[1]
     leader.kill()
     leader.wait()
-    assert leftovers("worker-x", "/nowhere", generation) == {child}
+    assert [p.pid for p in leftovers("worker-x", "/nowhere", generation)] == [child]
     assert fence("worker-x", "/nowhere", generation) == [child]
 
 
