@@ -167,10 +167,10 @@ def overlaps(marks: Iterable[Mark]) -> list[str]:
     A task at work leaves a `pulse` every second, so that a killed one's last sign of life is known: a copy that still
     gives signs after another has started is a second copy.
     """
-    copies: dict[tuple[str, str, str, int], dict[tuple[str, int], list[float]]] = defaultdict(lambda: defaultdict(list))
+    copies: dict[tuple[str, str, str, int], dict[tuple[str, int, int], list[float]]] = defaultdict(lambda: defaultdict(list))
     for mark in marks:
         if mark.event != "helper":  # a process that the copy made; its pulses are the copy's
-            copies[mark.task][mark.worker, mark.pid].append(mark.time)
+            copies[mark.task][mark.worker, mark.pid, mark.start].append(mark.time)
     found = []
     for task, lives in copies.items():
         spans = sorted((min(times), max(times), copy) for copy, times in lives.items())
