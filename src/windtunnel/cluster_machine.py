@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,8 @@ from windtunnel.settings import Settings
 SMALL_BYTES = 8 * 1024**3
 #: Everybody's, however small they are.
 SHARED = frozenset({Path("/"), Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")})  # noqa: S108
-CLOCK_VARIABLE = "FAKETIME_TIMESTAMP_FILE"
+#: Names the file with the offset of a stack that has a clock of its own (tests/faults/own_clock.py): one double, in seconds.
+CLOCK_VARIABLE = "OWN_CLOCK_FILE"
 
 
 def own_file_system(settings: Settings) -> Path:
@@ -98,21 +100,15 @@ def sleep(settings: Settings, seconds: float) -> None:
                 process.resume()
 
 
-def clock_file(environment: Mapping[str, str]) -> Path:
-    """Where libfaketime reads this stack's clock.
+def jump_clock(environment: Mapping[str, str], seconds: float) -> None:
+    """Forward, or back where `seconds` is negative; whole seconds.
 
     Raises:
-        WindtunnelError: the stack does not run under libfaketime.
+        WindtunnelError: the stack's clock is the machine's.
     """
-    if "libfaketime" in environment.get("LD_PRELOAD", "") and (path := environment.get(CLOCK_VARIABLE)):
-        return Path(path)
-    raise WindtunnelError("this stack's clock cannot be moved: it was not started under libfaketime (tests/faults/small_world.py)")
-
-
-def jump_clock(environment: Mapping[str, str], seconds: float) -> None:
-    """Forward, or back where `seconds` is negative; libfaketime reads `+600.0` as an offset to the machine's time."""
-    path = clock_file(environment)
-    new = path.with_name(path.name + ".new")
-    new.write_text(f"{float(path.read_text()) + seconds:+.1f}\n")
-    new.chmod(0o644)
-    new.replace(path)
+    path = environment.get(CLOCK_VARIABLE)
+    if not path:
+        raise WindtunnelError("this stack's clock is the machine's, which is not moved (tests/faults/own_clock.py gives it one of its own)")
+    with open(path, "r+b") as file:
+        (before,) = struct.unpack("d", file.read(8))
+        os.pwrite(file.fileno(), struct.pack("d", before + float(int(seconds))), 0)

@@ -12,27 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import own_clock
 from tests.stack_fixture import ROOT, Stack
 from windtunnel.ports import free_offset
-
-
-def libfaketime() -> Path | None:
-    """Debian's package `libfaketime`, where it is installed."""
-    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
-
-
-def clock_variables(file: Path) -> dict[str, str]:
-    """What gives a stack a clock of its own: `file` holds its offset in seconds to the machine's time."""
-    library = libfaketime()
-    assert library is not None
-    file.write_text("+0.0\n")
-    file.chmod(0o644)
-    return {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_NO_CACHE": "1",  # else each process would jump at another moment
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # the kernel's does not jump either
-    }
 
 
 @contextmanager
@@ -60,12 +42,12 @@ def small_file_system(size: str) -> Iterator[Path]:
 @contextmanager
 def small_world(disk: str = "", clock: bool = False, **variables: str) -> Iterator[Stack]:
     """A stack with two slots that is up; `disk` is the size of its own file system, `clock` gives it its own clock."""
-    if clock and libfaketime() is None:
-        pytest.skip("libfaketime is not installed (Debian: apt-get install libfaketime)")
+    if clock and (lacks := own_clock.missing()):
+        pytest.skip(lacks)
     folder = Path(tempfile.mkdtemp(prefix="windtunnel-world-"))
     folder.chmod(0o755)
     try:
-        more = clock_variables(folder / "clock") if clock else {}
+        more = own_clock.variables(folder) if clock else {}
         if disk:
             with small_file_system(disk) as mounted:
                 with _stack(mounted / "state", more | variables) as stack:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import own_clock
 from tests.faults.conftest import Rehearse, rehearse_on
-from tests.faults.small_world import libfaketime, small_world
+from tests.faults.small_world import small_world
 from tests.stack_fixture import until
 from windtunnel import disk
 from windtunnel.cluster_local import LocalCluster
@@ -253,6 +254,6 @@ def test_ten_minutes_of_random_faults_under_load(rehearse: Rehearse, seed: int) 
 def test_soak_of_twenty_minutes_with_tasks_of_six_to_nine(tmp_path: Path, seed: int) -> None:
     # Root has a disk and, where libfaketime is, a clock of the stack's own: then both are among the faults.
     root = os.geteuid() == 0
-    with small_world(disk="3g" if root else "", clock=libfaketime() is not None, WORKER_CONCURRENCY="8") as stack:
+    with small_world(disk="3g" if root else "", clock=own_clock.missing() is None, WORKER_CONCURRENCY="8") as stack:
         cluster = LocalCluster(stack.settings, tmp_path / "marks")
         rehearse_on(cluster, "soak", minutes=20, seed=seed, apart=(15, 50), every=40, real=360, megabytes=20)
