@@ -110,7 +110,8 @@ def test_what_the_api_server_refuses_fails_the_task_within_a_minute_and_its_log_
             impatient, "SELECT extract(epoch FROM end_date - start_date) FROM task_instance WHERE dag_id = 'refused' AND run_id = %s", run
         )
         assert seconds[0] < 60, "within a minute, and not by the time-out of heartbeats"
-        assert f"'status_code': {status}" in impatient.airflow.log("refused", run, task.task_id)
+        log = impatient.settings.logs / "tasks" / "dag_id=refused" / f"run_id={run}" / f"task_id={task.task_id}" / "attempt=1.log"
+        assert f"'status_code': {status}" in log.read_text()
 
 
 def test_a_task_whose_host_vanished_fails_after_the_limit_on_silence(impatient: Stack) -> None:
