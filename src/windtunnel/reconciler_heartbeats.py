@@ -78,7 +78,8 @@ class Silences:
         for each in silent:
             each.seconds += step
         late = [key for key, each in known.items() if each.seconds >= self.limit]
-        return [key for key in late if key not in self.alive()] if late else []
+        alive = self.alive() if late else set()
+        return [key for key in late if key not in alive]
 
 
 def api_server(settings: Settings) -> str:
