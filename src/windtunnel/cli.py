@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -27,6 +28,9 @@ app = typer.Typer(
 out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 err = Console(stderr=True, highlight=False)
 
+#: Typer brings its own copy of Click, whose `UsageError` has no public name.
+WRONG_USAGE: Any = typer.BadParameter.__bases__[0]
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, with a `version`.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds until giving up with exit code 124.")]
 
@@ -41,6 +45,16 @@ def _emit(data: dict[str, Any]) -> None:
 
 def _settings() -> Settings:
     return load()
+
+
+def _client_settings() -> Settings:
+    """For commands that log in. Raises `NoStackError` where no stack ever ran: it is the cause, the missing password is not."""
+    from windtunnel import compose
+
+    settings = load()
+    if not (settings.secrets / "airflow-password").exists():
+        compose.require(settings)
+    return settings
 
 
 @app.command()
@@ -81,7 +95,7 @@ def run(
         raise UsageError(f"--conf is not JSON: {error}") from None
     if not isinstance(parameters, dict):
         raise UsageError("--conf must be a JSON object, such as '{\"seconds\": 5}'")
-    settings = _settings()
+    settings = _client_settings()
     outcome = run_dag.run(settings, dag_id, parameters, timeout, _say)
     errors = run_dag.errors(settings, outcome)
     if as_json:
@@ -149,6 +163,8 @@ def drill(
     if listing:
         out.print(rehearsal.listing())
         return
+    if junit and not os.access(junit if junit.exists() else junit.parent, os.W_OK):
+        raise UsageError(f"--junit: {junit} cannot be written: name a file in a folder that exists and that you can write")
     chosen = rehearsal.choose(scenarios or [], soak)
     outcomes = rehearsal.drill(_settings(), chosen, yes=yes, soak_minutes=soak, seed=seed, console=err)
     if junit:
@@ -191,7 +207,7 @@ def token() -> None:
     """Print a bearer token for Airflow's REST API."""
     from windtunnel.airflow_api import Airflow
 
-    print(Airflow(_settings()).token())
+    print(Airflow(_client_settings()).token())
 
 
 @app.command()
@@ -222,11 +238,24 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
 
 
 def main() -> None:
-    """Entry point: a `WindtunnelError` becomes one line and its exit code."""
+    """Entry point: whatever a person typed or the machine refuses becomes one line and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's alphabet lacks is still a name
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or Exit.OK)
+    except WRONG_USAGE as error:
+        if len(sys.argv) == 1:
+            error.show()  # the help itself
+        else:
+            command = getattr(error.ctx, "command_path", "windtunnel")
+            print(f"windtunnel: {error.format_message().rstrip('.')}: see `{command} --help`", file=sys.stderr)
+        sys.exit(Exit.USAGE)
     except WindtunnelError as error:
         print(f"windtunnel: {error}", file=sys.stderr)
         sys.exit(error.code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
+    except OSError as error:
+        print(f"windtunnel: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(Exit.FAILED)

@@ -34,6 +34,9 @@ def main() -> None:
         sys.exit(error.code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:
+        print(f"windtunnel: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(Exit.FAILED)
 
 
 def launch(arguments: list[str]) -> int:
