@@ -42,7 +42,7 @@ def write_private(path: Path, text: str) -> None:
     """Write a file of mode 0600 in one step: a reader sees the old text or the new one."""
     new = path.with_name(path.name + ".new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
         os.fchmod(file.fileno(), 0o600)
         file.write(text)
     new.replace(path)
@@ -110,6 +110,11 @@ def _secrets(settings: Settings) -> None:
         write_private(settings.secrets / name, text)
 
 
+def _quoted(path: Path) -> str:
+    """As Valkey reads it (sds.c, `sdssplitargs`): JSON's quotes, but it knows no `\\u`."""
+    return json.dumps(str(path), ensure_ascii=False)
+
+
 def _valkey_configuration(settings: Settings) -> None:
     """Messages must survive `kill -9`, so each write reaches the file before it is acknowledged."""
     folder = settings.state / "valkey"
@@ -118,8 +123,8 @@ def _valkey_configuration(settings: Settings) -> None:
         "port": settings.ports.valkey,
         "protected-mode": "yes",
         "requirepass": settings.secret("valkey-password"),
-        "dir": json.dumps(str(folder)),
-        "pidfile": json.dumps(str(settings.run / "valkey.pid")),
+        "dir": _quoted(folder),
+        "pidfile": _quoted(settings.run / "valkey.pid"),
         "daemonize": "no",
         "appendonly": "yes",
         "appendfsync": "always",

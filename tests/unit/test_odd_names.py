@@ -1,4 +1,4 @@
-"""Queue names: what works is passed on as it is, what cannot work is refused before anything is started."""
+"""Odd names of queues and folders: what works is passed on as it is, what cannot work is refused before anything is started."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from windtunnel import state
 from windtunnel.errors import UsageError
 from windtunnel.queue_names import queue_names
 from windtunnel.settings import load
@@ -47,3 +48,14 @@ def test_the_launcher_refuses_it_before_up_with_two_and_one_line(tmp_path: Path)
     env["WORKER_QUEUES"] = "größe\x07"
     done = subprocess.run([sys.executable, "-c", code, "up"], env=env, capture_output=True, timeout=30, check=False)
     assert done.returncode == 2 and done.stderr.count(b"\n") == 1 and b"WORKER_QUEUES" in done.stderr, done
+
+
+def test_a_state_folder_of_any_alphabet_is_written_as_valkey_reads_it(tmp_path: Path) -> None:
+    settings = load({"WINDTUNNEL_STATE": str(tmp_path / 'größe 日本 "x"')}, client=False)
+    for folder in (settings.secrets, settings.state / "valkey"):
+        folder.mkdir(parents=True)
+    (settings.secrets / "valkey-password").write_text("secret")
+    state._valkey_configuration(settings)
+    lines = (settings.state / "valkey" / "valkey.conf").read_text(encoding="utf-8").splitlines()
+    written = str(settings.state / "valkey").replace('"', '\\"')
+    assert f'dir "{written}"' in lines
