@@ -91,7 +91,7 @@ class _Stop:
         return self.settings.worker_drain_seconds + 120.0
 
     def _waiting(self, client: compose.Compose) -> str:
-        if tasks := held.tasks(self.settings):
+        if not self.now and (tasks := held.tasks(self.settings)):
             until = time.strftime("%H:%M:%S", time.localtime(max(task.until for task in tasks)))
             return f"waiting until {until} at most (WORKER_DRAIN_SECONDS={self.settings.worker_drain_seconds}) for {held.listing(tasks)}"
         return f"still there: {_remaining(client)}"
