@@ -12,6 +12,11 @@ from windtunnel._upstream.base import parameters, postgresql_url, skip
 LOOK_SECONDS = 10.0
 #: Seconds. How often what may go wrong beside the files themselves is put right: stale warnings, DAGs of files long gone.
 TIDY_SECONDS = 60.0
+#: Of a core, at most, for reading through all files of the DAG folder although no directory has changed, and for tidying.
+SHARE = 0.005
+#: The same while directories change all the time (a package is being installed), but a new file waits no longer than SEEN_SECONDS.
+BUSY_SHARE = 0.1
+SEEN_SECONDS = 5.0
 
 
 def files_when_told() -> bool:
@@ -42,12 +47,15 @@ def files_when_told() -> bool:
         return skip(name, "DagFileProcessorManager looks different")
     if (url := postgresql_url()) is None:
         return skip(name, "the database is not PostgreSQL")
+    from windtunnel.folder_watch import FolderWatch
     from windtunnel.wake import FILES, Alarm, Ear
 
     alarm = Alarm(url, FILES, "dag-processor")
     callbacks, requests = Ear(alarm, LOOK_SECONDS), Ear(alarm, LOOK_SECONDS)
     fetch, claim, purge, refresh = (getattr(Manager, step) for step in steps)
-    purged = refreshed = looked = -float("inf")
+    purged = looked = refresh_due = soonest = latest = -float("inf")
+    moved = True
+    watches: dict[str, FolderWatch] = {}
 
     def fetch_callbacks(self: Any) -> Any:
         if not callbacks.news():
@@ -66,28 +74,48 @@ def files_when_told() -> bool:
             purged = time.monotonic()
             purge(self)
 
-    def unchanged(self: Any, known_files: dict[str, Any]) -> bool:
+    def local(self: Any) -> bool:
+        return all(type(b) is LocalDagBundle and b.is_initialized and b.name in self._bundle_versions for b in self._dag_bundles)
+
+    def same_files(self: Any, known_files: dict[str, Any]) -> bool:
         for bundle in self._dag_bundles:
-            if type(bundle) is not LocalDagBundle or not bundle.is_initialized or bundle.name not in self._bundle_versions:
-                return False
             paths = list_py_file_paths(bundle.path, safe_mode=self.dag_discovery_safe_mode)
             if {Path(path).relative_to(bundle.path) for path in paths} != {file.rel_path for file in known_files.get(bundle.name, ())}:
                 return False
         return True
 
-    def _refresh_dag_bundles(self: Any, known_files: dict[str, Any]) -> None:
-        nonlocal refreshed, looked
+    def unchanged(self: Any, known_files: dict[str, Any]) -> bool:
+        nonlocal moved, soonest, latest
+        if not local(self):
+            return False
+        # A new or lost file changes its directory. One that has become a DAG is found by reading through all of them.
+        for bundle in self._dag_bundles:
+            moved |= watches.setdefault(bundle.name, FolderWatch(bundle.path)).changed()
         now = time.monotonic()
-        if now - refreshed < TIDY_SECONDS and not self._force_refresh_bundles:
+        if now < (soonest if moved else latest):
+            return True
+        began = time.thread_time()
+        same = same_files(self, known_files)
+        took = time.thread_time() - began
+        # What differs stays news until upstream has taken it in. It is asked once a second anyway.
+        moved, soonest, latest = not same, now + min(max(0.0, took / BUSY_SHARE - 1), SEEN_SECONDS), now + took / SHARE
+        return same
+
+    def _refresh_dag_bundles(self: Any, known_files: dict[str, Any]) -> None:
+        nonlocal refresh_due, looked
+        now = time.monotonic()
+        if now < refresh_due and not self._force_refresh_bundles:
             # As often as the bundles themselves ask for it.
             if now - looked < min((bundle.refresh_interval for bundle in self._dag_bundles), default=0):
                 return
             looked = now
             if unchanged(self, known_files):
                 return
-        else:
-            refreshed = now
+            refresh(self, known_files)
+            return
+        began = time.thread_time()
         refresh(self, known_files)
+        refresh_due = now + max(TIDY_SECONDS, (time.thread_time() - began) / SHARE)
 
     for step in (fetch_callbacks, claim_priority_files, purge_inactive_dag_warnings, _refresh_dag_bundles):
         setattr(Manager, step.__name__, step)
