@@ -20,9 +20,13 @@ from windtunnel.settings import Settings, load
 
 
 @contextlib.contextmanager
-def running(folder: Path, *names: str) -> Iterator[Settings]:
+def running(folder: Path, *names: str, offset: int | None = None) -> Iterator[Settings]:
     """Settings of a state folder whose `postgres` and `valkey` run, as far as they are named."""
-    variables = {"WINDTUNNEL_STATE": str(folder), "PORT_OFFSET": str(free_offset()), "WINDTUNNEL_ROOT": str(ROOT)}
+    variables = {
+        "WINDTUNNEL_STATE": str(folder),
+        "PORT_OFFSET": str(free_offset() if offset is None else offset),
+        "WINDTUNNEL_ROOT": str(ROOT),
+    }
     settings = load({**os.environ, **variables}, client=False)
     state.prepare(settings)
     commands = {

@@ -60,7 +60,7 @@ def test_triggers_that_are_lost_under_a_running_scheduler_are_made_anew(patient:
 
         def there() -> bool:
             cursor.execute(wake_triggers.missing_query(same_version=False))
-            return cursor.fetchall() == []
+            return not cursor.fetchall()
 
         assert not there()
         until("the triggers are there again", there, wake.CHECK_SECONDS + 30)
