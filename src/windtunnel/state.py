@@ -52,10 +52,11 @@ def _folders(settings: Settings) -> None:
     try:
         # PostgreSQL runs as another user where we are root: it must be able to pass through, not to look.
         settings.state.mkdir(mode=0o711, parents=True, exist_ok=True)
-        for folder in (settings.secrets, settings.run, settings.state / "valkey"):
+        # Logs too: a task may print what only its user should read.
+        for folder in (settings.secrets, settings.run, settings.state / "valkey", settings.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
-        for folder in (settings.logs, settings.logs / "tasks", settings.run / "heartbeats", settings.run / "workers"):
+        for folder in (settings.logs / "tasks", settings.run / "heartbeats", settings.run / "workers"):
             folder.mkdir(parents=True, exist_ok=True)
         probe = settings.state / ".writable"
         probe.touch()

@@ -34,6 +34,13 @@ def test_a_secret_that_someone_made_readable_is_private_again(settings: Settings
     assert {stat.S_IMODE(path.stat().st_mode) for path in settings.secrets.iterdir()} == {0o600}
 
 
+def test_logs_are_private_also_where_an_older_version_made_them(settings: Settings) -> None:
+    settings.logs.mkdir(parents=True)
+    settings.logs.chmod(0o755)
+    state.prepare(settings)
+    assert stat.S_IMODE(settings.logs.stat().st_mode) == 0o700
+
+
 @pytest.mark.parametrize("text", [b"", b"short", b"has a space inside", b"\x00" * 40])
 def test_a_damaged_secret_stops_with_its_name_and_stays(settings: Settings, text: bytes) -> None:
     state.prepare(settings)
