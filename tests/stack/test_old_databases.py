@@ -64,11 +64,13 @@ def test_a_task_queued_by_an_older_airflow_runs_after_the_migration(version: str
         for words in ("db migrate", "dags reserialize", "dags unpause old", "dags trigger old --run-id before"):
             subprocess.run([programs / "airflow", *words.split()], env=environment, check=True, timeout=600)
         with connected(settings) as cursor:
-            # As a scheduler leaves it whose message reached a broker that is gone.
+            # As a scheduler that has ended leaves it, with a message in a broker that is gone.
             cursor.execute(
-                "UPDATE dag_run SET state = 'running', start_date = now() WHERE run_id = 'before';"
+                "INSERT INTO job (job_type, state, latest_heartbeat, start_date) VALUES ('SchedulerJob', 'success', now(), now());"
+                " UPDATE dag_run SET state = 'running', start_date = now() WHERE run_id = 'before';"
                 " UPDATE task_instance SET state = 'queued', queued_dttm = now() - interval '1 minute',"
-                " external_executor_id = gen_random_uuid()::text, try_number = 1 WHERE run_id = 'before'"
+                " external_executor_id = gen_random_uuid()::text, try_number = 1,"
+                " queued_by_job_id = (SELECT max(id) FROM job) WHERE run_id = 'before'"
             )
             cursor.execute("SELECT count(*) FROM task_instance WHERE state = 'queued'")
             assert cursor.fetchone() == (1,)
