@@ -125,18 +125,65 @@ def test_units_load_the_secrets_that_their_configuration_reads(units: dict[str, 
         assert ("simple-auth-manager.json" in names) == (process == "api-server")
 
 
-def test_the_dev_shell_has_the_stacks_variables(tmp_path: Path, data: dict[str, Any]) -> None:
+def enter(data: dict[str, Any], folder: Path, **more: str) -> dict[str, str]:
+    """The variables of the dev shell, entered in this folder. Raises CalledProcessError where its hook ends it."""
     shell = data["shell"]
-    (tmp_path / "git").write_text(f"#!/bin/sh\necho {shlex.quote(str(ROOT))}\n")
-    (tmp_path / "git").chmod(0o755)
-    env = shell["env"] | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": "/somewhere"}
-    done = subprocess.run(["bash", "-euc", shell["hook"] + "env -0"], env=env, capture_output=True, text=True, timeout=30, check=True)
-    have = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
+    env = shell["env"] | {"PATH": os.environ["PATH"], "PYTHONPATH": "/somewhere", "HOME": "/home/me"} | more
+    done = subprocess.run(
+        ["bash", "-euc", shell["hook"] + "env -0"], cwd=folder, env=env, capture_output=True, text=True, timeout=30, check=True
+    )
+    return dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
+
+
+def test_the_dev_shell_has_the_stacks_variables(data: dict[str, Any]) -> None:
+    # Named, as by ./dev: a sandbox has no .git.
+    have = enter(data, ROOT, WINDTUNNEL_STATE=str(ROOT / ".state"))
     wanted = stack_file.environment(stack_file.load(), "scheduler")
     wanted.pop("WINDTUNNEL_STACK")  # the mark of a stack's own processes, by which leftovers are found: not a shell's
     assert {key: have.get(key) for key in wanted} == wanted
     assert "PYTHONPATH" not in have
     assert have["PATH"].startswith("/nix/store/windtunnel-dev-env/bin:"), "the launcher must come before process-compose itself"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """As the hook knows one, below a folder with a space in its name."""
+    root = tmp_path / "a folder" / "checkout"
+    (root / "airflow-home").mkdir(parents=True)
+    for name in ("flake.nix", "process-compose.yaml", "airflow-home/airflow.cfg"):
+        (root / name).touch()
+    return root
+
+
+def test_the_dev_shell_is_the_checkouts_from_anywhere_in_it(checkout: Path, data: dict[str, Any]) -> None:
+    (checkout / ".git").mkdir()
+    (checkout / "src").mkdir()
+    have = enter(data, checkout / "src")
+    assert (have["REPO_ROOT"], have["WINDTUNNEL_STATE"]) == (str(checkout), str(checkout / ".state"))
+    assert "home" not in have
+
+
+def test_an_archive_without_git_keeps_its_state_where_nix_does_not_copy_it(checkout: Path, data: dict[str, Any]) -> None:
+    have = enter(data, checkout)
+    assert have["REPO_ROOT"] == str(checkout)
+    assert have["WINDTUNNEL_STATE"].startswith("/home/me/.local/state/windtunnel/checkout-")
+    assert enter(data, checkout, XDG_STATE_HOME="/s")["WINDTUNNEL_STATE"].startswith("/s/windtunnel/checkout-")
+    assert enter(data, checkout, WINDTUNNEL_STATE="/mine")["WINDTUNNEL_STATE"] == "/mine"
+
+
+def test_a_dev_shell_outside_of_a_checkout_says_so(tmp_path: Path, data: dict[str, Any]) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        enter(data, tmp_path)
+    assert "is in none" in error.value.stderr
+
+
+def test_the_dev_shell_leaves_no_temporary_folder(tmp_path: Path, checkout: Path, data: dict[str, Any]) -> None:
+    """`nix develop` makes one a shell and points TMPDIR at it."""
+    made = tmp_path / "tmp" / "nix-shell.A1b2C3"
+    made.mkdir(parents=True)
+    have = enter(data, checkout, NIX_BUILD_TOP=str(made), TMPDIR=str(made))
+    assert not made.exists()
+    assert have["TMPDIR"] == have["TMP"] == str(tmp_path / "tmp")
 
 
 def test_the_dev_shell_has_what_the_stacks_commands_call(data: dict[str, Any]) -> None:
