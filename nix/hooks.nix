@@ -22,7 +22,8 @@
     export WINDTUNNEL_STATE
   '';
 
-  # `nix develop` makes two temporary folders a shell and removes neither; TMPDIR was the folder that holds them.
+  # `nix develop` makes two temporary folders a shell and removes neither (it becomes the shell, so the second is named
+  # after this process). TMPDIR was the folder that holds them.
   temporary = ''
     if [[ ''${NIX_BUILD_TOP:-} == */nix-shell.* ]]; then
       rmdir "$NIX_BUILD_TOP"
@@ -30,5 +31,6 @@
       export TMP=$TMPDIR TEMP=$TMPDIR TEMPDIR=$TMPDIR
       unset NIX_BUILD_TOP
     fi
+    rmdir "''${TMPDIR:-/tmp}/nix-develop-$$-"* 2>/dev/null || true
   '';
 }
