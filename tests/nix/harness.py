@@ -99,3 +99,10 @@ def nix_instantiate() -> str | None:
     home = Path(os.environ.get("NIX_EVAL_HOME") or Path.home() / ".cache" / "nix-eval")
     own = home / "nix" / "bin" / "nix-instantiate"
     return shutil.which("nix-instantiate") or (str(own) if own.exists() else None)
+
+
+def realise() -> Path | None:
+    """`nix-realise`, which builds and runs the flake on a stand-in for nixpkgs, where it is set up; else None."""
+    folder = Path(os.environ.get("NIX_EVAL") or ROOT.parent / "shared" / "nix-eval")
+    home = Path(os.environ.get("NIX_EVAL_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nix-eval")
+    return folder / "nix-realise" if (folder / "nix-realise").is_file() and (home / "realise" / "found.json").is_file() else None

@@ -1,0 +1,222 @@
+"""The flake really built and run, where `nix-realise` is set up: a real Nix, a stand-in for nixpkgs.
+
+Only on request: `./dev pytest -m long tests/nix/test_built.py --durations=0`. Its figures are in docs/guides/nix.md.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.nix import harness
+from tests.nix.harness import ROOT, SYSTEM
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(
+        harness.realise() is None, reason="no nix-realise: set NIX_EVAL to its folder (and NIX_EVAL_HOME to where it was set up)"
+    ),
+]
+#: Bytes of the path of a checkout below which no socket fits into its state folder.
+DEEP = 140
+
+
+class Place:
+    """A folder in which someone types `nix`, with a temporary folder and a home of its own, and ports that are free."""
+
+    def __init__(self, folder: Path, beside: Path, **variables: str) -> None:
+        self.folder = folder
+        self.temporary = beside / "tmp"
+        for made in (folder, self.temporary, beside / "home"):
+            made.mkdir(parents=True, exist_ok=True)
+        ours = {"TMPDIR": str(self.temporary), "HOME": str(beside / "home"), "PORT_OFFSET": str(offset())}
+        # Where the builds of the harness are: HOME is another here.
+        home = os.environ.get("NIX_EVAL_HOME") or str(Path.home() / ".cache" / "nix-eval")
+        keep = {k: v for k, v in os.environ.items() if not k.startswith(("WINDTUNNEL_", "AIRFLOW", "PC_", "XDG_"))}
+        self.env = keep | {"NIX_EVAL_HOME": home} | ours | variables
+
+    def nix(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """`nix WORDS`; its exit code must be this one."""
+        command = [str(harness.realise()), *words]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=1800, stdin=subprocess.DEVNULL, check=False
+        )
+        assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        return done
+
+    def develop(self, *command: str, code: int = 0) -> str:
+        return self.nix("develop", "-c", *command, code=code).stdout
+
+    def run(self, *words: str, flake: str = ".", code: int = 0) -> subprocess.CompletedProcess[str]:
+        return self.nix("run", flake, "--", *words, code=code)
+
+    def left(self) -> list[str]:
+        """Names in the temporary folder."""
+        return sorted(path.name for path in self.temporary.iterdir())
+
+
+def offset() -> int:
+    """A port offset whose API port nobody has."""
+    with socket.socket() as probe:
+        for candidate in range(2700, 20000, 100):
+            try:
+                probe.bind(("127.0.0.1", 8080 + candidate))
+            except OSError:
+                continue
+            return candidate
+    raise AssertionError("no free port")
+
+
+def clone(folder: Path) -> Path:
+    """The tracked files as they are now, in a git checkout."""
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    track(folder)
+    return folder
+
+
+def track(folder: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", "."], cwd=folder, check=True)
+    subprocess.run(["git", "add", "--all", "--force"], cwd=folder, check=True)
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Path:
+    """The name of a checkout's folder, at a path of 140 bytes with a space."""
+    start = tmp_path / "a folder"
+    return start / ("d" * max(1, DEEP - len(str(start)) - 10)) / "checkout"
+
+
+@pytest.fixture
+def place(deep: Path, tmp_path: Path) -> Iterator[Place]:
+    place = Place(clone(deep), tmp_path)
+    yield place
+    place.nix("develop", "-c", "process-compose", "down")
+
+
+# -- nix flake check ---------------------------------------------------------------------------------------------------
+def test_flake_check_is_green(tmp_path: Path) -> None:
+    Place(clone(tmp_path / "checkout"), tmp_path).nix("flake", "check")
+
+
+def append(name: str, text: str) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        with (folder / name).open("a") as file:
+            file.write(text)
+
+    return edit
+
+
+def misspell(folder: Path) -> None:
+    path = folder / "nixos-tests" / "single-host.nix"
+    path.write_text(path.read_text().replace("singleHost = true;", 'singleHost = "yes";', 1))
+
+
+SEEDED = {
+    "unit-tests": append("tests/unit/test_skew.py", "\n\ndef test_seeded() -> None:\n    assert False\n"),
+    "ruff": append("src/windtunnel/errors.py", "\nimport os\n"),
+    "process-compose": append("process-compose.yaml", "\n  - : [\n"),
+    "single-host": misspell,
+}
+
+
+@pytest.mark.parametrize("check", SEEDED)
+def test_a_mistake_makes_flake_check_red(check: str, tmp_path: Path) -> None:
+    place = Place(clone(tmp_path / "checkout"), tmp_path)
+    SEEDED[check](place.folder)
+    done = place.nix("build", "--no-link", f".#checks.{SYSTEM}.{check}", code=1)
+    assert check in done.stderr or "singleHost" in done.stderr
+
+
+# -- nix develop -------------------------------------------------------------------------------------------------------
+def rehearse(place: Place) -> None:
+    """A first day: each command in a shell of its own."""
+    place.develop("process-compose", "up", "-D")
+    place.develop("windtunnel", "wait", "--timeout", "600")
+    place.develop("windtunnel", "run", "hello")
+    assert "worker-2" in place.develop("windtunnel", "scale", "3")
+    place.develop("windtunnel", "wait", "--timeout", "600")
+    place.develop("windtunnel", "status")
+    place.develop("windtunnel", "drill", "worker-killed", "--yes")
+    place.develop("process-compose", "down")
+    place.develop("windtunnel", "status", code=3)
+    assert place.left() == []
+
+
+def test_every_command_in_a_shell_of_its_own(place: Place) -> None:
+    rehearse(place)
+
+
+def test_every_command_in_an_archive_without_git(place: Place) -> None:
+    shutil.rmtree(place.folder / ".git")
+    rehearse(place)
+    assert not (place.folder / ".state").exists(), "Nix would copy it to the store"
+
+
+# -- nix run -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", ["empty", "dags", "foreign"])
+def test_what_nix_run_starts_can_be_operated_and_stopped_by_it(kind: str, tmp_path: Path) -> None:
+    flake = f"path:{clone(tmp_path / 'flake')}"
+    shutil.rmtree(tmp_path / "flake" / ".git")
+    place = Place(tmp_path / "here", tmp_path)
+    if kind == "foreign":
+        (place.folder / "process-compose.yaml").write_text("processes:\n  theirs:\n    command: echo\n")
+    if kind == "dags":
+        shutil.copytree(ROOT / "dags", place.folder / "dags")
+        (place.folder / "dags" / "hello.py").rename(place.folder / "dags" / "mine.py")
+    try:
+        place.run("-D", flake=flake)
+        place.run("wait", "--timeout", "600", flake=flake)
+        place.run("run", "hello", flake=flake)
+        assert "worker-0" in place.run("status", flake=flake).stdout
+        assert (place.folder / ".state" / "stack.json").is_file()
+    finally:
+        place.run("down", flake=flake)
+    place.run("status", flake=flake, code=3)
+    assert place.left() == []
+
+
+# -- the template ------------------------------------------------------------------------------------------------------
+def test_the_template_from_its_beginning_to_a_run_of_its_dag(tmp_path: Path) -> None:
+    ours = clone(tmp_path / "flake")
+    place = Place(tmp_path / "my-dags", tmp_path, NIX_EVAL_INPUTS=f"windtunnel={ours}")
+    place.nix("flake", "init", "--template", f"path:{ours}")
+    track(place.folder)
+    place.nix("build", "--no-link", ".#default")
+    place.nix("flake", "check")
+    try:
+        place.run("-D")
+        place.run("wait", "--timeout", "600")
+        place.run("run", "own_package")
+        shell = place.nix("develop", "-c", "windtunnel", "status")
+        assert "flake:nixpkgs" not in shell.stderr, "another nixpkgs would be fetched"
+    finally:
+        place.run("down")
+    assert place.left() == []
+
+
+# -- ./dev ------------------------------------------------------------------------------------------------------------
+def test_dev_does_not_call_nix_again(tmp_path: Path) -> None:
+    place = Place(clone(tmp_path / "my checkout"), tmp_path)
+    (tmp_path / "bin").mkdir()
+    calls = tmp_path / "calls"
+    (tmp_path / "bin" / "nix").write_text(f'#!/bin/sh\necho "$@" >>"{calls}"\nexec "{harness.realise()}" "$@"\n')
+    (tmp_path / "bin" / "nix").chmod(0o755)
+    env = place.env | {"PATH": f"{tmp_path / 'bin'}:{place.env['PATH']}"}
+    for _ in range(2):
+        done = subprocess.run(
+            ["./dev", "python", "-c", "import sys; print(sys.prefix)"], cwd=place.folder, env=env, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert "windtunnel-dev-env" in done.stdout
+    assert len(calls.read_text().splitlines()) == 1
+    assert place.left() == []
