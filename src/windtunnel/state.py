@@ -11,7 +11,7 @@ from pathlib import Path
 
 from windtunnel import socket_folder
 from windtunnel.errors import WindtunnelError
-from windtunnel.settings import Settings
+from windtunnel.settings import SOCKET_PATH_LIMIT, Settings
 
 ADMIN = "admin"
 DATABASE = "airflow"
@@ -67,6 +67,11 @@ def _folders(settings: Settings) -> None:
         ) from None
     if settings.socket.parent != settings.run:
         socket_folder.make(settings.socket.parent)
+    if len(os.fsencode(settings.socket)) > SOCKET_PATH_LIMIT:
+        raise WindtunnelError(
+            f"the path of the stack's socket is too long for the kernel ({settings.socket}): set WINDTUNNEL_STATE to a shorter path, "
+            "or XDG_RUNTIME_DIR to a folder of your own with a short one"
+        )
 
 
 def _usable(path: Path, shortest: int) -> str | None:

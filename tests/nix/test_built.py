@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,9 +35,11 @@ class Place:
     def __init__(self, folder: Path, beside: Path, **variables: str) -> None:
         self.folder = folder
         self.temporary = beside / "tmp"
-        for made in (folder, self.temporary, beside / "home"):
+        for made in (folder, self.temporary):
             made.mkdir(parents=True, exist_ok=True)
-        ours = {"TMPDIR": str(self.temporary), "HOME": str(beside / "home"), "PORT_OFFSET": str(offset())}
+        # Short, as a person's is: the socket of a deep checkout lies below it.
+        self._home = tempfile.TemporaryDirectory(prefix="home-", dir="/tmp")
+        ours = {"TMPDIR": str(self.temporary), "HOME": self._home.name, "PORT_OFFSET": str(offset())}
         # Where the builds of the harness are: HOME is another here.
         home = os.environ.get("NIX_EVAL_HOME") or str(Path.home() / ".cache" / "nix-eval")
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("WINDTUNNEL_", "AIRFLOW", "PC_", "XDG_"))}

@@ -63,3 +63,13 @@ def test_reset_deletes_what_a_stack_wrote_and_nothing_else(settings: Settings) -
     (settings.state / "notes.txt").write_text("mine")
     reset.reset(settings)
     assert [path.name for path in settings.state.iterdir()] == ["notes.txt"]
+
+
+def test_a_socket_that_finds_no_short_enough_place_is_refused_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """process-compose itself would only say that it did not become ready."""
+    monkeypatch.setattr("windtunnel.postgres.create", lambda _: None)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ("c" * 100)))
+    deep = load({"WINDTUNNEL_STATE": str(tmp_path / ("s" * 100))}, client=False)
+    with pytest.raises(WindtunnelError, match="too long for the kernel"):
+        state.prepare(deep)
