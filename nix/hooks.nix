@@ -2,6 +2,7 @@
 {
   # The checkout at or above `home`; empty where there is none. An archive is one without .git.
   checkout = ''
+    [[ $home == /* ]] || home=$PWD/$home
     until [[ -z $home || -f $home/process-compose.yaml && -f $home/airflow-home/airflow.cfg ]]; do
       home=''${home%/*}
     done

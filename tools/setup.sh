@@ -61,7 +61,7 @@ say "setting up $root (once)"
 nix_shell() {
   cd "$root"
   nix --extra-experimental-features 'nix-command flakes' print-dev-env . --profile "$tools/nix" >"$tools/nix-shell.sh"
-  set +u
+  set +eu # the script is Nix's, for a shell without these
   # shellcheck disable=SC1091
   . "$tools/nix-shell.sh"
   python -c 'import windtunnel'

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,13 @@ def test_nixpkgs_is_a_release_channel_and_every_input_follows() -> None:
         if locked := node.get("locked"):
             assert locked["narHash"].startswith("sha256-")
             assert len(locked["rev"]) == 40
+
+
+def test_the_flakes_python_is_the_newest_that_the_project_allows() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    below = re.search(r"<3\.(\d+)", project["requires-python"])
+    python = re.findall(r"python = pkgs\.python3(\d+);", (ROOT / "nix" / "python.nix").read_text())
+    assert below and python == [str(int(below[1]) - 1)]
 
 
 def test_formatting() -> None:
