@@ -61,6 +61,7 @@ rec {
     WINDTUNNEL_VALKEY_PORT = toString cfg.broker.port;
     WINDTUNNEL_SCHEDULER_HEALTH_PORT = toString cfg.schedulerHealthPort;
     DAGS_FOLDER = "${cfg.dagsFolder}";
+    WINDTUNNEL_PATCHES = "all";
     SPT_NOENV = "1";
     PYTHONDONTWRITEBYTECODE = "";
   }

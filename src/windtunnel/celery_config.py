@@ -70,15 +70,11 @@ if str(CELERY_CONFIG["broker_url"]).startswith("redis"):
         dispatch_uid="windtunnel-broker-gate",
     )
 celery_signals.connect()
-if os.environ.get("WINDTUNNEL_WORKER"):
-    _upstream.free_slot_at_once()
-    _upstream.first_heartbeat_later()
-    _upstream.decoders_made_once()
-    _upstream.operators_cost_less()
-    _upstream.task_log_survives_full_disk()
-    _upstream.refused_requests_end_soon()
+if worker := os.environ.get("WINDTUNNEL_WORKER"):
+    _upstream.apply("worker", late=True)
+    if sys.argv[1:3] == ["celery", "worker"]:  # and not what a task starts
+        _upstream.record(worker)
 if "scheduler" in sys.argv[1:2]:
     before_task_publish.connect(skew.stamp, weak=False, dispatch_uid="windtunnel-skew")
-    _upstream.wake_scheduler()
-    _upstream.keep_result_connection()
-    _upstream.health_server_ends_with_scheduler()
+    _upstream.apply("scheduler", late=True)
+    _upstream.record("scheduler")

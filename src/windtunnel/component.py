@@ -3,7 +3,7 @@
 Airflow's start allocates about a million objects that stay. CPython's collector looks at them again and again while it
 grows, a quarter to a third of the processor time of the start (docs/BENCHMARKS.md); here it waits for more of them. At the
 end CPython takes them apart one by one, up to 1.3 s in which the process is there and deaf; here the kernel does that. The
-component's patches (windtunnel._upstream) are applied before Airflow is loaded.
+component's patches (windtunnel._upstream) are applied before Airflow is loaded. With WINDTUNNEL_PATCHES=none: none of all that.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from setproctitle import setproctitle
 
 from windtunnel import migrated
+from windtunnel._upstream import switch
 from windtunnel.settings import load
 
 #: New objects between two looks at the youngest of them. CPython's 700 is made for short scripts; 50,000 hold a few megabytes.
@@ -91,27 +92,30 @@ class QuickEnd:
         os._exit(self.code & 0xFF)
 
 
-def _patch(component: str) -> None:
+def _patch(arguments: list[str]) -> None:
     """What must be in place before the component's own modules are loaded; celery_config.py applies the rest."""
     from windtunnel import _upstream
 
-    # First, since the others load Airflow.
-    _upstream.libcst_when_asked()
-    if "--skip-serve-logs" in sys.argv:
-        _upstream.log_server_when_asked()
-    if component == "api-server":
-        _upstream.routes_are_built_when_used()
-        _upstream.newest_execution_api_first()
-        _upstream.middlewares_step_aside()
-    elif component in ("dag-processor", "triggerer"):
-        _upstream.in_process_api_when_asked(component)
-    if component == "dag-processor":
-        _upstream.files_when_told()
-        _upstream.operators_cost_less()
-    if component == "triggerer":
-        _upstream.triggers_when_told()
-        # Its runner is watched as a task is; the same fault makes one `down` in four 10 s long.
-        _upstream.free_slot_at_once()
+    component = "worker" if arguments[:2] == ["celery", "worker"] else arguments[0]
+    _upstream.apply(component)
+    if component == "scheduler":
+        forks_end_with_me()
+    if component != "db":  # a one-shot
+        _upstream.record(os.environ.get("WINDTUNNEL_WORKER", component) if component == "worker" else component)
+
+
+def forks_end_with_me() -> None:
+    """A killed scheduler is seen to be dead, and started again within seconds.
+
+    `airflow scheduler` forks its health-check server (scheduler_command.py, `_serve_health_check`), which survives SIGKILL of
+    the scheduler, keeps port 8974, and keeps its standard output open: process-compose waits for the end of that pipe before
+    it looks at the exit code, so nothing was started again for five minutes (until the probe gave up). Here the kernel ends what
+    the scheduler forked together with it. No patch: nothing of Airflow's is replaced.
+    """
+    if sys.platform.startswith("linux"):
+        from windtunnel import procfs
+
+        os.register_at_fork(after_in_child=procfs.die_with_parent)
 
 
 #: What each would load next, loaded while the database is still being created or migrated.
@@ -133,12 +137,14 @@ def _load(component: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Becomes Airflow's command line; ends as it ends."""
-    calm_collector()
+    plain = switch.as_in_production()
+    if not plain:
+        calm_collector()
     end = QuickEnd()
     # Airflow, celery_config and the reconciler look at the command line.
     sys.argv = ["airflow", *arguments]
     setproctitle(" ".join(sys.argv))
-    _patch(*arguments[:1])
+    _patch(arguments)
     from airflow.__main__ import main as airflow
 
     if arguments[0] in LOAD:
@@ -146,7 +152,10 @@ def main(arguments: list[str]) -> None:
         if migrated.wait(settings, meanwhile=lambda: _load(arguments[0])):
             # `migrate` has just looked; each component's own look would load Alembic, a tenth of its start.
             os.environ.setdefault("AIRFLOW__DATABASE__CHECK_MIGRATIONS", "False")
-    with_room(lambda: end.run(airflow))
+    if plain:
+        airflow()
+    else:
+        with_room(lambda: end.run(airflow))
 
 
 if __name__ == "__main__":

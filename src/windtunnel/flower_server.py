@@ -11,6 +11,7 @@ from typing import Any
 from celery import Celery
 
 from windtunnel import _upstream, component
+from windtunnel._upstream import switch
 from windtunnel.airflow_options import AirflowOptions, OutOfReach, converted
 from windtunnel.broker_gate import keepalive
 
@@ -59,8 +60,11 @@ def command_line(options: AirflowOptions) -> list[str]:
 
 def main() -> None:
     # Celery's configuration does not reach Flower alone, so this is applied here, for both ways to start it.
-    _upstream.flower_looks_again_soon()
+    _upstream.apply("flower")
+    _upstream.record("flower")
     try:
+        if switch.as_in_production():
+            raise OutOfReach("WINDTUNNEL_PATCHES is none")
         options = AirflowOptions()
         settings, arguments = celery_settings(options), command_line(options)
     except OutOfReach as reason:

@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg2
 
 from windtunnel import migrated, wake_triggers
+from windtunnel._upstream.switch import triggers_wanted
 from windtunnel.database import connect
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings, load
@@ -56,6 +57,7 @@ def migrate(settings: Settings) -> bool:
     """
     done: Path = settings.state / "migrated.json"
     connection = connect(settings)
+    triggers = wake_triggers.install if triggers_wanted() else wake_triggers.drop
     try:
         wanted = {"packages": _fingerprint(), "revision": _current_revision(connection)}
         try:
@@ -63,7 +65,7 @@ def migrate(settings: Settings) -> bool:
         except (OSError, ValueError, TypeError):
             known = {}
         if wanted["revision"] is not None and wanted.items() <= known.items():
-            _triggers(wake_triggers.install, connection)
+            _triggers(triggers, connection)
             return False
         print("migrating the database …", flush=True)
         start = time.monotonic()
@@ -71,7 +73,7 @@ def migrate(settings: Settings) -> bool:
         _triggers(wake_triggers.drop, connection)
         if os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-m", "windtunnel.component", "db", "migrate"]) != 0:
             raise WindtunnelError("`airflow db migrate` failed: its own lines above say why")
-        _triggers(wake_triggers.install, connection)
+        _triggers(triggers, connection)
         done.write_text(json.dumps(wanted | {"revision": _current_revision(connection)}))
         print(f"migrated in {time.monotonic() - start:.1f} s", flush=True)
         return True

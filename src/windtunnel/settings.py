@@ -58,6 +58,8 @@ class Settings:
     worker_drain_seconds: int
     broker: str
     postgres_max_connections: int
+    #: all, none, names to keep, or names with a minus to leave out (windtunnel._upstream.switch).
+    patches: str = "all"
 
     # -- the state folder: everything that is written at run time lies below it ------------
     @property
@@ -120,6 +122,7 @@ class Settings:
             "WORKER_QUEUES": self.worker_queues,
             "WORKER_DRAIN_SECONDS": str(self.worker_drain_seconds),
             "BROKER": self.broker,
+            "WINDTUNNEL_PATCHES": self.patches,
             "AIRFLOW_HOME": str(self.root / "airflow-home"),
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
             "PC_SOCKET_PATH": str(self.socket),
@@ -141,6 +144,15 @@ def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: in
     return value
 
 
+def _patches(text: str) -> str:
+    if text.strip() in ("", "all", "none"):
+        return text.strip() or "all"
+    from windtunnel import _upstream  # the list of patches, which most commands need not load
+    from windtunnel._upstream import switch
+
+    return switch.checked(text, _upstream.PATCHES)
+
+
 def find_root(env: Mapping[str, str], start: Path | None = None) -> Path:
     """The project folder: WINDTUNNEL_ROOT, else the nearest one upwards that holds the stack's file, else this checkout."""
     if named := env.get("WINDTUNNEL_ROOT"):
@@ -153,7 +165,7 @@ def find_root(env: Mapping[str, str], start: Path | None = None) -> Path:
 
 
 #: What a running stack's record tells its clients, beside the port offset.
-RECORDED = ("WORKER_CONCURRENCY", "WORKER_DRAIN_SECONDS", "WORKERS", "WORKER_QUEUES", "DAGS_FOLDER", "POSTGRES_MAX_CONNECTIONS")
+RECORDED = ("WORKER_CONCURRENCY", "WORKER_DRAIN_SECONDS", "WORKERS", "WORKER_QUEUES", "DAGS_FOLDER", "POSTGRES_MAX_CONNECTIONS", "WINDTUNNEL_PATCHES")
 
 
 def recorded(state: Path) -> dict[str, object]:
@@ -259,4 +271,5 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
             connections.MOST,
             f"a number of connections that {workers} workers of {slots} slots fit into",
         ),
+        patches=_patches(values.get("WINDTUNNEL_PATCHES", "")),
     )

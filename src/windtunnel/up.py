@@ -55,7 +55,7 @@ def _clear_leftovers(settings: Settings) -> None:
 
 def _record(settings: Settings) -> None:
     """Clients read this while the stack runs, so that they need no variable but WINDTUNNEL_STATE."""
-    keep = ("DAGS_FOLDER", "WORKERS", "WORKER_CONCURRENCY", "WORKER_QUEUES", "WORKER_DRAIN_SECONDS")
+    keep = ("DAGS_FOLDER", "WORKERS", "WORKER_CONCURRENCY", "WORKER_QUEUES", "WORKER_DRAIN_SECONDS", "WINDTUNNEL_PATCHES")
     environment = settings.environment()
     data = {"version": 1, "port_offset": settings.port_offset, "socket": str(settings.socket)} | {name: environment[name] for name in keep}
     data["POSTGRES_MAX_CONNECTIONS"] = str(settings.postgres_max_connections)

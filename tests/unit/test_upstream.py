@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from windtunnel import _upstream, procfs
+from windtunnel._upstream.base import Unfit
 from windtunnel.wake import Alarm
 
 
@@ -54,16 +55,20 @@ def test_upstream_still_leaves_a_health_server_behind() -> None:
     from airflow.utils import scheduler_health
 
     text = inspect.getsource(scheduler_command._serve_health_check) + inspect.getsource(scheduler_health)
-    assert "Process(target=serve_health_check)" in text, "the health server is no forked process now: look again at the patch"
-    assert "prctl" not in text.lower() and "pdeathsig" not in text.lower(), "it ends with the scheduler now: remove the patch"
+    assert "Process(target=serve_health_check)" in text, (
+        "the health server is no forked process now: look again at component.forks_end_with_me"
+    )
+    assert "prctl" not in text.lower() and "pdeathsig" not in text.lower(), (
+        "it ends with the scheduler now: remove component.forks_end_with_me"
+    )
 
 
 def test_what_a_patched_scheduler_forked_ends_with_it() -> None:
     program = """
 import multiprocessing, os, signal, sys, time
-from windtunnel import _upstream, procfs
+from windtunnel import component, procfs
 if sys.argv[1] == "patched":
-    assert _upstream.health_server_ends_with_scheduler()
+    component.forks_end_with_me()
 child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(20,))
 child.start()
 print(child.pid, flush=True)
@@ -168,7 +173,9 @@ def test_the_loop_patch_leaves_rounds_without_news_out(monkeypatch: pytest.Monke
     monkeypatch.setattr(SchedulerJobRunner, "_schedule_all_dag_runs", _schedule_all_dag_runs)
     monkeypatch.setattr(SchedulerJobRunner, "_do_scheduling", _do_scheduling)
     bell = SimpleNamespace(rung=lambda: False, hear=lambda: None)
-    assert scheduler._leave_out_idle_rounds("test", SchedulerJobRunner, Rounds(bell, 60.0, lambda: 0.0))  # type: ignore[arg-type]
+    examine, schedule = scheduler._without_idle_rounds(SchedulerJobRunner, Rounds(bell, 60.0, lambda: 0.0))  # type: ignore[arg-type]
+    monkeypatch.setattr(SchedulerJobRunner, "_schedule_all_dag_runs", examine)
+    monkeypatch.setattr(SchedulerJobRunner, "_do_scheduling", schedule)
     runner = SchedulerJobRunner.__new__(SchedulerJobRunner)
     runner.executors = [SimpleNamespace(slots_available=slots)]
     runner.log_cache = None
@@ -190,7 +197,8 @@ def test_the_loop_patch_steps_back_from_another_scheduler() -> None:
     from windtunnel._upstream import scheduler
 
     for stranger in (None, SimpleNamespace(_do_scheduling=lambda self: 0, _schedule_all_dag_runs=lambda self: [])):
-        assert not scheduler._leave_out_idle_rounds("test", stranger, None)  # type: ignore[arg-type]
+        with pytest.raises(Unfit):
+            scheduler._without_idle_rounds(stranger, None)  # type: ignore[arg-type]
 
 
 def test_upstream_still_looks_again_after_every_round_that_did_anything() -> None:

@@ -59,15 +59,15 @@ def test_the_version_patch_steps_back_from_an_unknown_cadwyn(monkeypatch: pytest
 
 
 PROCESSES = {
-    "dag-processor": ("airflow.dag_processing.manager", "_make_execution_api"),
-    "triggerer": ("airflow.jobs.triggerer_job_runner", "in_process_api_server"),
+    "dag_processor_api_when_asked": ("airflow.dag_processing.manager", "_make_execution_api"),
+    "triggerer_api_when_asked": ("airflow.jobs.triggerer_job_runner", "in_process_api_server"),
 }
 #: Prints whether the web framework is loaded, makes one request as a DAG file would, and prints it again.
 ASKS = """
 import importlib, sys, httpx
 from windtunnel import _upstream
 if sys.argv[1] == "patched":
-    assert _upstream.in_process_api_when_asked(sys.argv[2])
+    assert getattr(_upstream, sys.argv[2])()
 api = getattr(importlib.import_module(sys.argv[3]), sys.argv[4])()
 transport = api.transport
 before = "cadwyn" in sys.modules
@@ -76,10 +76,10 @@ print(before, client.get("/health/ping").status_code, "cadwyn" in sys.modules)
 """
 
 
-@pytest.mark.parametrize("component", list(PROCESSES))
-def test_the_in_process_api_is_made_when_it_is_asked(component: str) -> None:
+@pytest.mark.parametrize("patch", list(PROCESSES))
+def test_the_in_process_api_is_made_when_it_is_asked(patch: str) -> None:
     for mode, before in (("patched", "False"), ("stock", "True")):
-        command = [sys.executable, "-c", ASKS, mode, component, *PROCESSES[component]]
+        command = [sys.executable, "-c", ASKS, mode, patch, *PROCESSES[patch]]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert done.stdout.split()[-3:] == [before, "200", "True"], (mode, done.stdout, done.stderr[-2000:])
 
@@ -88,7 +88,7 @@ def test_the_in_process_patch_steps_back_from_an_unknown_function(monkeypatch: p
     from airflow.jobs import triggerer_job_runner
 
     monkeypatch.setattr(triggerer_job_runner, "in_process_api_server", lambda: None)
-    assert not _upstream.in_process_api_when_asked("triggerer")
+    assert not _upstream.triggerer_api_when_asked()
 
 
 LIBCST = """

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from windtunnel._upstream.base import parameters, skip
+from windtunnel._upstream.base import Unfit, parameters
+from windtunnel._upstream.registry import Replacements, patch
 
 log = logging.getLogger(__name__)
 
@@ -58,30 +59,33 @@ def refused(retry_state: Any, well: Callable[[str], bool | None] = api_is_well, 
     return True
 
 
-def refused_requests_end_soon() -> bool:
+STOP = "airflow.sdk.api.client:Client.request.retry.stop"
+
+
+@patch(
+    "fault",
+    STOP,
+    tested="apache-airflow-task-sdk 1.0 to 1.3.2",
+    components=("worker",),
+    late=("worker",),
+)
+def refused_requests_end_soon() -> Replacements:
     """A request that the API server refuses fails within a minute, while one that finds it away is sent again for very long.
 
     Cause: `Client.request` counts attempts only, so that patience with an outage is patience with a permanent 500 too: the
-    task then hangs, without heartbeats, until its attempts are used up.
-    For: apache-airflow-task-sdk 1.0 to 1.3.2. Ours: one more condition to stop, which looks at the errors and asks the health
-    route. Returns whether it was applied.
+    task then hangs, without heartbeats, until its attempts are used up. Ours: one more condition to stop, which looks at the
+    errors and asks the health route.
     """
-    name = "refused_requests_end_soon"
-    try:
-        from airflow.sdk.api.client import Client
+    from airflow.sdk.api.client import Client
 
-        retrying = Client.request.retry
-        stock = retrying.stop
-    except (ImportError, AttributeError) as error:
-        return skip(name, str(error))
+    stock = Client.request.retry.stop
     if getattr(stock, "windtunnel", False):
-        return True
+        return {}
     if parameters(Client.request)[:1] != ["self"] or not callable(stock):
-        return skip(name, "Client.request looks different")
+        raise Unfit("Client.request looks different")
 
     def stop(retry_state: Any) -> bool:
         return bool(stock(retry_state)) or refused(retry_state)
 
     stop.windtunnel = True  # type: ignore[attr-defined]
-    retrying.stop = stop
-    return True
+    return {STOP: stop}

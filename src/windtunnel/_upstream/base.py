@@ -1,4 +1,4 @@
-"""How a patch steps back."""
+"""How a patch steps back, and what several of them ask."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from typing import Any
 log = logging.getLogger("windtunnel._upstream")
 
 
-def skip(patch: str, why: str) -> bool:
-    """One warning; the patch's result is "not applied"."""
-    log.warning("windtunnel: patch %r is not applied: %s (docs/reference/upstream.md)", patch, why)
-    return False
+class Unfit(Exception):
+    """A target is not as the patch knows it; the text is the reason. Nothing has been replaced."""
 
 
 def postgresql_url() -> str | None:

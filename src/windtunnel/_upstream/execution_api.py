@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable
 from copy import copy
 from typing import Any
 
-from windtunnel._upstream.base import parameters, skip
+from windtunnel._upstream.base import Unfit, parameters
+from windtunnel._upstream.registry import Replacements, patch
 
 
-def newest_execution_api_first() -> bool:
+@patch(
+    "speed",
+    "cadwyn:Cadwyn._cadwyn_initialize",
+    "cadwyn:Cadwyn.openapi_jsons",
+    "cadwyn.routing:_RootCadwynAPIRouter.__call__",
+    tested="cadwyn 6.1 to 7.0",
+    components=("api-server",),
+)
+def newest_execution_api_first() -> Replacements:
     """The API server answers its first task seconds earlier.
 
     Cause: at its first request Cadwyn makes the routes and the models of every version of the task-execution API (nine in
-    3.3), 2 to 3 CPU-seconds; a worker of the same release asks for the newest only. For: cadwyn 6.1 to 7.0. Ours: the newest
+    3.3), 2 to 3 CPU-seconds; a worker of the same release asks for the newest only. Ours: the newest
     is made alone, by Cadwyn itself from a bundle of one version; the first request for another one, or for the OpenAPI
-    pages, makes all of them as upstream does. Returns whether it was applied.
+    pages, makes all of them as upstream does.
     """
-    name = "newest_execution_api_first"
-    try:
-        from cadwyn import Cadwyn, Version, VersionBundle
-        from cadwyn.route_generation import _DELETED_ROUTE_TAG, generate_versioned_routers
-        from cadwyn.routing import _RootCadwynAPIRouter
-        from fastapi import APIRouter
-    except ImportError as error:
-        return skip(name, str(error))
-    if getattr(Cadwyn, "windtunnel", False):
-        return True
+    from cadwyn import Cadwyn, Version, VersionBundle
+    from cadwyn.route_generation import _DELETED_ROUTE_TAG, generate_versioned_routers
+    from cadwyn.routing import _RootCadwynAPIRouter
+    from fastapi import APIRouter
+
+    if Cadwyn._cadwyn_initialize.__module__ == __name__:
+        return {}
     whole, route, pages = Cadwyn._cadwyn_initialize, _RootCadwynAPIRouter.__call__, Cadwyn.openapi_jsons
     wanted: list[tuple[Callable[..., Any], list[str]]] = [
         (whole, ["self"]),
@@ -36,7 +41,7 @@ def newest_execution_api_first() -> bool:
         (pages, ["self", "req"]),
     ]
     if any(parameters(function)[:4] != names for function, names in wanted):
-        return skip(name, "Cadwyn looks different")
+        raise Unfit("Cadwyn looks different")
 
     def newest_only(self: Any) -> None:
         newest = self.versions.versions[0]
@@ -77,11 +82,11 @@ def newest_execution_api_first() -> bool:
             rest()
         return await pages(self, req)
 
-    Cadwyn._cadwyn_initialize = newest_only  # type: ignore[method-assign]
-    Cadwyn.openapi_jsons = all_pages  # type: ignore[method-assign]
-    _RootCadwynAPIRouter.__call__ = routed  # type: ignore[method-assign]
-    Cadwyn.windtunnel = True  # type: ignore[attr-defined]
-    return True
+    return {
+        "cadwyn:Cadwyn._cadwyn_initialize": newest_only,
+        "cadwyn:Cadwyn.openapi_jsons": all_pages,
+        "cadwyn.routing:_RootCadwynAPIRouter.__call__": routed,
+    }
 
 
 class WhenAsked:
@@ -107,29 +112,43 @@ class WhenAsked:
         self.transport = Transport()
 
 
-def in_process_api_when_asked(component: str) -> bool:
-    """DAG processor and triggerer load the web framework only when a DAG file or a trigger asks for something.
+@patch(
+    "speed",
+    "airflow.dag_processing.manager:_make_execution_api.__code__",
+    tested="apache-airflow 3.2 to 3.3",
+    components=("dag-processor",),
+)
+def dag_processor_api_when_asked() -> Replacements:
+    """The DAG processor loads the web framework only when a DAG file asks for something.
 
-    Cause: both make a task-execution API of their own inside the process at start, FastAPI and all; it serves DAG files that
-    read a Variable or Connection while they are parsed, and triggers that do. For: apache-airflow 3.2 to 3.3. Ours: its
-    transport is made at the first request. Returns whether it was applied.
+    Cause: it makes a task-execution API of its own inside the process at start, FastAPI and all; that serves DAG files which
+    read a Variable or Connection while they are parsed. Ours: its transport is made at the first request.
     """
-    name = "in_process_api_when_asked"
-    module, attribute = {
-        "dag-processor": ("airflow.dag_processing.manager", "_make_execution_api"),
-        "triggerer": ("airflow.jobs.triggerer_job_runner", "in_process_api_server"),
-    }[component]
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        return skip(name, str(error))
+    from airflow.dag_processing import manager
+
+    return _when_asked_instead_of(manager._make_execution_api, "airflow.dag_processing.manager:_make_execution_api")
+
+
+@patch(
+    "speed",
+    "airflow.jobs.triggerer_job_runner:in_process_api_server.__code__",
+    tested="apache-airflow 3.2 to 3.3",
+    components=("triggerer",),
+)
+def triggerer_api_when_asked() -> Replacements:
+    """The same for the triggerer, whose triggers may read a Variable or Connection."""
+    from airflow.jobs import triggerer_job_runner
+
+    return _when_asked_instead_of(triggerer_job_runner.in_process_api_server, "airflow.jobs.triggerer_job_runner:in_process_api_server")
+
+
+def _when_asked_instead_of(function: Any, target: str) -> Replacements:
     if function.__code__ is _when_asked.__code__:
-        return True
+        return {}
     if parameters(function) or function.__closure__ or "InProcessExecutionAPI()" not in inspect.getsource(function):
-        return skip(name, f"{module}.{attribute} looks different")
+        raise Unfit(f"{target} looks different")
     # The DAG processor's class holds the function itself, so its inside is what can be changed.
-    function.__code__ = _when_asked.__code__
-    return True
+    return {f"{target}.__code__": _when_asked.__code__}
 
 
 def _when_asked() -> Any:

@@ -6,29 +6,27 @@ import inspect
 import time
 from typing import Any
 
-from windtunnel._upstream.base import skip
+from windtunnel._upstream.base import Unfit
+from windtunnel._upstream.registry import Replacements, patch
 
 #: Between two attempts to hear the workers again.
 AGAIN_SECONDS = 2.0
 
 
-def flower_looks_again_soon() -> bool:
+@patch("fault", "flower.events:Events.run", tested="flower 2.2", components=("flower",))
+def flower_looks_again_soon() -> Replacements:
     """Flower shows the workers within seconds of the broker's return, however long that was away.
 
     Fault: `Events.run` (flower/events.py) doubles its pause after each failed attempt, without end: after ten minutes without a
     broker Flower shows no worker for another eight and a half.
-    For: Flower 2.2, no upstream report found. Ours: a pause of AGAIN_SECONDS. Returns whether it was applied.
+    No upstream report found. Ours: a pause of AGAIN_SECONDS.
     """
-    name = "flower_looks_again_soon"
-    try:
-        from flower import events  # type: ignore[import-untyped]
+    from flower import events  # type: ignore[import-untyped]
 
-        text = inspect.getsource(events.Events.run)
-        logger, receiver = events.logger, events.EventReceiver
-    except (ImportError, AttributeError, OSError, TypeError) as error:
-        return skip(name, str(error))
+    text = inspect.getsource(events.Events.run)
+    logger, receiver = events.logger, events.EventReceiver
     if "try_interval *= 2" not in text or "time.sleep(try_interval)" not in text:
-        return skip(name, "Events.run looks different")
+        raise Unfit("Events.run looks different")
 
     def run(self: Any) -> None:
         while True:
@@ -44,5 +42,4 @@ def flower_looks_again_soon() -> bool:
                 logger.error("Failed to capture events: '%s', trying again in %.0f seconds.", error, AGAIN_SECONDS)
                 time.sleep(AGAIN_SECONDS)
 
-    events.Events.run = run
-    return True
+    return {"flower.events:Events.run": run}

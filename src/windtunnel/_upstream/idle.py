@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 from typing import Any
 
-from windtunnel._upstream.base import parameters, postgresql_url, skip
+from windtunnel._upstream.base import Unfit, parameters, postgresql_url
+from windtunnel._upstream.registry import Replacements, patch
 
 #: Seconds. Without news, and whatever was missed, each looks this often.
 LOOK_SECONDS = 10.0
@@ -19,34 +21,43 @@ BUSY_SHARE = 0.1
 SEEN_SECONDS = 5.0
 
 
-def files_when_told() -> bool:
+MANAGER = "airflow.dag_processing.manager:DagFileProcessorManager"
+TRIGGERER = "airflow.jobs.triggerer_job_runner:TriggerRunnerSupervisor"
+
+
+@patch(
+    "speed",
+    f"{MANAGER}.fetch_callbacks",
+    f"{MANAGER}.claim_priority_files",
+    f"{MANAGER}.purge_inactive_dag_warnings",
+    f"{MANAGER}._refresh_dag_bundles",
+    tested="apache-airflow 3.3",
+    components=("dag-processor",),
+)
+def files_when_told() -> Replacements:
     """The DAG processor asks the database for callbacks and requests when there are some, and tidies it when files came or went.
 
     Cause: `_run_parsing_loop` makes three transactions in each of its rounds, two rounds a second, and about twelve more each
     time it looks for new files (`bundle_refresh_check_interval`): 1.3 % of a core here, and half as much in PostgreSQL.
-    For: apache-airflow 3.3. Ours: NOTIFY tells of callbacks and requests; a refresh that finds the files of the last one ends
-    there, for a minute at most. Bundles other than folders are refreshed as upstream does it. Returns whether it was applied.
+    Ours: NOTIFY tells of callbacks and requests; a refresh that finds the files of the last one ends
+    there, for a minute at most. Bundles other than folders are refreshed as upstream does it.
     """
-    name = "files_when_told"
-    try:
-        from airflow.dag_processing.bundles.local import LocalDagBundle
-        from airflow.dag_processing.manager import DagFileProcessorManager as Manager
-        from airflow.utils.file import list_py_file_paths
+    from airflow.dag_processing.bundles.local import LocalDagBundle
+    from airflow.dag_processing.manager import DagFileProcessorManager as Manager
+    from airflow.utils.file import list_py_file_paths
 
-        steps = {
-            "fetch_callbacks": ["self"],
-            "claim_priority_files": ["self"],
-            "purge_inactive_dag_warnings": ["self"],
-            "_refresh_dag_bundles": ["self", "known_files"],
-        }
-        fits = all(parameters(getattr(Manager, step)) == names for step, names in steps.items())
-        fits = fits and parameters(list_py_file_paths)[:2] == ["directory", "safe_mode"]
-    except (ImportError, AttributeError) as error:
-        return skip(name, str(error))
+    steps = {
+        "fetch_callbacks": ["self"],
+        "claim_priority_files": ["self"],
+        "purge_inactive_dag_warnings": ["self"],
+        "_refresh_dag_bundles": ["self", "known_files"],
+    }
+    fits = all(parameters(getattr(Manager, step)) == names for step, names in steps.items())
+    fits = fits and parameters(list_py_file_paths)[:2] == ["directory", "safe_mode"]
     if not fits:
-        return skip(name, "DagFileProcessorManager looks different")
+        raise Unfit("DagFileProcessorManager looks different")
     if (url := postgresql_url()) is None:
-        return skip(name, "the database is not PostgreSQL")
+        raise Unfit("the database is not PostgreSQL")
     from windtunnel.folder_watch import FolderWatch
     from windtunnel.wake import FILES, Alarm, Ear
 
@@ -57,6 +68,7 @@ def files_when_told() -> bool:
     moved = True
     watches: dict[str, FolderWatch] = {}
 
+    @functools.wraps(fetch)
     def fetch_callbacks(self: Any) -> Any:
         if not callbacks.news():
             return []
@@ -65,9 +77,11 @@ def files_when_told() -> bool:
             callbacks.again()  # it takes no more than max_callbacks_per_loop
         return found
 
+    @functools.wraps(claim)
     def claim_priority_files(self: Any) -> Any:
         return claim(self) if requests.news() else []
 
+    @functools.wraps(purge)
     def purge_inactive_dag_warnings(self: Any) -> None:
         nonlocal purged
         if time.monotonic() - purged >= TIDY_SECONDS:
@@ -101,6 +115,7 @@ def files_when_told() -> bool:
         moved, soonest, latest = not same, now + min(max(0.0, took / BUSY_SHARE - 1), SEEN_SECONDS), now + took / SHARE
         return same
 
+    @functools.wraps(refresh)
     def _refresh_dag_bundles(self: Any, known_files: dict[str, Any]) -> None:
         nonlocal refresh_due, looked
         now = time.monotonic()
@@ -117,37 +132,40 @@ def files_when_told() -> bool:
         refresh(self, known_files)
         refresh_due = now + max(TIDY_SECONDS, (time.thread_time() - began) / SHARE)
 
-    for step in (fetch_callbacks, claim_priority_files, purge_inactive_dag_warnings, _refresh_dag_bundles):
-        setattr(Manager, step.__name__, step)
-    return True
+    made = (fetch_callbacks, claim_priority_files, purge_inactive_dag_warnings, _refresh_dag_bundles)
+    return {f"{MANAGER}.{step.__name__}": step for step in made}
 
 
-def triggers_when_told() -> bool:
+@patch(
+    "speed",
+    f"{TRIGGERER}.load_triggers",
+    f"{TRIGGERER}.clean_unused",
+    tested="apache-airflow 3.3",
+    components=("triggerer",),
+)
+def triggers_when_told() -> Replacements:
     """A triggerer without triggers asks the database for some when there are some.
 
     Cause: `TriggerRunnerSupervisor.run_once` assigns, lists and cleans up triggers once a second, five statements, whether there
     is one or not: 1 % of a core here, and a third as much in PostgreSQL.
-    For: apache-airflow 3.3. Ours: with none in hand it does so when NOTIFY tells of a trigger without a triggerer, and every
-    LOOK_SECONDS, since those of a triggerer that died become free by the clock. Returns whether it was applied.
+    Ours: with none in hand it does so when NOTIFY tells of a trigger without a triggerer, and every
+    LOOK_SECONDS, since those of a triggerer that died become free by the clock.
     """
-    name = "triggers_when_told"
-    try:
-        from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor as Supervisor
+    from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor as Supervisor
 
-        load, clean = Supervisor.load_triggers, Supervisor.clean_unused
-    except (ImportError, AttributeError) as error:
-        return skip(name, str(error))
+    load, clean = Supervisor.load_triggers, Supervisor.clean_unused
     held = ("running_triggers", "creating_triggers", "cancelling_triggers", "events", "failed_triggers")
     fields = {field.name for field in getattr(Supervisor, "__attrs_attrs__", ())}
     if parameters(load) != ["self"] or parameters(clean) != ["self"] or not fields.issuperset(held):
-        return skip(name, "TriggerRunnerSupervisor looks different")
+        raise Unfit("TriggerRunnerSupervisor looks different")
     if (url := postgresql_url()) is None:
-        return skip(name, "the database is not PostgreSQL")
+        raise Unfit("the database is not PostgreSQL")
     from windtunnel.wake import DEFERRED, Alarm, Ear
 
     ear = Ear(Alarm(url, DEFERRED, "triggerer"), LOOK_SECONDS)
     looked = True
 
+    @functools.wraps(load)
     def load_triggers(self: Any) -> None:
         nonlocal looked
         # In this order: what is heard is heard, busy or not.
@@ -155,9 +173,9 @@ def triggers_when_told() -> bool:
         if looked:
             load(self)
 
+    @functools.wraps(clean)
     def clean_unused(self: Any) -> None:
         if looked:
             clean(self)
 
-    Supervisor.load_triggers, Supervisor.clean_unused = load_triggers, clean_unused
-    return True
+    return {f"{TRIGGERER}.load_triggers": load_triggers, f"{TRIGGERER}.clean_unused": clean_unused}

@@ -8,33 +8,39 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from windtunnel._upstream.base import skip
+from windtunnel._upstream.base import Unfit
+from windtunnel._upstream.registry import Replacements, patch
 
 MODULE = "airflow.utils.serve_logs"
 
 
-def log_server_when_asked() -> bool:
+@patch(
+    "speed",
+    f"{MODULE}:serve_logs",
+    tested="apache-airflow 3.0 to 3.3",
+    components=("scheduler", "triggerer", "worker"),
+)
+def log_server_when_asked() -> Replacements:
     """Scheduler, triggerer and worker load no web framework for a log server that they are told not to start.
 
     Cause: `_serve_logs` of their commands imports it before it looks at --skip-serve-logs: 0.15 to 0.25 CPU-seconds, 10 MiB.
-    For: apache-airflow 3.0 to 3.3. Ours: a stand-in for the package; its function, or any other name, becomes the real one
-    when it is used. Returns whether it was applied.
+    Ours: a stand-in for the package; its function, or any other name, becomes the real one
+    when it is used.
     """
     if MODULE in sys.modules:
-        return isinstance(sys.modules[MODULE], _StandIn) or skip("log_server_when_asked", "it is loaded already")
-    try:
-        spec = importlib.util.find_spec(MODULE)
-    except ImportError as error:
-        return skip("log_server_when_asked", str(error))
+        if isinstance(sys.modules[MODULE], _StandIn):
+            return {}
+        raise Unfit("it is loaded already")
+    spec = importlib.util.find_spec(MODULE)
     if spec is None or spec.submodule_search_locations is None:
-        return skip("log_server_when_asked", f"there is no package {MODULE}")
+        raise Unfit(f"there is no package {MODULE}")
     stand_in = _StandIn(MODULE)
     stand_in.__path__ = list(spec.submodule_search_locations)
-    sys.modules[MODULE] = stand_in
-    # As an import leaves it.
+    # As an import leaves it. There is no target to look at before it is loaded, which is what must not happen.
     parent, _, name = MODULE.rpartition(".")
     setattr(sys.modules[parent], name, stand_in)
-    return True
+    sys.modules[MODULE] = stand_in
+    return {}
 
 
 class _StandIn(ModuleType):

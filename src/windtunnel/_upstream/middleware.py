@@ -6,35 +6,39 @@ import inspect
 import time
 from typing import Any
 
-from windtunnel._upstream.base import skip
+from windtunnel._upstream.base import Unfit
+from windtunnel._upstream.registry import Replacements, patch
+
+#: Each gets a `__call__` of its own.
+REFRESH = "airflow.api_fastapi.auth.middlewares.refresh_token:JWTRefreshMiddleware.__call__"
+REISSUE = "airflow.api_fastapi.execution_api.app:JWTReissueMiddleware.__call__"
+CORRELATION = "airflow.api_fastapi.execution_api.app:CorrelationIdMiddleware.__call__"
+VERSION = "cadwyn.middleware:VersionPickingMiddleware.__call__"
 
 
-def middlewares_step_aside() -> bool:
+@patch("speed", REFRESH, REISSUE, CORRELATION, VERSION, tested="apache-airflow 3.3, cadwyn 7", components=("api-server",))
+def middlewares_step_aside() -> Replacements:
     """A request passes by a middleware that has nothing to do for it, and so is spared a task and two streams of its own.
 
     Cause: starlette's `BaseHTTPMiddleware` runs the rest of the application in another task, 0.15 ms a layer. A request to the
     task-execution API passes four. One refreshes the session in a cookie that it never has; one renews its token when a fifth of
     its life is left, and validates it a second time to see that; one echoes a header, and one the version of the API. In all more than
     half of what the smallest request with a token takes.
-    For: apache-airflow 3.3, cadwyn 7. Ours: the first two are passed by where there is nothing to refresh, and are upstream's
-    otherwise; the others do the same as plain ASGI. Returns whether it was applied.
+    Ours: the first two are passed by where there is nothing to refresh, and are upstream's
+    otherwise; the others do the same as plain ASGI.
     """
-    name = "middlewares_step_aside"
-    try:
-        from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
-        from airflow.api_fastapi.auth.middlewares.refresh_token import JWTRefreshMiddleware
-        from airflow.api_fastapi.execution_api.app import CorrelationIdMiddleware, JWTReissueMiddleware
-        from cadwyn._internal.context_vars import DEFAULT_API_VERSION_VAR
-        from cadwyn.middleware import VersionPickingMiddleware
-        from starlette.datastructures import MutableHeaders
-        from starlette.middleware.base import BaseHTTPMiddleware
-        from starlette.requests import Request
-        from structlog.contextvars import bound_contextvars
+    from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
+    from airflow.api_fastapi.auth.middlewares.refresh_token import JWTRefreshMiddleware
+    from airflow.api_fastapi.execution_api.app import CorrelationIdMiddleware, JWTReissueMiddleware
+    from cadwyn._internal.context_vars import DEFAULT_API_VERSION_VAR
+    from cadwyn.middleware import VersionPickingMiddleware
+    from starlette.datastructures import MutableHeaders
+    from starlette.middleware.base import BaseHTTPMiddleware
+    from starlette.requests import Request
+    from structlog.contextvars import bound_contextvars
 
-        kinds = (JWTRefreshMiddleware, JWTReissueMiddleware, CorrelationIdMiddleware, VersionPickingMiddleware)
-        texts = {kind: inspect.getsource(kind) for kind in kinds}
-    except (ImportError, AttributeError, OSError, TypeError) as error:
-        return skip(name, str(error))
+    kinds = (JWTRefreshMiddleware, JWTReissueMiddleware, CorrelationIdMiddleware, VersionPickingMiddleware)
+    texts = {kind: inspect.getsource(kind) for kind in kinds}
     needed = {
         JWTRefreshMiddleware: ("request.cookies.get(COOKIE_NAME_JWT_TOKEN)", "if current_token is not None:"),
         JWTReissueMiddleware: ("refresh_when_less_than = max(int(token_lifetime * 0.20), 30)", 'claims.get("scope") == "workload"'),
@@ -45,7 +49,7 @@ def middlewares_step_aside() -> bool:
         ),
     }
     if any("__call__" in vars(kind) or not all(part in texts[kind] for part in parts) for kind, parts in needed.items()):
-        return skip(name, "the middlewares look different")
+        raise Unfit("the middlewares look different")
     through = BaseHTTPMiddleware.__call__
     cookie = COOKIE_NAME_JWT_TOKEN.encode()
 
@@ -90,11 +94,7 @@ def middlewares_step_aside() -> bool:
 
         return sender
 
-    JWTRefreshMiddleware.__call__ = session
-    JWTReissueMiddleware.__call__ = token
-    CorrelationIdMiddleware.__call__ = correlation
-    VersionPickingMiddleware.__call__ = version  # type: ignore[method-assign]
-    return True
+    return {REFRESH: session, REISSUE: token, CORRELATION: correlation, VERSION: version}
 
 
 def refresh_is_near(headers: Any) -> bool:

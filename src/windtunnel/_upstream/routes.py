@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from windtunnel._upstream.base import parameters, skip
+from windtunnel._upstream.base import Unfit, parameters
+from windtunnel._upstream.registry import Replacements, patch
 
 #: What `APIRouter.include_router` reads of a route to make the next one of it; all but the first four as they were given.
 GIVEN = (
@@ -25,27 +26,30 @@ def _streams(endpoint: Callable[..., Any]) -> bool:
     return "Itera" in told or "Generator" in told
 
 
-def routes_are_built_when_used() -> bool:
+@patch(
+    "speed",
+    "airflow.api_fastapi.common.router:AirflowRouter.add_api_route",
+    tested="fastapi 0.129 to 0.136",
+    components=("api-server",),
+)
+def routes_are_built_when_used() -> Replacements:
     """The API server starts in a third of the processor time.
 
     Cause: each of Airflow's routers is included in another one up to three times, and every time FastAPI makes each route
     anew: reads signatures, builds a validator for each parameter and each response. 1,300 routes are built, 300 are kept.
-    For: fastapi 0.129 to 0.136 (0.137 includes lazily by itself; Airflow 3.3 asks for less than that). Ours: a route class
+    (FastAPI 0.137 includes lazily by itself; Airflow 3.3 asks for less than that). Ours: a route class
     that keeps what it was given and becomes a full route, by FastAPI's own constructor, when anything else is asked of it:
     by its first request or by the OpenAPI page. Only routers of Airflow's own class, and only endpoints of Airflow's.
-    Returns whether it was applied.
+
     """
-    name = "routes_are_built_when_used"
-    try:
-        from airflow.api_fastapi.common.router import AirflowRouter
-        from fastapi.routing import APIRoute, APIRouter
-        from starlette.routing import compile_path, get_name
-    except ImportError as error:
-        return skip(name, str(error))
-    if getattr(AirflowRouter, "windtunnel", False):
-        return True
+    from airflow.api_fastapi.common.router import AirflowRouter
+    from fastapi.routing import APIRoute, APIRouter
+    from starlette.routing import compile_path, get_name
+
+    if AirflowRouter.add_api_route.__module__ == __name__:
+        return {}
     if set(parameters(APIRoute.__init__)) != {"self", *GIVEN} or "add_api_route" in AirflowRouter.__dict__:
-        return skip(name, "FastAPI's routes look different")
+        raise Unfit("FastAPI's routes look different")
     defaults = {p.name: p.default for p in inspect.signature(APIRoute.__init__).parameters.values() if p.name in GIVEN[2:]}
 
     class Route(APIRoute):
@@ -81,6 +85,4 @@ def routes_are_built_when_used() -> bool:
             kwargs["route_class_override"] = Route
         APIRouter.add_api_route(self, path, endpoint, **kwargs)
 
-    AirflowRouter.add_api_route = add_api_route
-    AirflowRouter.windtunnel = True
-    return True
+    return {"airflow.api_fastapi.common.router:AirflowRouter.add_api_route": add_api_route}

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from windtunnel import disk
-from windtunnel._upstream.base import parameters, skip
+from windtunnel._upstream.base import Unfit, parameters
+from windtunnel._upstream.registry import Replacements, patch
 
 #: How long a task that cannot make its log file waits between two attempts; it has not begun yet.
 WAIT_SECONDS = 2.0
@@ -51,26 +52,32 @@ class LogFile:
         """Nothing is kept back."""
 
 
-def task_log_survives_full_disk() -> bool:
+CONFIGURE = "airflow.sdk.execution_time.supervisor:_configure_logging"
+
+
+@patch(
+    "fault",
+    CONFIGURE,
+    tested="apache-airflow-task-sdk 1.2 to 1.3.2",
+    components=("worker",),
+    late=("worker",),
+)
+def task_log_survives_full_disk() -> Replacements:
     """A task whose log finds no room goes on without those lines instead of being failed.
 
     Fault: `_log_to_target` and `supervise_task` let an OSError of the log file pass, which ends Airflow's supervisor of the task
     and with it the task; buffered lines raise it once more when the file is closed. A log file that cannot be made fails the
-    task before it begins. For: apache-airflow-task-sdk 1.2 to 1.3.2, no upstream report found. Ours: the lines are dropped and
-    counted; a task that has not begun waits for room. Returns whether it was applied.
+    task before it begins. No upstream report found. Ours: the lines are dropped and counted; a task that has not begun waits
+    for room.
     """
-    name = "task_log_survives_full_disk"
-    try:
-        import structlog
-        from airflow.sdk.execution_time import supervisor
+    import structlog
+    from airflow.sdk.execution_time import supervisor
 
-        original = supervisor._configure_logging
-    except (ImportError, AttributeError) as error:
-        return skip(name, str(error))
+    original = supervisor._configure_logging
     if getattr(original, "windtunnel", False):
-        return True
+        return {}
     if parameters(original) != ["log_path", "client"] or not {"_write", "_flush"} <= set(structlog.BytesLogger.__slots__):
-        return skip(name, "the SDK configures a task's log differently")
+        raise Unfit("the SDK configures a task's log differently")
 
     @functools.wraps(original)
     def _configure_logging(log_path: str, client: Any) -> Any:
@@ -89,5 +96,4 @@ def task_log_survives_full_disk() -> bool:
         return logger, file
 
     _configure_logging.windtunnel = True  # type: ignore[attr-defined]
-    supervisor._configure_logging = _configure_logging
-    return True
+    return {CONFIGURE: _configure_logging}

@@ -1,0 +1,57 @@
+"""WINDTUNNEL_PATCHES: which patches a person wants. `all` (the default), `none`, names to keep, or names with a minus to leave out."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection
+
+from windtunnel.errors import UsageError
+
+VARIABLE = "WINDTUNNEL_PATCHES"
+
+
+def choice(text: str | None = None) -> str:
+    """What is set, by default in this process's environment; `all` where nothing is."""
+    return (os.environ.get(VARIABLE, "") if text is None else text).replace(" ", "") or "all"
+
+
+def wanted(name: str, text: str | None = None) -> bool:
+    """Whether a patch is switched on."""
+    chosen = choice(text)
+    if chosen in ("all", "none"):
+        return chosen == "all"
+    names = chosen.split(",")
+    if chosen.startswith("-"):
+        return f"-{name}" not in names
+    return name in names
+
+
+def triggers_wanted() -> bool:
+    """Whether the database gets triggers of ours: only patches hear them."""
+    return choice() != "none"
+
+
+def as_in_production() -> bool:
+    """Whether a component is to be nothing but Airflow's own command."""
+    return choice() == "none"
+
+
+def checked(text: str, known: Collection[str]) -> str:
+    """The choice, without blanks.
+
+    Raises:
+        UsageError: a name is unknown, or names to keep are mixed with names to leave out.
+    """
+    chosen = choice(text)
+    if chosen in ("all", "none"):
+        return chosen
+    names = chosen.split(",")
+    if len({name.startswith("-") for name in names}) > 1:
+        raise UsageError(f"{VARIABLE}={text!r} mixes names to keep with names to leave out: write all of them with a minus, or none")
+    for name in (each.removeprefix("-") for each in names):
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, "all", "none"], 1, 0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"the patches are {', '.join(sorted(known))}"
+            raise UsageError(f"{VARIABLE}: there is no patch {name!r}: {hint} (or set all or none)")
+    return chosen
