@@ -49,5 +49,6 @@ pkgs.mkShell {
     export WINDTUNNEL_POSTGRES_PORT=$((5432 + ''${PORT_OFFSET:-0}))
     export WINDTUNNEL_VALKEY_PORT=$((6379 + ''${PORT_OFFSET:-0}))
     export WINDTUNNEL_SCHEDULER_HEALTH_PORT=$((8974 + ''${PORT_OFFSET:-0}))
+    export WINDTUNNEL_PATCHES="''${WINDTUNNEL_PATCHES:-all}"
   '';
 }

@@ -44,6 +44,12 @@ def render(status: Status) -> RenderableType:
         parts += [problems, ""]
     else:
         parts += [Text("All is well.", style="green"), ""]
+    skipped = [(p, n, o["reason"]) for p, found in status.patches.items() for n, o in found.items() if o["state"] == "skipped"]
+    if skipped:
+        table = _table("Patches that are left out: Airflow runs as upstream made it there", "process", "patch", "why")
+        for skip in skipped:
+            table.add_row(*skip)
+        parts += [table, ""]
     parts += [f"{name}: {url}" for name, url in status.urls.items()]
     parts += [f"password of {name}: {path}" for name, path in status.passwords.items()]
     return Group(*parts)

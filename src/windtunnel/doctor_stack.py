@@ -113,3 +113,23 @@ def memory() -> Finding:
 
     remedy = "end other programs, or use a machine with more memory"
     return _amount("memory", psutil.virtual_memory().available, MEMORY_NEEDED, "available", remedy)
+
+
+def patches(settings: Settings) -> list[Finding]:
+    """What became of the patches of a running stack; nothing where none runs. A skipped one is slower Airflow, not a wrong machine."""
+    from windtunnel import compose, status
+
+    if not compose.answers(settings):
+        return []
+    rows = compose.Compose(settings).processes()
+    found = status.patches(settings, {compose.node(row.name) for row in rows if row.is_running})
+    states = [outcome["state"] for outcomes in found.values() for outcome in outcomes.values()]
+    skipped = [
+        f"{name} in {process}: {outcome['reason']}"
+        for process, outcomes in found.items()
+        for name, outcome in outcomes.items()
+        if outcome["state"] == "skipped"
+    ]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in ("applied", "skipped", "off"))
+    remedy = "use the locked versions, or switch it off: WINDTUNNEL_PATCHES=-NAME (docs/reference/upstream.md)"
+    return [Finding("patches", not skipped, "; ".join([counts, *skipped]), remedy if skipped else "")]

@@ -165,7 +165,15 @@ def find_root(env: Mapping[str, str], start: Path | None = None) -> Path:
 
 
 #: What a running stack's record tells its clients, beside the port offset.
-RECORDED = ("WORKER_CONCURRENCY", "WORKER_DRAIN_SECONDS", "WORKERS", "WORKER_QUEUES", "DAGS_FOLDER", "POSTGRES_MAX_CONNECTIONS", "WINDTUNNEL_PATCHES")
+RECORDED = (
+    "WORKER_CONCURRENCY",
+    "WORKER_DRAIN_SECONDS",
+    "WORKERS",
+    "WORKER_QUEUES",
+    "DAGS_FOLDER",
+    "POSTGRES_MAX_CONNECTIONS",
+    "WINDTUNNEL_PATCHES",
+)
 
 
 def recorded(state: Path) -> dict[str, object]:

@@ -73,6 +73,8 @@ class Status:
     problems: list[Problem]
     urls: dict[str, str]
     passwords: dict[str, str]
+    #: process -> patch -> what became of it (`windtunnel._upstream.registry.Outcome`).
+    patches: dict[str, dict[str, dict[str, str]]]
     version: int = field(default=1)
 
     def as_json(self) -> dict[str, Any]:
@@ -225,6 +227,13 @@ def _import_errors(settings: Settings) -> list[tuple[str, str]]:
         return []
 
 
+def patches(settings: Settings, processes: set[str]) -> dict[str, dict[str, dict[str, str]]]:
+    """What became of the patches in each of these processes: process -> patch -> `state` and `reason`."""
+    from windtunnel import _upstream
+
+    return {name: record.get("patches") or {} for name, record in _upstream.recorded(settings.run) if name in processes}
+
+
 def collect(settings: Settings) -> Status:
     """Look at everything.
 
@@ -254,4 +263,5 @@ def collect(settings: Settings) -> Status:
             "airflow (user admin)": str(settings.secrets / "airflow-password"),
             "flower (user admin)": str(settings.secrets / "flower-password"),
         },
+        patches=patches(settings, {compose.node(row.name) for row in table}),
     )

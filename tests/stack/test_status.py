@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,3 +58,17 @@ def test_a_stopped_part_is_named_with_the_command_that_starts_it(stack: Stack, p
 def test_process_compose_itself_shows_a_stopped_part(stack: Stack) -> None:
     with stopped(stack, "flower"):
         assert not stack.compose.process("flower").is_running
+
+
+def test_every_patch_is_applied_with_the_locked_versions(stack: Stack) -> None:
+    from windtunnel import _upstream
+
+    told = stack.status()["patches"]
+    assert set(told) == {"api-server", "scheduler", "dag-processor", "triggerer", "worker-0", "flower"}
+    for process, found in told.items():
+        component = "worker" if process == "worker-0" else process
+        assert set(found) == {name for name, patch in _upstream.PATCHES.items() if component in patch.components}, process
+        assert {name: outcome for name, outcome in found.items() if outcome["state"] != "applied"} == {}, process
+    findings = json.loads(stack.command("windtunnel", "doctor", "--json").stdout)["findings"]
+    (patches,) = [finding for finding in findings if finding["name"] == "patches"]
+    assert patches["ok"] and patches["detail"].endswith("applied, 0 skipped, 0 off")

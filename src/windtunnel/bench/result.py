@@ -37,6 +37,8 @@ class Result:
     machine: dict[str, Any]
     rounds: dict[str, list[Round]] = field(default_factory=dict)
     seconds: float = 0.0
+    #: Of windtunnel's own stack: process -> patch -> what became of it.
+    patches: dict[str, Any] = field(default_factory=dict)
 
     def summary(self, stack: str, figure: str) -> Summary | None:
         values = [r.figures[figure] for r in self.rounds.get(stack, []) if figure in r.figures]
@@ -58,7 +60,14 @@ class Result:
             if (ratio := self.ratio(name)) is not None:
                 rows[name]["stock/windtunnel"] = round(ratio, 3)
         details = {stack: [r.details for r in rounds] for stack, rounds in self.rounds.items()}
-        return {"version": 1, "machine": self.machine, "seconds": round(self.seconds, 1), "figures": rows, "details": rounded(details)}
+        return {
+            "version": 1,
+            "machine": self.machine,
+            "patches": self.patches,
+            "seconds": round(self.seconds, 1),
+            "figures": rows,
+            "details": rounded(details),
+        }
 
 
 def rounded(data: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
+from windtunnel import _upstream
 from windtunnel.bench import machine, places
 from windtunnel.bench.figures import FULL, Figure, Sizes
 from windtunnel.bench.growth import Growth
@@ -110,6 +111,8 @@ def _round(kind: type[Stack], result: Result, sizes: Sizes, title: str, console:
         with private(lambda folder: kind(folder, sizes)) as stack:
             worker = Worker(stack, sizes, set(result.figures), lambda text: status.update(f"{title}: {text}"), told)
             result.rounds[kind.name].append(worker.measure())
+            if kind is Ours:
+                result.patches = {process: found["patches"] for process, found in _upstream.recorded(stack.state / "run")}
             status.update(f"{title}: removing the private stack")
 
 
