@@ -7,9 +7,11 @@ docs/reference/upstream.md tells the stories; tests/unit/test_upstream.py fails 
 
 from __future__ import annotations
 
-# The order is that of the list, in which they are applied: libcst_when_asked first, since the others load Airflow.
+# The order is that of the list, in which they are applied: libcst_when_asked first, since the others load Airflow, and the routes
+# before what loads some.
 from windtunnel._upstream.libcst import libcst_when_asked  # isort: skip
 from windtunnel._upstream.log_server import log_server_when_asked  # isort: skip
+from windtunnel._upstream.routes import routes_are_built_when_used  # isort: skip
 from windtunnel._upstream.api_client import refused_requests_end_soon
 from windtunnel._upstream.execution_api import dag_processor_api_when_asked, newest_execution_api_first, triggerer_api_when_asked
 from windtunnel._upstream.flower import flower_looks_again_soon
@@ -17,7 +19,6 @@ from windtunnel._upstream.idle import files_when_told, triggers_when_told
 from windtunnel._upstream.middleware import middlewares_step_aside
 from windtunnel._upstream.operators import operators_cost_less
 from windtunnel._upstream.registry import PATCHES, apply, record, recorded
-from windtunnel._upstream.routes import routes_are_built_when_used
 from windtunnel._upstream.scheduler import keep_result_connection, wake_scheduler
 from windtunnel._upstream.task_log import task_log_survives_full_disk
 from windtunnel._upstream.worker import PidFd, decoders_made_once, first_heartbeat_later, free_slot_at_once
