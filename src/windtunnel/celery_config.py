@@ -51,9 +51,15 @@ def _ours() -> dict[str, Any]:
     return config
 
 
+#: For a team of Airflow's (`[core] multi_team`), which names it in its own `celery_config_options`. The provider (3.26.0) takes this
+#: option as the whole configuration of the global executor, so CELERY_CONFIG holds Airflow's defaults too, but lays it over a
+#: team's own (celery_executor_utils.py, `_get_celery_app` and `create_celery_app`): CELERY_CONFIG would bring the global broker there.
+OURS: dict[str, Any] = _ours()
+
+
 def _build() -> dict[str, Any]:
     extra = conf.getjson("celery", "extra_celery_config", fallback={})
-    config = {**DEFAULT_CELERY_CONFIG, **_ours(), **(extra if isinstance(extra, dict) else {})}
+    config = {**DEFAULT_CELERY_CONFIG, **OURS, **(extra if isinstance(extra, dict) else {})}
     options = dict(config.get("broker_transport_options") or {})
     if str(config["broker_url"]).startswith(("redis", "sentinel")):
         options.setdefault("socket_keepalive_options", broker_gate.keepalive())
