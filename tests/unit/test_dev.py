@@ -34,6 +34,8 @@ class Checkout:
         self.calls = tmp / "calls"
         self.bin.mkdir(parents=True)
         self.calls.touch()
+        # A build sandbox has none.
+        (tmp / "certificates").write_text("for downloads\n")
         (self.root / "tools").mkdir(parents=True)
         for name in ("dev", "uv.lock", "pyproject.toml", *(f"tools/{p.name}" for p in (ROOT / "tools").glob("*.*"))):
             shutil.copy(ROOT / name, self.root / name)
@@ -65,7 +67,13 @@ class Checkout:
         )
 
     def env(self, **more: str) -> dict[str, str]:
-        ours = {"PATH": str(self.bin), "HOME": str(self.root.parent / "home"), "CALLS": str(self.calls), "PREFIX": sys.prefix}
+        ours = {
+            "SSL_CERT_FILE": str(self.bin.parent / "certificates"),
+            "PATH": str(self.bin),
+            "HOME": str(self.root.parent / "home"),
+            "CALLS": str(self.calls),
+            "PREFIX": sys.prefix,
+        }
         return ours | more
 
     @property
