@@ -67,7 +67,7 @@ def test_a_program_without_marks_belongs_to_the_task_below_which_it_was_seen(tmp
             procfs.kill(living(pid))
         while procfs.children(pool.pid):
             time.sleep(0.02)
-        files.forget("celery-id")
+        files.task("celery-id").unlink()
         tasks.look(files, 1.0, soon=False)
         assert tasks.over(living(program), 1)
     finally:
