@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 import time
 
-from windtunnel import compose, held, leftovers
+from windtunnel import compose, held, leftovers, procfs
 from windtunnel.errors import Exit, WindtunnelError
 from windtunnel.locks import exclusive
 from windtunnel.scale import say
@@ -121,8 +119,8 @@ def _last_line(process: subprocess.Popen[str]) -> str:
 
 
 def _kill(process: tuple[int, int]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process[0], signal.SIGKILL)
+    if (found := procfs.find(*process)) is not None:
+        procfs.kill(found)
 
 
 def _remaining(client: compose.Compose) -> str:

@@ -11,12 +11,12 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from windtunnel import ledger, procfs
 from windtunnel.airflow_options import AirflowOptions, OutOfReach
 from windtunnel.settings import Settings
+from windtunnel.silence import Silence
 
 LOOK_SECONDS = 10.0
 #: So long a silence, and the task is failed or retried. Longer than what follows an outage of PostgreSQL of 5 min.
@@ -25,14 +25,6 @@ SILENT_SECONDS = float(os.environ.get("WINDTUNNEL_SILENT_TASK_SECONDS") or 420)
 STEP_SECONDS = 15.0
 HEALTH = "/api/v2/monitor/health"
 HEALTH_SECONDS = 2.0
-
-
-@dataclass
-class Silence:
-    """How long a task's heartbeat has had the same value."""
-
-    beat: str
-    seconds: float = 0.0
 
 
 class Silences:
@@ -45,13 +37,12 @@ class Silences:
     """
 
     def __init__(self, limit: float, well: Callable[[], bool], alive: Callable[[], set[str]]) -> None:
-        self.limit, self.well, self.alive = limit, well, alive
-        self.known: dict[str, Silence] = {}
-        self.well_at: float | None = None
+        self.well, self.alive = well, alive
+        self.silence: Silence[str] = Silence(limit, STEP_SECONDS)
 
     def interrupted(self) -> None:
         """Something was away: the time until the next look counts for nobody."""
-        self.well_at = None
+        self.silence.pause()
 
     def look(self, now: float, running: Mapping[str, str]) -> list[str]:
         """Ids of those that were silent for longer than the limit.
@@ -60,26 +51,11 @@ class Silences:
             now: monotonic seconds.
             running: last heartbeat, as text, by the task instance's id.
         """
-        before, known = self.known, {}
-        silent = []
-        for key, beat in running.items():
-            old = before.get(key)
-            if old is not None and old.beat == beat:
-                known[key] = old
-                silent.append(old)
-            else:
-                known[key] = Silence(beat)
-        self.known = known
-        if silent and not self.well():
+        if self.silence.unchanged(running) and not self.well():
             self.interrupted()
             return []
-        step = 0.0 if self.well_at is None else min(now - self.well_at, STEP_SECONDS)
-        self.well_at = now
-        for each in silent:
-            each.seconds += step
-        late = [key for key, each in known.items() if each.seconds >= self.limit]
-        alive = self.alive() if late else set()
-        return [key for key in late if key not in alive]
+        late = self.silence.look(running, now)
+        return sorted(late - self.alive()) if late else []
 
 
 def api_server(settings: Settings) -> str:

@@ -28,6 +28,14 @@ class Silence(Generic[K]):
         """Nothing could be observed meanwhile: begin anew."""
         self._last, self._seen = None, {}
 
+    def pause(self) -> None:
+        """Nothing could be observed since the last look: that time counts for nobody."""
+        self._last = None
+
+    def unchanged(self, values: Mapping[K, object]) -> bool:
+        """Whether any value is the one of the last look."""
+        return any(key in self._seen and self._seen[key][0] == value for key, value in values.items())
+
     def look(self, values: Mapping[K, object], now: float) -> set[K]:
         """The keys that are silent. Keys that `values` lacks are forgotten."""
         passed = 0.0 if self._last is None else min(now - self._last, self.step)
