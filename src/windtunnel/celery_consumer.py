@@ -69,6 +69,10 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
     # -- 2 ---------------------------------------------------------------------------------
     def on_close(self) -> None:
         super().on_close()
+        # Celery has just forgotten what is reserved, by which `worker_disable_prefetch` tells whether there is a free slot:
+        # a full worker would take one message more and keep it until its long task ends.
+        for request in tuple(state.active_requests):
+            state.task_reserved(request)
         pool: Any = getattr(self.pool, "_pool", None)
         busy = getattr(pool, "_busy_workers", None)
         if busy is None:

@@ -46,7 +46,11 @@ def session(processes: Mapping[int, Process], generation: Generation | None) -> 
     if leader is not None and leader.start != generation.start:
         # The kernel gives a number out again only when no process uses it, also not as its session's: all of ours are gone.
         return set()
-    return {p.pid for p in processes.values() if p.sid == generation.sid}
+    members = {p.pid for p in processes.values() if p.sid == generation.sid and p.start >= generation.start}
+    if leader is not None:
+        return members
+    # Any daemon outlives its leader, so the number alone may be a stranger's by now: a member bears our mark, or hides it.
+    return {pid for pid in members if not (env := procfs.environment(pid)) or "WINDTUNNEL_WORKER" in env}
 
 
 def leftovers(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from windtunnel import ledger, procfs
+from windtunnel import living
 from windtunnel.reconciler_broker import Broker, Held
 from windtunnel.settings import Settings
 from windtunnel.silence import Silence
@@ -34,12 +34,8 @@ class Leases:
         lapsed = {task_id: row for task_id, row in held.items() if row[0] in ended}
         if not lapsed:
             return
-        running = self._running_here()
+        running = {task_id for task_id, _ in living.tasks(self.settings.run)}
         for task_id in lapsed.keys() - running:
             if self.broker.restore(task_id, lapsed[task_id]):
                 text = f"put Celery task {task_id} back into its queue: its worker has not renewed the message for {LEASE_SECONDS:.0f} s"
                 self.say(text, restored_messages=1)
-
-    def _running_here(self) -> set[str]:
-        entries = [entry for files in ledger.all_workers(self.settings.run) for entry in files.in_hand().items()]
-        return {task_id for task_id, entry in entries if procfs.alive(ledger.number(entry, "pid"), ledger.number(entry, "start"))}

@@ -154,24 +154,36 @@ class Reconciler:
         """Tasks whose processes a supervisor has ended."""
         held = self.broker.unacked()
         for task_id, entry in lost.items():
-            name = ledger.describe(task_id, entry)
-            if entry.get("callback"):
-                self.give_back_callback(task_id, entry, held, name)
-                continue
-            names = (str(entry.get("worker", "")), str(entry.get("hostname", "")))
-            states = self.database.age_heartbeat(task_id, names, _seconds(entry.get("noted")))
-            if states == "running":
-                continue  # aged; the entry stays until the scheduler has acted
-            if states == "queued" and task_id in held:
-                if self.broker.restore(task_id, held[task_id]):
-                    self.say(f"put {name} back into its queue: its worker died before it began", restored_messages=1)
-                continue
-            if task_id in held:
-                self.broker.discard(held[task_id])
-            self.broker.forget(task_id)
-            if states != "queued":
-                self.database.forget_result(task_id)
-                self.say(f"{name} is {states or 'gone'} after its worker was lost", lost_tasks=1)
+            try:
+                self.give_back_one(task_id, entry, held)
+            except (ValueError, OverflowError) as error:  # a name that PostgreSQL cannot hold, a time beyond all calendars
+                self.broker.forget(task_id)
+                self.say(f"dropped the report of a lost task that makes no sense: {task_id!r}: {error}")
+
+    def give_back_one(self, task_id: str, entry: dict[str, Any], held: dict[str, Held]) -> None:
+        """One of them. Raises ValueError or OverflowError where the report holds what no worker of ours writes."""
+        name = ledger.describe(task_id, entry)
+        if entry.get("callback"):
+            self.give_back_callback(task_id, entry, held, name)
+        else:
+            self.give_back_task(task_id, entry, held, name)
+
+    def give_back_task(self, task_id: str, entry: dict[str, Any], held: dict[str, Held], name: str) -> None:
+        """The scheduler retries or fails it; one that had not begun goes back into its queue."""
+        names = (str(entry.get("worker", "")), str(entry.get("hostname", "")))
+        states = self.database.age_heartbeat(task_id, names, _seconds(entry.get("noted")))
+        if states == "running":
+            return  # aged; the entry stays until the scheduler has acted
+        if states == "queued" and task_id in held:
+            if self.broker.restore(task_id, held[task_id]):
+                self.say(f"put {name} back into its queue: its worker died before it began", restored_messages=1)
+            return
+        if task_id in held:
+            self.broker.discard(held[task_id])
+        self.broker.forget(task_id)
+        if states != "queued":
+            self.database.forget_result(task_id)
+            self.say(f"{name} is {states or 'gone'} after its worker was lost", lost_tasks=1)
 
     def give_back_callback(self, task_id: str, entry: dict[str, Any], held: dict[str, Held], name: str) -> None:
         """A callback has no retry policy, and its executor slot is free only with a result: it runs again under the same id."""

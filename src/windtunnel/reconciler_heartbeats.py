@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from windtunnel import ledger, procfs
+from windtunnel import living
 from windtunnel.airflow_options import AirflowOptions, OutOfReach
 from windtunnel.settings import Settings
 from windtunnel.silence import Silence
@@ -64,7 +64,10 @@ def api_server(settings: Settings) -> str:
         url = urlsplit(AirflowOptions().get("core", "execution_api_server_url"))
     except (OutOfReach, OSError, ValueError, subprocess.CalledProcessError):
         return settings.api_url
-    return f"{url.scheme}://{url.netloc}" if url.scheme in ("http", "https") and url.netloc else settings.api_url
+    if url.scheme not in ("http", "https") or not url.netloc:
+        return settings.api_url
+    # A proxy may serve Airflow below a path: the health route lies beside the task-execution API.
+    return f"{url.scheme}://{url.netloc}{url.path.rstrip('/').removesuffix('/execution')}"
 
 
 def api_server_well(url: str) -> bool:
@@ -82,10 +85,5 @@ def api_server_well(url: str) -> bool:
 
 
 def alive_here(settings: Settings) -> set[str]:
-    """Ids of the task instances that a living process of a worker on this machine has in hand."""
-    found = set()
-    for files in ledger.all_workers(settings.run):
-        for entry in files.in_hand().values():
-            if entry.get("id") and procfs.alive(int(entry.get("pid") or 0), int(entry.get("start") or 0)):
-                found.add(str(entry["id"]))
-    return found
+    """Ids of the task instances that live on this machine."""
+    return {str(entry["id"]) for _, entry in living.tasks(settings.run) if entry.get("id")}

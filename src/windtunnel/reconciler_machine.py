@@ -25,6 +25,7 @@ class Machine:
         self.settings = settings
         self.say = say
         self.dead_since: dict[str, float] = {}
+        self.told: dict[str, str] = {}
 
     def check(self, now: float) -> None:
         for files in ledger.all_workers(self.settings.run):
@@ -41,7 +42,15 @@ class Machine:
                 continue
             since = self.dead_since.setdefault(files.name, now)
             if now - since >= ABANDONED_SECONDS:
-                self._clear(files, data)
+                try:
+                    self._clear(files, data)
+                except OSError as error:  # one worker's folder must not hold up what the others need
+                    self._cannot(files.name, str(error))
+
+    def _cannot(self, name: str, why: str) -> None:
+        if self.told.get(name) != why:
+            self.told[name] = why
+            self.say(f"cannot clear up behind {name}: {why}")
 
     def _clear(self, files: ledger.WorkerFiles, data: dict[str, object]) -> None:
         """What a supervisor of that name would do first, under the lock that it would hold."""

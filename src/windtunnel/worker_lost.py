@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import time
@@ -103,8 +102,12 @@ class Lost:
         text = f"{self.files.name} lost this task: {why}. Its processes were ended; it is retried or failed by its retry policy."
         tell_log(entry, text)
         self.say(f"lost {ledger.describe(task_id, entry)}: {why}")
-        with contextlib.suppress(FileNotFoundError):
+        try:
             self.files.task(task_id).replace(self.files.lost / f"{task_id}.json")
+        except FileNotFoundError:
+            pass
+        except OSError as error:  # it stays in hand, and is noted at the next look
+            self.say(f"cannot write down that {task_id} is lost: {error}")
         self.next_try = 0.0
 
     def send_if_due(self, now: float) -> None:

@@ -7,7 +7,7 @@ task starts at about 200 MB.
 
 from __future__ import annotations
 
-from windtunnel import procfs
+from windtunnel import ledger, procfs
 from windtunnel.ledger import describe
 from windtunnel.worker_child import CeleryProcess
 from windtunnel.worker_lost import tell_log
@@ -30,7 +30,10 @@ class MemoryCeiling:
             return
         self.next = now + EVERY_SECONDS
         for task_id, entry in self.record.files.in_hand().items():
-            for top in procfs.children(int(entry.get("pid") or 0)):
+            pid = ledger.number(entry, "pid")
+            if not procfs.alive(pid, ledger.number(entry, "start")):
+                continue
+            for top in procfs.children(pid):
                 members = procfs.family(top)
                 used = sum(procfs.resident(p.pid) for p in members)
                 if used > self.limit:

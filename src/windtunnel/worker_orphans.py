@@ -42,7 +42,7 @@ class Orphans:
         in_hand = self.tasks.look(self.files, now, soon=bool(inherited))
         for pid in inherited:
             self._judge(pid, celery.generation, now)
-        self.ending = {key: since for key, since in self.ending.items() if procfs.alive(*key)}
+        self.ending = {key: since for key, since in self.ending.items() if key[0] not in given_up and procfs.alive(*key)}
         if inherited or now >= self.next:
             self.next = now + EVERY_SECONDS
             self.lost.survivors.refresh()

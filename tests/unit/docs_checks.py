@@ -20,7 +20,7 @@ GLOBAL = {"-h", "--help", "-f", "-L"}
 #: process-compose's commands that the documents may show, with their options; test_docs.py compares them with the binary's help.
 PROCESS_COMPOSE: dict[tuple[str, ...], set[str]] = {
     ("up",): {"-D", "--detached", "-f", "--config", "--dry-run", "-t", "--tui", "--no-deps"},
-    ("down",): set(),
+    ("down",): {"--now"},
     ("attach",): set(),
     ("version",): {"--short"},
     ("process", "list"): {"-o", "--output"},

@@ -72,17 +72,17 @@ def test_the_reserve_is_filled_again_once_there_is_room(small: Path) -> None:
     assert len(list((files.folder / "reserve").iterdir())) == 2
 
 
-def test_a_supervisor_lives_on_says_why_and_saves_later(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_supervisor_lives_on_says_why_and_saves_later(small: Path, capfd: pytest.CaptureFixture[str]) -> None:
     kept = record(small)
     ballast = fill(small)
     kept.state("healthy")
     kept.save()
-    said = capsys.readouterr().out
+    said = capfd.readouterr().out
     assert f"cannot write its state, and goes on: the file system {small} of the state folder is full" in said
     ballast.unlink()
     kept.save()
     assert ledger.read(kept.files.supervisor)["state"] == "healthy"
-    assert "can write again" in capsys.readouterr().out
+    assert "can write again" in capfd.readouterr().out
 
 
 def test_a_task_log_says_how_many_lines_found_no_room(small: Path) -> None:

@@ -51,13 +51,27 @@ def test_ends_a_session_and_the_sessions_that_its_members_opened(group: list[sub
 
 
 def test_finds_members_after_their_leader_died(group: list[subprocess.Popen[bytes]]) -> None:
-    leader, generation = spawn(group, "bash", "-c", "sleep 300 & wait")
+    leader, generation = spawn(group, "bash", "-c", "sleep 300 & wait", WINDTUNNEL_WORKER="worker-x")
     until(lambda: len(procfs.tree(leader.pid)) == 2)
     child = procfs.tree(leader.pid)[1]
     leader.kill()
     leader.wait()
     assert [p.pid for p in leftovers("worker-x", "/nowhere", generation)] == [child]
     assert fence("worker-x", "/nowhere", generation) == [child]
+
+
+def test_leaves_a_strangers_daemon_alone_whose_session_has_the_number_of_a_dead_leader(group: list[subprocess.Popen[bytes]]) -> None:
+    leader, generation = spawn(group, "bash", "-c", "sleep 300 & wait")
+    until(lambda: len(procfs.tree(leader.pid)) == 2)
+    daemon = procfs.read(procfs.tree(leader.pid)[1])
+    leader.kill()
+    leader.wait()
+    assert daemon is not None
+    try:
+        assert fence("worker-x", "/nowhere", generation) == []
+        assert procfs.alive(*daemon.key)
+    finally:
+        procfs.kill(daemon)
 
 
 def test_finds_by_its_marks_what_left_the_session(group: list[subprocess.Popen[bytes]]) -> None:

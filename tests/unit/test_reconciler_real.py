@@ -22,7 +22,8 @@ from windtunnel.worker_lost import LOST_KEY
 TABLES = """
 DROP TABLE IF EXISTS task_instance, job, celery_taskmeta;
 CREATE TABLE task_instance (dag_id varchar, run_id varchar, task_id varchar, state varchar, queue varchar, hostname varchar DEFAULT '',
-  start_date timestamptz, queued_dttm timestamptz, last_heartbeat_at timestamptz, external_executor_id varchar);
+  start_date timestamptz, queued_dttm timestamptz, last_heartbeat_at timestamptz, external_executor_id varchar,
+  id serial);
 CREATE TABLE job (id serial, job_type varchar, state varchar, latest_heartbeat timestamptz);
 CREATE TABLE celery_taskmeta (id serial, task_id varchar, status varchar, date_done timestamp)"""
 

@@ -19,6 +19,8 @@ HEALTH = "/api/v2/monitor/health"
 HEALTH_SECONDS = 5.0
 #: A proxy's words for "the API server is away".
 AWAY = (502, 503, 504)
+#: What these record decides whether work is lost. The health route only reads: a database without room looks well there.
+NEVER_REFUSED = ("/run", "/state", "/heartbeat")
 
 
 def api_is_well(base_url: str) -> bool | None:
@@ -42,6 +44,9 @@ def refused(retry_state: Any, well: Callable[[str], bool | None] = api_is_well, 
     An API server or a database that is away takes everything back: what it said just before may have come from that.
     """
     import httpx
+
+    if str(retry_state.args[-1]).endswith(NEVER_REFUSED):
+        return False
 
     error = retry_state.outcome.exception()
     status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
