@@ -28,7 +28,11 @@ let
 in
 {
   quick = {
-    ruff = inCheckout "ruff" [ ] "ruff check --no-cache . && ruff format --no-cache --check .";
+    # Two lines: the shell's errexit looks past what stands before &&.
+    ruff = inCheckout "ruff" [ ] ''
+      ruff check --no-cache .
+      ruff format --no-cache --check .
+    '';
     mypy = inCheckout "mypy" [ ] "mypy --cache-dir=$TMPDIR/mypy src";
     unit-tests = inCheckout "unit-tests" [ ] "pytest -p no:cacheprovider tests/unit";
     process-compose = inCheckout "process-compose" [ ] "process-compose up --dry-run";

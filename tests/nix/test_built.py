@@ -120,15 +120,17 @@ def append(name: str, text: str) -> Callable[[Path], None]:
 
 
 def misspell(folder: Path) -> None:
-    path = folder / "nixos-tests" / "single-host.nix"
-    path.write_text(path.read_text().replace("singleHost = true;", 'singleHost = "yes";', 1))
+    path = folder / "nix" / "refusals.nix"
+    text = path.read_text()
+    assert "single-host.services.windtunnel.singleHost = true;" in text
+    path.write_text(text.replace("singleHost = true;", 'singleHost = "yes";', 1))
 
 
 SEEDED = {
     "unit-tests": append("tests/unit/test_skew.py", "\n\ndef test_seeded() -> None:\n    assert False\n"),
     "ruff": append("src/windtunnel/errors.py", "\nimport os\n"),
     "process-compose": append("process-compose.yaml", "\n  - : [\n"),
-    "single-host": misspell,
+    "module-refusals": misspell,
 }
 
 
@@ -137,7 +139,7 @@ def test_a_mistake_makes_flake_check_red(check: str, tmp_path: Path) -> None:
     place = Place(clone(tmp_path / "checkout"), tmp_path)
     SEEDED[check](place.folder)
     done = place.nix("build", "--no-link", f".#checks.{SYSTEM}.{check}", code=1)
-    assert check in done.stderr or "singleHost" in done.stderr
+    assert check in done.stderr or "wrongly judged configurations" in done.stderr
 
 
 # -- nix develop -------------------------------------------------------------------------------------------------------
