@@ -131,7 +131,9 @@ class Health:
                 return False
         self.evidence += step
         if self.was_up:
-            in_hand = len(self.record.files.in_hand())
+            # What was received and has not begun has no process: only the main loop that hangs could begin it.
+            entries = self.record.files.in_hand().values()
+            in_hand = sum(procfs.alive(ledger.number(e, "pid"), ledger.number(e, "start")) for e in entries)
             self.record.state("unhealthy: hung", f"{what}; {in_hand} task(s) in hand" + (" are waited for" if in_hand else ""))
             if in_hand:
                 return False

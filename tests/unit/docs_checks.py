@@ -20,7 +20,7 @@ GLOBAL = {"-h", "--help", "-f", "-L"}
 #: process-compose's commands that the documents may show, with their options; test_docs.py compares them with the binary's help.
 PROCESS_COMPOSE: dict[tuple[str, ...], set[str]] = {
     ("up",): {"-D", "--detached", "-f", "--config", "--dry-run", "-t", "--tui", "--no-deps"},
-    ("down",): {"--now"},
+    ("down",): set(),
     ("attach",): set(),
     ("version",): {"--short"},
     ("process", "list"): {"-o", "--output"},
@@ -33,6 +33,8 @@ PROCESS_COMPOSE: dict[tuple[str, ...], set[str]] = {
     ("project", "is-ready"): {"--wait"},
     ("project", "update"): {"-f", "--config"},
 }
+#: Options that our launcher of that name adds.
+LAUNCHER: dict[tuple[str, ...], set[str]] = {("down",): {"--now"}}
 #: What else `./dev` is shown with.
 PROGRAMS = {"process-compose", "windtunnel", "pytest", "airflow", "true", "ruff", "mypy", "python"}
 
@@ -96,7 +98,7 @@ def wrong_command(words: list[str]) -> str | None:
         key = next((key for key in PROCESS_COMPOSE if tuple(rest[: len(key)]) == key), None)
         if key is None:
             return f"{shown}: not a command of process-compose that we know"
-        unknown = options - PROCESS_COMPOSE[key] - GLOBAL
+        unknown = options - PROCESS_COMPOSE[key] - GLOBAL - LAUNCHER.get(key, set())
         return f"{shown}: no option {', '.join(sorted(unknown))}" if unknown else None
     return None if words[0] in PROGRAMS or words[0].isupper() else f"{shown}: {words[0]} is not known behind ./dev"
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -178,10 +179,27 @@ def test_a_renewed_connection_does_not_forget_busy_processes(monkeypatch: pytest
 
     consumer = ResilientConsumer.__new__(ResilientConsumer)
     busy = {11, 12}
-    monkeypatch.setattr(Consumer, "on_close", lambda self: busy.clear())  # what AsynPool.flush does
+    from celery.worker import state
+
+    class Request:
+        id = "running"
+
+    def forgets(self: Any) -> None:
+        busy.clear()  # what AsynPool.flush does
+        state.reserved_requests.clear()
+
+    running = Request()
+    state.active_requests.add(running)
+    monkeypatch.setattr(Consumer, "on_close", forgets)
     consumer.pool = SimpleNamespace(_pool=SimpleNamespace(_busy_workers=busy, _cache={1: job(11, True), 2: job(12, False)}))
-    consumer.on_close()
-    assert busy == {11}
+    try:
+        consumer.on_close()
+        assert busy == {11}
+        assert running in state.reserved_requests, "or worker_disable_prefetch would see a free slot"
+    finally:
+        state.reserved_requests.clear()
+        state.active_requests.clear()
+        state.requests.clear()
 
 
 def test_an_event_is_sent_once_and_not_for_ever() -> None:

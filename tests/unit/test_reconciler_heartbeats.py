@@ -133,5 +133,7 @@ def test_heartbeats_are_expected_where_the_tasks_send_them(tmp_path: Path, monke
     assert api_server(settings) == "http://127.0.0.1:8087"
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "https://hub.example:8443/execution/")
     assert api_server(settings) == "https://hub.example:8443"
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "https://hub.example/airflow/execution/")
+    assert api_server(settings) == "https://hub.example/airflow", "a proxy serves Airflow below a path"
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "")
     assert api_server(settings) == "http://127.0.0.1:8087"

@@ -82,6 +82,14 @@ def test_what_a_well_api_server_refuses_five_times_fails_with_its_answer(api: Ap
     assert api.requests == api_client.ANSWERS
 
 
+def test_the_end_of_a_task_is_sent_for_as_long_as_it_takes_while_the_database_only_reads(api: ApiServer, client: Any) -> None:
+    for path in ("task-instances/a/state", "task-instances/a/run", "task-instances/a/heartbeat"):
+        before = api.requests
+        with pytest.raises(httpx.HTTPStatusError):
+            client.get(path)
+        assert api.requests - before == 30, "health says well, since it only reads"
+
+
 def test_answers_in_quick_succession_are_not_enough(api: ApiServer, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_client, "SECONDS", 0.8)
     start = time.monotonic()

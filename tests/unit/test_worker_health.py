@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from windtunnel import ledger, worker_health
+from windtunnel import ledger, procfs, worker_health
 from windtunnel.worker_health import HUNG_SECONDS, STALE_SECONDS, START_SECONDS, Health
 from windtunnel.worker_options import Options
 from windtunnel.worker_record import Record
@@ -78,11 +78,19 @@ def test_a_hung_idle_worker_is_reported_and_then_replaced_after_its_stack_was_as
 
 def test_a_hung_worker_with_tasks_is_reported_and_left_until_they_are_done(bed: Bed) -> None:
     bed.pass_time(5, beating=True)
-    ledger.write(bed.record.files.task("a"), {"pid": 1, "start": 0})
+    me = procfs.read(os.getpid())
+    assert me is not None
+    ledger.write(bed.record.files.task("a"), {"pid": me.pid, "start": me.start})
     assert not bed.pass_time(3600)
     assert bed.state == "unhealthy: hung"
-    bed.record.files.release("a", 1, 0)
+    bed.record.files.release("a", me.pid, me.start)
     assert bed.pass_time(HUNG_SECONDS)
+
+
+def test_a_hung_worker_that_has_only_received_a_task_is_replaced(bed: Bed) -> None:
+    bed.pass_time(5, beating=True)
+    bed.record.files.receive("a", {"received": 1.0})
+    assert bed.pass_time(3600)
 
 
 def test_an_outage_is_no_hang_and_afterwards_there_is_time_to_finish(bed: Bed) -> None:
