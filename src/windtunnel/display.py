@@ -50,6 +50,9 @@ def render(status: Status) -> RenderableType:
         for skip in skipped:
             table.add_row(*skip)
         parts += [table, ""]
+    off = {name for found in status.patches.values() for name, outcome in found.items() if outcome["state"] == "off"}
+    if off:
+        parts += [f"{len(off)} patches of Airflow are switched off (WINDTUNNEL_PATCHES)", ""]
     parts += [f"{name}: {url}" for name, url in status.urls.items()]
     parts += [f"password of {name}: {path}" for name, path in status.passwords.items()]
     return Group(*parts)

@@ -61,8 +61,9 @@ class _Stop:
     def run(self) -> None:
         waits_for = held.tasks(self.settings)
         if self.now:
-            text = held.listing(waits_for) or "no task is in hand"
-            say(f"cutting off at once: {text}. The retry policy of each decides at the next `up`")
+            listed = held.listing(waits_for)
+            policy = "The retry policy of each decides at the next `up`"
+            say(f"cutting off at once: {listed}. {policy}" if listed else "no task is in hand: nothing is cut off")
         start = said = time.monotonic()
         if waits_for and not self.now:
             said -= REPORT_SECONDS

@@ -27,6 +27,9 @@ from windtunnel.scenarios import SCENARIOS, Outcome, Scenario, play
 from windtunnel.scenarios.verbs import log
 from windtunnel.settings import Settings
 
+#: What the scenarios run.
+DAGS = ("steady", "retry", "load", "memory")
+
 
 def choose(names: list[str], soak_minutes: float | None) -> list[Scenario]:
     """The scenarios meant by a command line. Raises `UsageError`."""
@@ -60,6 +63,12 @@ def drill(
         raise UsageError(
             f"{len(active)} DAG run(s) are active, such as {active[0][0]} {active[0][1]}, and a rehearsal breaks what they run on: "
             "wait for their end, or say --yes"
+        )
+    airflow = Airflow(settings)
+    if missing := [dag_id for dag_id in DAGS if airflow.dag(dag_id) is None]:
+        raise UsageError(
+            f"the rehearsals run windtunnel's own DAGs, and this stack's DAG folder {settings.dags} lacks {', '.join(missing)}: "
+            "start a stack without DAGS_FOLDER, or copy them from the project's dags/"
         )
     # A folder of its own: tasks of an interrupted drill go on for a while and must not make the file again.
     folder = Path(tempfile.mkdtemp(prefix="drill-", dir=settings.run))

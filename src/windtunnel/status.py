@@ -112,6 +112,8 @@ def _advice(settings: Settings, row: compose.Process, wrong: str, also_wrong: se
         return "it is being stopped; nothing to do"
     if row.status == "Restarting":
         return f"it is started again by itself; if it keeps failing, see {log}"
+    if disk.room(settings.state).full:
+        return "it goes on by itself once the disk has room"
     if not row.is_running:
         return f"process-compose process start {row.name}"
     if row.name not in NEEDED and (away := [name for name in NEEDED if name in also_wrong]):

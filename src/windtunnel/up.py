@@ -14,6 +14,8 @@ from windtunnel.settings import Settings
 
 #: Seconds for the preflight and the one-shots; a first migration takes a few.
 ONE_SHOTS_SECONDS = 300.0
+#: Between two lines of the same text.
+SAY_AGAIN = 10.0
 
 
 def up(settings: Settings, binary: str, arguments: list[str], *, dry_run: bool) -> int:
@@ -69,7 +71,7 @@ def _detached(settings: Settings, command: list[str]) -> int:
     if code != 0:
         raise WindtunnelError(f"process-compose ended with exit code {code}: see {settings.logs / 'process-compose.log'}")
     client = compose.Compose(settings)
-    said = 0.0
+    said, text = 0.0, ""
     while time.monotonic() - start < ONE_SHOTS_SECONDS:
         try:
             rows = {p.name: p for p in client.processes()}
@@ -79,9 +81,10 @@ def _detached(settings: Settings, command: list[str]) -> int:
         if migrate is None or (migrate.status == "Completed" and migrate.exit_code == 0):
             say(f"the stack is starting (after {time.monotonic() - start:.1f} s); `windtunnel wait` returns when it is ready")
             return Exit.OK
-        if time.monotonic() - said > 2:
+        former, text = text, "migrating the database" if migrate.is_running else "preparing"
+        if text != former or time.monotonic() - said > SAY_AGAIN:
             said = time.monotonic()
-            say(f"{'migrating the database' if migrate.is_running else 'preparing'} …")
+            say(f"{text} … (after {said - start:.0f} s)")
         time.sleep(0.1)
     raise WindtunnelError(f"the stack did not come up: {_reason(settings)}")
 

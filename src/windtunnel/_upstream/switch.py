@@ -50,8 +50,10 @@ def checked(text: str, known: Collection[str]) -> str:
     if len({name.startswith("-") for name in names}) > 1:
         raise UsageError(f"{VARIABLE}={text!r} mixes names to keep with names to leave out: write all of them with a minus, or none")
     for name in (each.removeprefix("-") for each in names):
+        if name in ("all", "none"):
+            raise UsageError(f"{VARIABLE}={text!r}: {name!r} stands alone")
         if name not in known:
-            near = difflib.get_close_matches(name, [*known, "all", "none"], 1, 0.4)
+            near = difflib.get_close_matches(name, [*known, "all", "none"])
             hint = f"did you mean {near[0]!r}?" if near else f"the patches are {', '.join(sorted(known))}"
             raise UsageError(f"{VARIABLE}: there is no patch {name!r}: {hint} (or set all or none)")
     return chosen
