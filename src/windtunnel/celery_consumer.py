@@ -20,7 +20,7 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 
 from windtunnel import ledger
-from windtunnel.lease import Lease, keep_tasks_in_hand
+from windtunnel.lease import Lease, keep_tasks_in_hand, take_over
 
 log = get_logger(__name__)
 
@@ -120,6 +120,8 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
     # -- 4 ---------------------------------------------------------------------------------
     def register_with_event_loop(self, hub: Any) -> None:
         super().register_with_event_loop(hub)
+        if self.task_consumer is not None:
+            take_over(self.task_consumer.channel)
         if self.restart_count > 0:
             # What is left of the former connection refers to itself in circles and keeps its sockets until it is collected.
             # Some 0.1 s, once per reconnect.

@@ -36,13 +36,32 @@ def keep_tasks_in_hand(channel: Any) -> None:
     """Before a channel is closed: the messages of running tasks stay with this worker.
 
     kombu would put all unacknowledged messages back into their queues, also those whose tasks run on (virtual/base.py,
-    `Channel.close`). Their acknowledgement goes by the broker's hash and works after a reconnect as well.
+    `Channel.close`). And a closed channel cannot acknowledge: it has no connection any more.
     """
     qos = getattr(channel, "_qos", None)
-    if qos is None:
-        return
-    for tag in {request.message.delivery_tag for request in tuple(state.active_requests)}:
-        qos._delivered.pop(tag, None)
+    for request in tuple(state.active_requests):
+        if qos is not None and request.message.channel is channel:
+            qos._delivered.pop(request.message.delivery_tag, None)
+            request.message.channel = Closed()
+
+
+def take_over(channel: Any) -> None:
+    """The messages of running tasks are acknowledged by this channel from now on: the broker knows them by their tags alone."""
+    for request in tuple(state.active_requests):
+        if isinstance(request.message.channel, Closed):
+            request.message.channel = channel
+
+
+class Closed:
+    """The channel of a message while there is no connection. Celery logs what is raised here, and goes on."""
+
+    no_ack_consumers = None
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        raise ConnectionResetError("the broker cannot be reached")
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        raise ConnectionResetError("the broker cannot be reached")
 
 
 class Lease:
