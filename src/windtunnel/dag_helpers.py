@@ -144,6 +144,8 @@ def spend_in_fork(seconds: float, megabytes: float = 0) -> None:
 
 def spend_in_pool(seconds: float, megabytes: float = 0) -> None:
     """Spend the time in a process of `multiprocessing`, made by fork, as a library inside a task would."""
+    # Celery's pool passes for a daemon, which may have no children; this is what people do about it.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     process = multiprocessing.get_context("fork").Process(target=_spend_as_helper, args=(seconds,))
     process.start()
     process.join()

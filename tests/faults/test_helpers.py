@@ -133,8 +133,9 @@ def test_reports_count_a_broken_promise(tmp_path: Path) -> None:
 
 
 def test_every_row_has_a_scenario_and_only_the_gravest_must_be_named() -> None:
-    assert {str(row) for row in range(1, 9)} | {"NFR-1"} <= {s.row for s in SCENARIOS.values()}
-    assert {s.name for s in SCENARIOS.values()} - {s.name for s in drill.choose([], None)} == {"everything-killed", "soak"}
+    assert {str(row) for row in range(1, 11)} | {"NFR-1"} <= {s.row for s in SCENARIOS.values()}
+    grave = {"everything-killed", "disk-full", "clock-jump", "soak"}
+    assert {s.name for s in SCENARIOS.values()} - {s.name for s in drill.choose([], None)} == grave
     assert [s.name for s in drill.choose([], 3)] == ["soak"]
     with pytest.raises(UsageError, match="earthquake"):
         drill.choose(["earthquake"], None)
