@@ -102,6 +102,7 @@ def fence(
         found = leftovers(worker, state, generation, owner, instances)
         left = [p for p in found if p.pid not in given_up]
         if not left:
+            reap()  # what died by itself meanwhile
             return sorted(killed)
         if time.monotonic() > end:
             raise Unkillable(sorted(killed - {p.pid for p in left}), left)
