@@ -178,12 +178,16 @@ class Reconciler:
             if self.broker.restore(task_id, held[task_id]):
                 self.say(f"put {name} back into its queue: its worker died before it began", restored_messages=1)
             return
-        if task_id in held:
-            self.broker.discard(held[task_id])
-        self.broker.forget(task_id)
+        self.drop(task_id, held)
         if states != "queued":
             self.database.forget_result(task_id)
             self.say(f"{name} is {states or 'gone'} after its worker was lost", lost_tasks=1)
+
+    def drop(self, task_id: str, held: dict[str, Held]) -> None:
+        """Nobody needs the message or the report any more."""
+        if task_id in held:
+            self.broker.discard(held[task_id])
+        self.broker.forget(task_id)
 
     def give_back_callback(self, task_id: str, entry: dict[str, Any], held: dict[str, Held], name: str) -> None:
         """A callback has no retry policy, and its executor slot is free only with a result: it runs again under the same id."""
@@ -193,9 +197,7 @@ class Reconciler:
             if self.broker.restore(task_id, held[task_id]):
                 self.say(f"put {name} back into its queue: its worker died while it ran", restored_messages=1)
             return
-        if task_id in held:
-            self.broker.discard(held[task_id])
-        self.broker.forget(task_id)
+        self.drop(task_id, held)
         self.say(f"{name} is {state or 'gone'} after its worker was lost", lost_tasks=1)
 
     def end_silent(self, now: float) -> None:

@@ -68,8 +68,9 @@ def test_a_lost_connection_gives_no_running_task_away(valkey: str, broker: Redis
     requests.append(Request(running))
     state.active_requests.add(requests[0])
     for message in (running, waiting):
-        lease.keep_tasks_in_hand(message.channel)
-        message.channel.close()
+        channel = message.channel
+        lease.keep_tasks_in_hand(channel)
+        channel.close()
     assert broker.llen("one") == 0, "its task runs on"
     assert broker.llen("two") == 1, "nobody had begun it"
     assert broker.hkeys("unacked") == [running.delivery_tag.encode()]
