@@ -5,12 +5,15 @@ Source of the paths: src/api/routes.go of process-compose v1.120.
 
 from __future__ import annotations
 
+import socket
+import struct
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
+from windtunnel import procfs
 from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.settings import Settings, is_running
 
@@ -21,6 +24,17 @@ OPTIONAL = frozenset({"worker-heavy"})
 def answers(settings: Settings) -> bool:
     """Whether a process-compose listens on this stack's socket."""
     return is_running(settings.state)
+
+
+def server(settings: Settings) -> procfs.Process | None:
+    """The process-compose that listens on this stack's socket, by the kernel's word (SO_PEERCRED, unix(7))."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(settings.socket))
+        except OSError:
+            return None
+        pid, _, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return procfs.read(pid)
 
 
 def require(settings: Settings) -> None:

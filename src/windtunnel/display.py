@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +22,13 @@ def _state(text: str, well: bool) -> Text:
     return Text(text, style="green" if well else "red")
 
 
+def _moment(seconds: float) -> str:
+    """The time of day, with the date where it was not today."""
+    moment = time.localtime(seconds)
+    today = moment[:3] == time.localtime()[:3]
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", moment)
+
+
 def render(status: Status) -> RenderableType:
     """The whole status as one printable thing."""
     processes = _table("Processes", "name", "state", "pid", "restarts", "memory")
@@ -28,10 +37,13 @@ def render(status: Status) -> RenderableType:
         processes.add_row(row.name, _state(state, row.well), str(row.pid or ""), str(row.restarts), f"{row.memory_mib:.0f} MiB")
     workers = _table("Workers", "node", "state", "in Flower", "queues", "load", "memory", "restarts", "last incident")
     for worker in status.workers:
+        incident = worker.last_incident or ""
+        if worker.last_incident_time is not None:
+            incident = f"{_moment(worker.last_incident_time)}: {incident}"
         load = f"{worker.load}/{worker.concurrency}" if worker.concurrency else str(worker.load)
         workers.add_row(
             *(worker.node, _state(worker.state, worker.state == "healthy"), "yes" if worker.online else "no"),
-            *(", ".join(worker.queues), load, f"{worker.memory_mib:.0f} MiB", str(worker.restarts), worker.last_incident or ""),
+            *(", ".join(worker.queues), load, f"{worker.memory_mib:.0f} MiB", str(worker.restarts), incident),
         )
     queues = _table("Queues", "queue", "waiting")
     for name, depth in status.queues.items():

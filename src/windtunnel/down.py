@@ -68,6 +68,7 @@ class _Stop:
         if waits_for and not self.now:
             said -= REPORT_SECONDS
         client = compose.Compose(self.settings)
+        server = compose.server(self.settings)
         # This stack's socket, whatever the caller's environment says; and a folder, without which it complains on stderr.
         env = {**os.environ, **self.settings.environment(), "PROC_COMP_CONFIG": str(self.settings.run)}
         stopping = subprocess.Popen(self.command, env=env, stderr=subprocess.PIPE, text=True, errors="replace")
@@ -81,6 +82,10 @@ class _Stop:
             if time.monotonic() - said > REPORT_SECONDS:
                 said = time.monotonic()
                 say(f"stopping for {said - start:.0f} s; {self._waiting(client)}")
+            time.sleep(0.05)
+        # It closes its socket a moment before it ends.
+        end = time.monotonic() + GOING_SECONDS
+        while server is not None and procfs.alive(server.pid, server.start) and time.monotonic() < end:
             time.sleep(0.05)
         if self.cut:
             say(f"cut off: {held.listing(list(self.cut.values()))}")

@@ -46,7 +46,7 @@ class ProcessRow:
 
 @dataclass
 class WorkerRow:
-    """`node` is the Celery node before the @, `load` the tasks in hand."""
+    """`node` is the Celery node before the @, `load` the tasks in hand, `last_incident_time` seconds since the epoch."""
 
     node: str
     process: str
@@ -58,6 +58,7 @@ class WorkerRow:
     memory_mib: float
     restarts: int
     last_incident: str | None
+    last_incident_time: float | None
 
 
 @dataclass
@@ -106,7 +107,7 @@ def memory(pid: int) -> float:
 NEEDED = ("valkey", "postgres", "api-server")
 
 
-def _advice(settings: Settings, row: compose.Process, wrong: str, also_wrong: set[str]) -> str:
+def _advice(settings: Settings, row: compose.Process, also_wrong: set[str], stopping: bool) -> str:
     log = settings.logs / f"{compose.node(row.name)}.log"
     if row.status == "Terminating":
         return "it is being stopped; nothing to do"
@@ -114,6 +115,8 @@ def _advice(settings: Settings, row: compose.Process, wrong: str, also_wrong: se
         return f"it is started again by itself; if it keeps failing, see {log}"
     if disk.room(settings.state).full:
         return "it goes on by itself once the disk has room"
+    if not row.is_running and stopping:
+        return f"it was stopped, as others are now; if they stay, afterwards: process-compose process start {row.name}"
     if not row.is_running:
         return f"process-compose process start {row.name}"
     if row.name not in NEEDED and (away := [name for name in NEEDED if name in also_wrong]):
@@ -127,6 +130,7 @@ def _advice(settings: Settings, row: compose.Process, wrong: str, also_wrong: se
 
 def _processes(settings: Settings, rows: list[compose.Process], wrongs: dict[str, str | None]) -> tuple[list[ProcessRow], list[Problem]]:
     table, problems = [], []
+    stopping = any(row.status == "Terminating" for row in rows)
     also_wrong = {row.name for row in rows if wrongs.get(row.name) or not row.is_running}
     for row in rows:
         if row.off:
@@ -139,7 +143,7 @@ def _processes(settings: Settings, rows: list[compose.Process], wrongs: dict[str
         if row.name not in ONE_SHOTS and not row.is_running:
             wrong = f"not running ({row.status.lower()})"
         if wrong:
-            problems.append(Problem(row.name, wrong, _advice(settings, row, wrong, also_wrong)))
+            problems.append(Problem(row.name, wrong, _advice(settings, row, also_wrong, stopping)))
         pid = row.pid if row.is_running else 0
         table.append(ProcessRow(row.name, row.status, not wrong, pid, row.restarts, memory(pid) if pid else 0.0, wrong))
     return table, problems
@@ -156,6 +160,7 @@ def _workers(settings: Settings, rows: list[ProcessRow]) -> list[WorkerRow]:
             continue
         node = compose.node(row.name)
         record = services.supervisor_record(settings, node)
+        incident = record.get("last_incident") or {}
         found.append(
             WorkerRow(
                 node=node,
@@ -167,7 +172,8 @@ def _workers(settings: Settings, rows: list[ProcessRow]) -> list[WorkerRow]:
                 load=services.tasks_in_hand(settings, node),
                 memory_mib=row.memory_mib,
                 restarts=int(record.get("restarts") or 0),
-                last_incident=(record.get("last_incident") or {}).get("text"),
+                last_incident=incident.get("text"),
+                last_incident_time=incident.get("time"),
             )
         )
     return found

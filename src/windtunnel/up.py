@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from windtunnel import compose, leftovers, ports, state
-from windtunnel.errors import Exit, NoStackError, WindtunnelError
+from windtunnel.errors import Exit, NoStackError, UsageError, WindtunnelError
 from windtunnel.scale import say
 from windtunnel.settings import Settings
 
@@ -35,7 +35,7 @@ def up(settings: Settings, binary: str, arguments: list[str], *, dry_run: bool) 
             "or start another with WINDTUNNEL_STATE and PORT_OFFSET"
         )
     if not settings.dags.is_dir():
-        raise WindtunnelError(f"there is no DAG folder {settings.dags}: create it, or set DAGS_FOLDER")
+        raise UsageError(f"there is no DAG folder {settings.dags}: create it, or set DAGS_FOLDER")
     _clear_leftovers(settings)
     state.prepare(settings)
     ports.check_free(settings)
