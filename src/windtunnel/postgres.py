@@ -129,6 +129,7 @@ def _cause(stderr: str) -> str:
         for line in lines:
             if any(mark in line for mark in marks):
                 return line
+    lines = [line for line in lines if "removing " not in line and "child process exited" not in line]
     return lines[-1] if lines else "no message"
 
 

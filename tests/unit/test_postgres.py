@@ -19,6 +19,11 @@ initdb: removing contents of data directory "/state/postgres"
 NO_FOLDER = """initdb: error: could not change permissions of directory "/state/postgres": Operation not permitted
 initdb: hint: Check the folder.
 """
+#: What it writes where /dev/null is not open to the user that runs it.
+NO_DEVICE = """sh: 1: cannot create /dev/null: Permission denied
+child process exited with exit code 2
+initdb: removing contents of data directory "/state/postgres"
+"""
 
 
 @pytest.mark.parametrize(
@@ -26,6 +31,7 @@ initdb: hint: Check the folder.
     [
         (NO_MEMORY, "could not create shared memory segment: No space left on device"),
         (NO_FOLDER, "could not change permissions of directory"),
+        (NO_DEVICE, "cannot create /dev/null: Permission denied"),
         ("setpriv: setresuid failed\n", "setpriv: setresuid failed"),
         ("", "no message"),
     ],
