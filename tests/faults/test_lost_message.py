@@ -27,5 +27,5 @@ def test_a_task_whose_message_is_gone_is_queued_again_and_runs_once(faults_stack
     assert stack.finished("steady", run_id) == "success"
     (after,) = (t for t in stack.tasks("steady", run_id) if t.task_id == before.task_id)
     assert after.try_number == 1, "a lost message is no attempt"
-    assert [m.event for m in read_marks(marks)] == ["start", "end"]
+    assert [m.event for m in read_marks(marks) if m.event != "pulse"] == ["start", "end"]
     assert ledger.read(stack.settings.run / "reconciler" / "state.json")["lost_messages"] >= 1
