@@ -70,22 +70,28 @@ def test_what_a_person_exports_wins(tmp_path: Path) -> None:
 
 
 def test_a_teams_executor_gets_our_settings_and_its_own_broker(tmp_path: Path) -> None:
+    """A team inherits nothing of `[celery] celery_config_options`: without the option it has Celery's stock settings."""
     code = """
 from airflow.executors.base_executor import ExecutorConf
 from airflow.providers.celery.executors.celery_executor_utils import app, create_celery_app
-for conf in (app.conf, create_celery_app(ExecutorConf("team_a")).conf):
+for conf in (app.conf, create_celery_app(ExecutorConf("team_a")).conf, create_celery_app(ExecutorConf("team_b")).conf):
     print(conf.broker_url, conf.worker_consumer, conf.broker_connection_max_retries)
 """
-    team = "AIRFLOW__TEAM_A___CELERY__"
-    done = configured(
-        tmp_path,
-        code,
-        AIRFLOW__CORE__MULTI_TEAM="True",
-        **{f"{team}BROKER_URL": "redis://team:1/0", f"{team}CELERY_CONFIG_OPTIONS": "windtunnel.celery_config.OURS"},
-    )
+    team_a, team_b = "AIRFLOW__TEAM_A___CELERY__", "AIRFLOW__TEAM_B___CELERY__"
+    variables = {
+        "AIRFLOW__CORE__MULTI_TEAM": "True",
+        f"{team_a}BROKER_URL": "redis://team-a:1/0",
+        f"{team_a}CELERY_CONFIG_OPTIONS": "windtunnel.celery_config.OURS",
+        f"{team_b}BROKER_URL": "redis://team-b:1/0",
+    }
+    done = configured(tmp_path, code, **variables)
     assert done.returncode == 0, done.stderr
     ours = "windtunnel.celery_consumer:ResilientConsumer None"
-    assert done.stdout.splitlines()[-2:] == [f"redis://:secret@127.0.0.1:1/0 {ours}", f"redis://team:1/0 {ours}"]
+    assert done.stdout.splitlines()[-3:] == [
+        f"redis://:secret@127.0.0.1:1/0 {ours}",
+        f"redis://team-a:1/0 {ours}",
+        "redis://team-b:1/0 celery.worker.consumer:Consumer 100",
+    ]
 
 
 def test_a_publish_without_a_broker_is_refused_at_once_and_kept(tmp_path: Path) -> None:
