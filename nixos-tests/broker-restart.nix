@@ -3,8 +3,8 @@
   name = "windtunnel-broker-restart";
   imports = [ ./cluster.nix ];
   testScript = import ./prelude.nix + ''
-    from windtunnel.scenarios.broker_away import broker_away_while_tasks_wait
-    from windtunnel.scenarios.broker_crash import broker_killed_while_tasks_run
+    from windtunnel.drill.scenarios.broker_away import broker_away_while_tasks_wait
+    from windtunnel.drill.scenarios.broker_crash import broker_killed_while_tasks_run
 
     with subtest("killed while tasks run: nothing is lost, nothing runs twice"):
         cluster.rehearse(broker_killed_while_tasks_run)

@@ -5,7 +5,7 @@
   testScript = import ./prelude.nix + ''
     from signal import SIGTERM
 
-    from windtunnel.scenarios.hosts import worker_stopped_mid_task
+    from windtunnel.drill.scenarios.hosts import worker_stopped_mid_task
 
 
     def by_signal(node: str) -> None:

@@ -3,7 +3,7 @@
   name = "windtunnel-multi-worker";
   imports = [ ./cluster.nix ];
   testScript = import ./prelude.nix + ''
-    from windtunnel.scenarios import hosts as scenarios
+    from windtunnel.drill.scenarios import hosts as scenarios
 
     with subtest("the URLs are the specification's, by name"):
         assert cluster.secret("broker-url").rpartition("@")[2] == "valkey:6379/0"

@@ -1,6 +1,6 @@
 # What the scripts of several hosts begin with. `cluster` is then what the scenarios work on.
 ''
-  from windtunnel.cluster_nixos import NixosCluster, share_secrets, wait
+  from windtunnel.drill.remote_cluster import NixosCluster, share_secrets, wait
 
   start_all()
   scheduler.wait_for_unit("windtunnel-prepare.service")

@@ -8,7 +8,7 @@
       virtualisation.memorySize = lib.mkForce 4096;
     };
   testScript = ''
-    from windtunnel.cluster_nixos import NixosCluster, wait
+    from windtunnel.drill.remote_cluster import NixosCluster, wait
 
     services = ["valkey", "postgres", "api-server", "scheduler", "flower"]
     cluster = NixosCluster({name: machine for name in [*services, "worker-0"]})

@@ -8,8 +8,8 @@
       virtualisation.memorySize = lib.mkForce 4096;
     };
   testScript = ''
-    from windtunnel.cluster_nixos import NixosCluster, wait
-    from windtunnel.scenarios.hosts import worker_stopped_mid_task
+    from windtunnel.drill.remote_cluster import NixosCluster, wait
+    from windtunnel.drill.scenarios.hosts import worker_stopped_mid_task
 
     services = ["valkey", "postgres", "api-server", "scheduler", "dag-processor", "triggerer", "flower", "reconciler"]
     cluster = NixosCluster({name: machine for name in [*services, "worker-0"]})

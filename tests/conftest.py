@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.stack_fixture import NewStack, Stack
-from windtunnel.ports import free_offset
+from windtunnel.stack.ports import free_offset
 
 ROOT = Path(__file__).resolve().parents[1]
 

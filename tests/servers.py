@@ -13,10 +13,11 @@ from typing import Any
 import psycopg2
 
 from tests.stack_fixture import ROOT, until
-from windtunnel import services, state
-from windtunnel.database import libpq_url
-from windtunnel.ports import free_offset
+from windtunnel.clients.postgres import libpq_url
+from windtunnel.health import checks
+from windtunnel.services import state_folder
 from windtunnel.settings import Settings, load
+from windtunnel.stack.ports import free_offset
 
 
 @contextlib.contextmanager
@@ -28,9 +29,9 @@ def running(folder: Path, *names: str, offset: int | None = None) -> Iterator[Se
         "WINDTUNNEL_ROOT": str(ROOT),
     }
     settings = load({**os.environ, **variables}, client=False)
-    state.prepare(settings)
+    state_folder.prepare(settings)
     commands = {
-        "postgres": [sys.executable, "-m", "windtunnel.postgres"],
+        "postgres": [sys.executable, "-m", "windtunnel.services.postgres"],
         "valkey": ["valkey-server", str(folder / "valkey" / "valkey.conf")],
     }
     processes: list[subprocess.Popen[bytes]] = []
@@ -42,7 +43,7 @@ def running(folder: Path, *names: str, offset: int | None = None) -> Iterator[Se
                     subprocess.Popen(commands[name], env={**os.environ, **settings.environment()}, stdout=log, stderr=log, cwd="/")
                 )
         for name in names:
-            until(f"{name} answers", lambda name=name: services.CHECKS[name](settings) is None, 30, 0.05)  # type: ignore[misc]
+            until(f"{name} answers", lambda name=name: checks.CHECKS[name](settings) is None, 30, 0.05)  # type: ignore[misc]
         yield settings
     finally:
         for process in processes:

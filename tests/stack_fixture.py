@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 
 import psutil
 
-from windtunnel import compose, leftovers, reset, services
-from windtunnel.airflow_api import Airflow, TaskInstance
-from windtunnel.flower import Flower
-from windtunnel.scenarios.cluster import Mark
+from windtunnel.clients import process_compose as compose
+from windtunnel.clients.airflow import Airflow, TaskInstance
+from windtunnel.clients.flower import Flower
+from windtunnel.drill.cluster import Mark
+from windtunnel.health import checks
 from windtunnel.settings import Settings, load
+from windtunnel.stack import leftovers, reset
 
 ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
@@ -117,13 +119,13 @@ class Stack:
 
     @property
     def broker(self) -> Any:
-        return services.broker(self.settings)
+        return checks.broker(self.settings)
 
     def status(self) -> dict[str, Any]:
         return dict(json.loads(self.command("windtunnel", "status", "--json").stdout))
 
     def supervisor(self, node: str) -> dict[str, Any]:
-        return services.supervisor_record(self.settings, node)
+        return checks.supervisor_record(self.settings, node)
 
     # -- DAG runs --------------------------------------------------------------------------
     def trigger(self, dag_id: str, **conf: Any) -> str:

@@ -29,7 +29,7 @@ in
         needs database
         // {
           description = "brings the database to this Airflow's version";
-          command = "python -m windtunnel.migrate";
+          command = "python -m windtunnel.services.migrate";
           secrets = common.airflowSecrets;
           serviceConfig = {
             Type = "oneshot";
@@ -45,7 +45,7 @@ in
         needs migrated
         // {
           description = "Airflow's UI, REST API and task-execution API";
-          command = "python -m windtunnel.component api-server";
+          command = "python -m windtunnel.runtime.component api-server";
           secrets = common.airflowSecrets ++ lib.optional common.simple "simple-auth-manager.json";
           environment = lib.optionalAttrs common.simple {
             AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE = passwords;
@@ -63,7 +63,7 @@ in
         needs (migrated ++ broker)
         // {
           description = "decides what runs; hands tasks to the broker";
-          command = "python -m windtunnel.component scheduler --skip-serve-logs";
+          command = "python -m windtunnel.runtime.component scheduler --skip-serve-logs";
           secrets = common.airflowSecrets;
         }
       );
@@ -72,7 +72,7 @@ in
         needs migrated
         // {
           description = "reads the DAG files";
-          command = "python -m windtunnel.component dag-processor";
+          command = "python -m windtunnel.runtime.component dag-processor";
           secrets = common.airflowSecrets;
         }
       );
@@ -81,7 +81,7 @@ in
         needs migrated
         // {
           description = "waits on behalf of deferred tasks";
-          command = "python -m windtunnel.component triggerer --skip-serve-logs";
+          command = "python -m windtunnel.runtime.component triggerer --skip-serve-logs";
           secrets = common.airflowSecrets;
         }
       );
@@ -90,7 +90,7 @@ in
         needs (migrated ++ broker)
         // {
           description = "Celery's monitoring page";
-          command = "python -m windtunnel.flower_server";
+          command = "python -m windtunnel.runtime.flower_server";
           secrets = common.airflowSecrets;
           serviceConfig.TimeoutStopSec = 20;
         }

@@ -35,7 +35,7 @@ let
       --property=BindReadOnlyPaths="/run/credentials/$unit.service:${common.state}/secrets" \
       ${cfg.package}/bin/airflow "$@"
   '';
-  secrets = pkgs.writeShellScriptBin "windtunnel-secrets" ''exec ${cfg.package}/bin/python -m windtunnel.host_secrets "$@"'';
+  secrets = pkgs.writeShellScriptBin "windtunnel-secrets" ''exec ${cfg.package}/bin/python -m windtunnel.services.host_secrets "$@"'';
 in
 {
   config = lib.mkIf shape.active {

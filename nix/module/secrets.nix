@@ -31,7 +31,7 @@ in
           ExecStart = lib.escapeShellArgs [
             "${cfg.package}/bin/python"
             "-m"
-            "windtunnel.host_secrets"
+            "windtunnel.services.host_secrets"
             "--broker"
             "${cfg.broker.host}:${toString cfg.broker.port}"
             "--database"

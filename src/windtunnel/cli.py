@@ -49,18 +49,18 @@ def _settings() -> Settings:
 
 def _client_settings() -> Settings:
     """For commands that log in. Raises `NoStackError` where no stack ever ran: it is the cause, the missing password is not."""
-    from windtunnel import compose
+    from windtunnel.clients import process_compose
 
     settings = load()
     if not (settings.secrets / "airflow-password").exists():
-        compose.require(settings)
+        process_compose.require(settings)
     return settings
 
 
 @app.command()
 def wait(timeout: Timeout = 300.0) -> None:
     """Return when every process is healthy and every worker is registered."""
-    from windtunnel import ready
+    from windtunnel.health import wait as ready
 
     raise typer.Exit(ready.wait(_settings(), timeout, _say))
 
@@ -68,14 +68,14 @@ def wait(timeout: Timeout = 300.0) -> None:
 @app.command()
 def status(as_json: Json = False) -> None:
     """Show every process, worker and queue, what is wrong and what to do. Exit code 1 when something is wrong."""
-    from windtunnel import display
-    from windtunnel import status as model
+    from windtunnel.health import status as model
+    from windtunnel.health import status_tables
 
     found = model.collect(_settings())
     if as_json:
         _emit(found.as_json())
     else:
-        out.print(display.render(found))
+        out.print(status_tables.render(found))
     raise typer.Exit(Exit.FAILED if found.problems else Exit.OK)
 
 
@@ -87,7 +87,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Trigger a DAG and follow it to its end. Exit code 0 on success, 1 when it failed."""
-    from windtunnel import run_dag
+    from windtunnel.stack import run_dag
 
     try:
         parameters = json.loads(conf)
@@ -110,11 +110,11 @@ def run(
 @app.command(context_settings={"ignore_unknown_options": True})
 def scale(workers: Annotated[str, typer.Argument(help="How many workers there are to be.")], as_json: Json = False) -> None:
     """Bring the number of workers to a count; surplus ones drain first."""
-    from windtunnel import compose
-    from windtunnel import scale as scaling
+    from windtunnel.clients import process_compose
+    from windtunnel.stack import scale as scaling
 
     now = scaling.scale(_settings(), scaling.parse_count(workers))
-    names = [compose.node(process.name) for process in now]
+    names = [process_compose.node(process.name) for process in now]
     if as_json:
         _emit({"version": 1, "workers": names})
     else:
@@ -124,7 +124,7 @@ def scale(workers: Annotated[str, typer.Argument(help="How many workers there ar
 @app.command()
 def drain(worker: Annotated[str, typer.Argument(help="A worker's name, such as worker-1.")], as_json: Json = False) -> None:
     """Let one worker finish what it has and end; it stays down until `process-compose process start`. 1 when tasks were cut off."""
-    from windtunnel import drain as draining
+    from windtunnel.stack import drain as draining
 
     result = draining.drain(_settings(), worker)
     if as_json:
@@ -141,8 +141,8 @@ def down(
     now: Annotated[bool, typer.Option("--now", help="Cut off the tasks in hand; their retry policy decides at the next `up`.")] = False,
 ) -> None:
     """Stop the stack: the tasks in hand finish first, and it says for which it waits. The same as `process-compose down`."""
-    from windtunnel import down as stopping
-    from windtunnel.launcher import real_binary
+    from windtunnel.stack import down as stopping
+    from windtunnel.stack.launcher import real_binary
 
     raise typer.Exit(stopping.down(_settings(), real_binary(), ["down"], now=now))
 
@@ -158,7 +158,7 @@ def drill(
     as_json: Json = False,
 ) -> None:
     """Break the running stack on purpose, show what was promised and what was seen, and heal it. 0 when every promise was kept."""
-    from windtunnel import drill as rehearsal
+    from windtunnel.drill import rehearse as rehearsal
 
     if listing:
         out.print(rehearsal.listing())
@@ -205,7 +205,7 @@ def bench(
 @app.command()
 def token() -> None:
     """Print a bearer token for Airflow's REST API."""
-    from windtunnel.airflow_api import Airflow
+    from windtunnel.clients.airflow import Airflow
 
     print(Airflow(_client_settings()).token())
 
@@ -213,7 +213,7 @@ def token() -> None:
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say what is missing or wrong on this machine, and the command that mends it."""
-    from windtunnel import doctor as checks
+    from windtunnel.doctor import machine as checks
 
     findings = checks.examine(_settings())
     if as_json:
@@ -228,7 +228,7 @@ def doctor(as_json: Json = False) -> None:
 @app.command()
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Stop the stack and delete its state folder: database, messages, logs, secrets."""
-    from windtunnel import reset as resetting
+    from windtunnel.stack import reset as resetting
 
     settings = _settings()
     if not yes and not (sys.stdin.isatty() and typer.confirm(f"Stop the stack and delete all of {settings.state}?")):

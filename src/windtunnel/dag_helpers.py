@@ -19,7 +19,7 @@ from typing import Any
 
 from airflow.sdk import get_current_context
 
-from windtunnel import procfs
+from windtunnel.system import procfs
 
 
 def worker() -> str:
@@ -84,7 +84,7 @@ def _line(event: str, pid: int) -> dict[str, Any]:
 #: Its arguments: the file, and the line of which it replaces what names the process and the moment.
 _HELPER = """
 import json, os, sys, time
-from windtunnel import procfs
+from windtunnel.system import procfs
 line = json.loads(sys.argv[2]) | {"pid": os.getpid(), "start": procfs.read(os.getpid()).start}
 while os.path.isdir(os.path.dirname(sys.argv[1])):
     with open(sys.argv[1], "a") as file:

@@ -32,7 +32,7 @@ def meant(words: list[str]) -> list[str]:
     if words[0] == "airflow":
         return [sys.executable, "-m", "windtunnel.environment", *words]
     from windtunnel.cli import app
-    from windtunnel.launcher import COMMANDS
+    from windtunnel.stack.launcher import COMMANDS
 
     ours = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     theirs = words[0] in COMMANDS and words[0] not in ours

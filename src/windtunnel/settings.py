@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from windtunnel import connections, socket_folder
 from windtunnel.errors import UsageError
-from windtunnel.queue_names import queue_names
+from windtunnel.system import socket_folder
+from windtunnel.variables import connections
+from windtunnel.variables.queue_names import queue_names
 
 BROKERS = ("valkey",)
 #: process-compose's ceiling lies this many seconds above the worker supervisor's own.
@@ -58,7 +59,7 @@ class Settings:
     worker_drain_seconds: int
     broker: str
     postgres_max_connections: int
-    #: all, none, names to keep, or names with a minus to leave out (windtunnel._upstream.switch).
+    #: all, none, names to keep, or names with a minus to leave out (windtunnel.variables.patch_switch).
     patches: str = "all"
 
     # -- the state folder: everything that is written at run time lies below it ------------
@@ -147,10 +148,10 @@ def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: in
 def _patches(text: str) -> str:
     if text.strip() in ("", "all", "none"):
         return text.strip() or "all"
-    from windtunnel import _upstream  # the list of patches, which most commands need not load
-    from windtunnel._upstream import switch
+    from windtunnel.patches import catalogue  # the list of patches, which most commands need not load
+    from windtunnel.variables import patch_switch
 
-    return switch.checked(text, _upstream.PATCHES)
+    return patch_switch.checked(text, catalogue.PATCHES)
 
 
 def find_root(env: Mapping[str, str], start: Path | None = None) -> Path:

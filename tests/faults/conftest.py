@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.stack_fixture import Stack
-from windtunnel.cluster_local import LocalCluster
-from windtunnel.ports import free_offset
-from windtunnel.scenarios import SCENARIOS, Outcome, play
+from windtunnel.drill.local_cluster import LocalCluster
+from windtunnel.drill.scenarios.catalogue import SCENARIOS, Outcome, play
+from windtunnel.stack.ports import free_offset
 
 Rehearse = Callable[..., Outcome]
 

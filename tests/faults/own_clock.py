@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from windtunnel.cluster_machine import CLOCK_VARIABLE
+from windtunnel.drill.machine_faults import CLOCK_VARIABLE
 
 #: The offset is one double in a file that every process maps: all of them jump in the same moment. As after a real jump, a file
 #: that is touched afterwards has the new time, and the monotonic clock goes on as before.

@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults import own_clock
 from tests.stack_fixture import ROOT, Stack
-from windtunnel.ports import free_offset
+from windtunnel.stack.ports import free_offset
 
 
 @contextmanager

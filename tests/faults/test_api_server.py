@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from tests.stack_fixture import NewStack, Stack, read_marks, until
-from windtunnel.ports import free_offset
+from windtunnel.stack.ports import free_offset
 
 DAGS = Path(__file__).parent / "dags"
 #: The reconciler's patience with a silent task in these tests.

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from tests.stack_fixture import NewStack, read_marks, until
-from windtunnel import leftovers
+from windtunnel.stack import leftovers
 
 
 def test_tasks_that_waited_at_down_run_after_the_next_up_each_once(new_stack: NewStack, marks: Path) -> None:

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from tests.stack_fixture import Stack, until
-from windtunnel import services
+from windtunnel.health import checks
 
 
 def test_it_shows_what_was_promised_and_seen_in_every_format(faults_stack: Stack, tmp_path: Path) -> None:
@@ -42,12 +42,12 @@ def test_ctrl_c_in_the_middle_heals_what_was_broken(faults_stack: Stack) -> None
     running = subprocess.Popen(
         ["windtunnel", "drill", "broker-away"], env=faults_stack.environment, stderr=subprocess.PIPE, text=True, process_group=0
     )
-    until("the broker is stopped", lambda: services.valkey(faults_stack.settings) is not None, 60, 0.05)
+    until("the broker is stopped", lambda: checks.valkey(faults_stack.settings) is not None, 60, 0.05)
     os.killpg(running.pid, signal.SIGINT)
     _, told = running.communicate(timeout=240)
     assert running.returncode == 130, told
     assert "healing" in told
-    assert services.valkey(faults_stack.settings) is None
+    assert checks.valkey(faults_stack.settings) is None
     assert faults_stack.run("hello")[1] == "success"
     assert list(faults_stack.settings.run.glob("drill-*")) == []
 

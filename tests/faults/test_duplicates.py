@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from tests.stack_fixture import Stack
-from windtunnel.cluster_local import LocalCluster
-from windtunnel.scenarios.cluster import Checks
-from windtunnel.scenarios.verbs import all_succeed_once, launch, marks_of, no_message_left, wait_running, wait_until
+from windtunnel.drill.cluster import Checks
+from windtunnel.drill.local_cluster import LocalCluster
+from windtunnel.drill.steps import all_succeed_once, launch, marks_of, no_message_left, wait_running, wait_until
 
 TASKS = 4
 

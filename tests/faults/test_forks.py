@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.stack_fixture import ROOT, Stack, read_marks, until
-from windtunnel import procfs
-from windtunnel.ports import free_offset
-from windtunnel.scenarios.cluster import Mark
+from windtunnel.drill.cluster import Mark
+from windtunnel.stack.ports import free_offset
+from windtunnel.system import procfs
 
 CHILDREN = {"forked", "multiprocessing", "detached"}
 #: Issue 10, line 7.

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import drill
+from windtunnel.drill import rehearse
+from windtunnel.drill.cluster import Away, Check, Checks, Mark
+from windtunnel.drill.scenarios.catalogue import SCENARIOS, Outcome, Scenario, play
+from windtunnel.drill.steps import NeverCame, once, overlaps, seconds_until, wait_until
+from windtunnel.drill.tcp_proxy import TcpProxy
 from windtunnel.errors import UsageError
-from windtunnel.scenarios import SCENARIOS, Outcome, Scenario, play
-from windtunnel.scenarios.cluster import Away, Check, Checks, Mark
-from windtunnel.scenarios.verbs import NeverCame, once, overlaps, seconds_until, wait_until
-from windtunnel.tcp_proxy import TcpProxy
 
 
 def mark(event: str, at: float, attempt: int = 1, pid: int = 10, task: str = "work") -> Mark:
@@ -123,9 +123,9 @@ def test_the_wire_resets_connections_old_and_new(echo: int) -> None:
 def test_reports_count_a_broken_promise(tmp_path: Path) -> None:
     good = Outcome(SCENARIOS["broker-away"], [Check("a", "b", True)], 1.0)
     bad = Outcome(SCENARIOS["partition"], [Check("a < b", "not & so", False)], 2.0)
-    assert (drill.code([good]), drill.code([good, bad]), drill.code([])) == (0, 1, 1)
-    assert drill.as_json([good, bad])["ok"] is False
-    drill.write_junit(tmp_path / "r.xml", [good, bad])
+    assert (rehearse.code([good]), rehearse.code([good, bad]), rehearse.code([])) == (0, 1, 1)
+    assert rehearse.as_json([good, bad])["ok"] is False
+    rehearse.write_junit(tmp_path / "r.xml", [good, bad])
     suite = ET.parse(tmp_path / "r.xml").getroot()  # noqa: S314
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
     failure = suite.find("testcase[@name='partition']/failure")
@@ -135,7 +135,7 @@ def test_reports_count_a_broken_promise(tmp_path: Path) -> None:
 def test_every_row_has_a_scenario_and_only_the_gravest_must_be_named() -> None:
     assert {str(row) for row in range(1, 11)} | {"NFR-1"} <= {s.row for s in SCENARIOS.values()}
     grave = {"everything-killed", "disk-full", "clock-jump", "soak"}
-    assert {s.name for s in SCENARIOS.values()} - {s.name for s in drill.choose([], None)} == grave
-    assert [s.name for s in drill.choose([], 3)] == ["soak"]
+    assert {s.name for s in SCENARIOS.values()} - {s.name for s in rehearse.choose([], None)} == grave
+    assert [s.name for s in rehearse.choose([], 3)] == ["soak"]
     with pytest.raises(UsageError, match="earthquake"):
-        drill.choose(["earthquake"], None)
+        rehearse.choose(["earthquake"], None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.stack_fixture import Stack, read_marks, until
-from windtunnel import ledger
+from windtunnel.ledger import ledger
 
 
 @pytest.mark.long

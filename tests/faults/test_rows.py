@@ -1,6 +1,6 @@
 """The failure table on live processes: one short variant of every row here, the long ones behind the marker `long`.
 
-What is broken, what is promised and every threshold stand in `windtunnel.scenarios`; a test adds only parameters.
+What is broken, what is promised and every threshold stand in `windtunnel.drill.scenarios`; a test adds only parameters.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from tests.faults import own_clock
 from tests.faults.conftest import Rehearse, rehearse_on
 from tests.faults.small_world import small_world
 from tests.stack_fixture import until
-from windtunnel import disk
-from windtunnel.cluster_local import LocalCluster
+from windtunnel.drill.local_cluster import LocalCluster
+from windtunnel.system import disk
 
 long = pytest.mark.long
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.hosts import deployment, lab
 from tests.hosts.host import Host
-from windtunnel.cluster_nixos import NixosCluster, share_secrets, wait
+from windtunnel.drill.remote_cluster import NixosCluster, share_secrets, wait
 
 CENTRAL = ("api-server", "scheduler", "dag-processor", "triggerer", "flower", "reconciler")
 

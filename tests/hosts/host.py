@@ -1,4 +1,4 @@
-"""One host of the lab; it has the methods of the NixOS test driver's machine that windtunnel.cluster_nixos uses."""
+"""One host of the lab; it has the methods of the NixOS test driver's machine that windtunnel.drill.remote_cluster uses."""
 
 from __future__ import annotations
 

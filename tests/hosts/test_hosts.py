@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from tests.hosts.conftest import Deployment
-from windtunnel.cluster_nixos import MARKS, wait
-from windtunnel.scenarios import hosts
-from windtunnel.scenarios.broker_away import broker_away_while_tasks_wait
-from windtunnel.scenarios.broker_crash import broker_killed_while_tasks_run
-from windtunnel.scenarios.verbs import launch, wait_final, wait_running
-from windtunnel.scenarios.worker_crash import worker_killed_mid_task
+from windtunnel.drill.remote_cluster import MARKS, wait
+from windtunnel.drill.scenarios import hosts
+from windtunnel.drill.scenarios.broker_away import broker_away_while_tasks_wait
+from windtunnel.drill.scenarios.broker_crash import broker_killed_while_tasks_run
+from windtunnel.drill.scenarios.worker_crash import worker_killed_mid_task
+from windtunnel.drill.steps import launch, wait_final, wait_running
 
 pytestmark = pytest.mark.long
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer", "flower", "reconciler", "worker-0", "worker-1")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.stack_fixture import Stack
-from windtunnel.cluster_local import LocalCluster
-from windtunnel.scenarios import hosts
-from windtunnel.scenarios.cluster import Checks
+from windtunnel.drill.cluster import Checks
+from windtunnel.drill.local_cluster import LocalCluster
+from windtunnel.drill.scenarios import hosts
 
 Rehearse = Callable[..., None]
 

@@ -12,10 +12,10 @@ import pytest
 
 from tests.nix import stack_file, unit_file
 from tests.nix.harness import ROOT
-from windtunnel import state
-from windtunnel.host_secrets import make
+from windtunnel.services import state_folder
+from windtunnel.services.host_secrets import make
 from windtunnel.settings import load
-from windtunnel.worker_options import Options
+from windtunnel.worker.options import Options
 
 #: Processes whose unit has a name of NixOS's or an own one.
 UNITS = {"valkey": "redis-windtunnel", "postgres": "postgresql", "prepare": "windtunnel-prepare", "worker": "windtunnel-worker-0"}
@@ -52,7 +52,7 @@ def given(unit: dict[str, Any]) -> dict[str, str]:
 
 
 def test_every_process_has_a_unit_and_every_unit_a_process(stack: dict[str, Any], units: dict[str, Any]) -> None:
-    # The role's password, which `windtunnel.postgres` sets when it creates the cluster.
+    # The role's password, which `windtunnel.services.postgres` sets when it creates the cluster.
     assert set(units) == {unit_of(p) for p in stack["processes"]} | {"windtunnel-database"}
 
 
@@ -105,7 +105,7 @@ def test_hosts_with_names_differ_in_the_urls_only(node: str, unit: str, data: di
 def test_secrets_of_hosts_are_those_of_a_local_stack(tmp_path: Path) -> None:
     """The URLs by role: those that airflow.cfg reads under either supervisor."""
     settings = load({"WINDTUNNEL_STATE": str(tmp_path / "state"), "WINDTUNNEL_ROOT": str(ROOT)})
-    state.prepare(settings)
+    state_folder.prepare(settings)
     local = {path.name: path.read_text() for path in settings.secrets.iterdir()}
     assert make(settings.secrets, "127.0.0.1", "127.0.0.1") == [], "nothing that was there is made anew"
     assert {path.name: path.read_text() for path in settings.secrets.iterdir()} == local

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.stack_fixture import NewStack, Stack, until
-from windtunnel import leftovers
+from windtunnel.stack import leftovers
 
 LIMIT = 5.0
 
@@ -62,7 +62,7 @@ def test_a_state_folder_that_cannot_be_written_is_named(cold: Stack) -> None:
 
 
 def test_a_database_of_another_postgresql_is_kept_and_named(cold: Stack) -> None:
-    cold.command("python", "-m", "windtunnel.prepare", check=True)
+    cold.command("python", "-m", "windtunnel.services.prepare", check=True)
     version = cold.settings.state / "postgres" / "PG_VERSION"
     version.write_text("12\n")
     refused(cold.command("process-compose", "up", "-D"), "PostgreSQL 12", "windtunnel reset")
@@ -70,7 +70,7 @@ def test_a_database_of_another_postgresql_is_kept_and_named(cold: Stack) -> None
 
 
 def test_a_damaged_secret_is_named_and_kept(cold: Stack) -> None:
-    cold.command("python", "-m", "windtunnel.prepare", check=True)
+    cold.command("python", "-m", "windtunnel.services.prepare", check=True)
     secret = cold.settings.secrets / "postgres-password"
     secret.write_bytes(b"\x00\xff")
     refused(cold.command("process-compose", "up", "-D"), "postgres-password", "damaged")
@@ -84,7 +84,7 @@ def test_a_damaged_secret_is_named_and_kept(cold: Stack) -> None:
      ("windtunnel", "drain", "worker-0"), ("process-compose", "process", "list"), ("process-compose", "process", "scale", "worker", "2")],
 )  # fmt: skip
 def test_commands_without_a_stack_say_so_with_exit_code_three(cold: Stack, words: tuple[str, ...]) -> None:
-    cold.command("python", "-m", "windtunnel.prepare", check=True)
+    cold.command("python", "-m", "windtunnel.services.prepare", check=True)
     done = cold.command(*words)
     refused(done)
     assert done.returncode == 3

@@ -15,7 +15,7 @@ def test_three_stacks_at_once_see_neither_workers_nor_runs_of_each_other(new_sta
     subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
     (clone / "compose.yaml").write_text("services: {web: {image: nginx}}\n")
     (clone / ".env").write_text("WORKERS=nonsense\nPORT_OFFSET=nonsense\n")
-    # Settings of Celery that only Airflow can read: its own command has to start Flower (windtunnel.flower_server).
+    # Settings of Celery that only Airflow can read: its own command has to start Flower (windtunnel.runtime.flower_server).
     first, second = new_stack(), new_stack(WORKERS="2", AIRFLOW__CELERY__EXTRA_CELERY_CONFIG='{"worker_prefetch_multiplier": 1}')
     third = new_stack(root=clone, PYTHONPATH=str(clone / "src"))
     stacks = [first, second, third]

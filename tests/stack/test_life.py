@@ -9,7 +9,7 @@ import subprocess
 import psutil
 
 from tests.stack_fixture import NewStack, Stack, until
-from windtunnel import leftovers
+from windtunnel.stack import leftovers
 
 
 def listening(stack: Stack) -> set[int]:

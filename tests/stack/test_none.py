@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.stack_fixture import NewStack, read_marks, until
-from windtunnel.cluster_local import LocalCluster
-from windtunnel.database import connect
-from windtunnel.scenarios import SCENARIOS, play
+from windtunnel.clients.postgres import connect
+from windtunnel.drill.local_cluster import LocalCluster
+from windtunnel.drill.scenarios.catalogue import SCENARIOS, play
 
 #: What row 2 promises of the time that a task takes to start is kept by patches; without them it only starts.
 SPEED = ("a task submitted after the restart starts on an idle slot within 5 s",)

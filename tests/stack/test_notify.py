@@ -10,8 +10,8 @@ import pytest
 
 from tests.servers import connected
 from tests.stack_fixture import Stack, until
-from windtunnel import wake, wake_triggers
-from windtunnel.ports import free_offset
+from windtunnel.services import database_notify, notify_triggers
+from windtunnel.stack.ports import free_offset
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def chain_is_quick(stack: Stack) -> None:
 
 def test_it_is_the_event_that_wakes_the_scheduler(patient: Stack) -> None:
     with connected(patient.settings) as cursor:
-        cursor.execute(f"LISTEN {wake.CHANNEL}")
+        cursor.execute(f"LISTEN {database_notify.CHANNEL}")
         run_id = patient.trigger("chain", seconds=0)
         told = time.monotonic()
         assert select.select([cursor.connection], [], [], 10)[0], "a new run is told"
@@ -55,15 +55,15 @@ def test_triggers_that_are_lost_under_a_running_scheduler_are_made_anew(patient:
     """What `airflow db reset` beside a running stack leaves, or a dump that somebody restores."""
     with connected(patient.settings) as cursor:
         cursor.connection.autocommit = False
-        wake_triggers.drop(cursor.connection)
+        notify_triggers.drop(cursor.connection)
         cursor.connection.autocommit = True
 
         def there() -> bool:
-            cursor.execute(wake_triggers.missing_query(same_version=False))
+            cursor.execute(notify_triggers.missing_query(same_version=False))
             return not cursor.fetchall()
 
         assert not there()
-        until("the triggers are there again", there, wake.CHECK_SECONDS + 30)
+        until("the triggers are there again", there, database_notify.CHECK_SECONDS + 30)
     chain_is_quick(patient)
     logs = "".join(path.read_text(errors="replace") for path in patient.settings.logs.glob("*.log"))
     assert "triggers were missing and have been made anew" in logs

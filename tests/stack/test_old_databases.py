@@ -11,7 +11,7 @@ import pytest
 
 from tests.servers import connected, running
 from tests.stack_fixture import ROOT, NewStack, until
-from windtunnel import wake_triggers
+from windtunnel.services import notify_triggers
 
 DAG = """
 from airflow.sdk import dag, task
@@ -75,11 +75,11 @@ def test_a_task_queued_by_an_older_airflow_runs_after_the_migration(version: str
             cursor.execute("SELECT count(*) FROM task_instance WHERE state = 'queued'")
             assert cursor.fetchone() == (1,)
             cursor.connection.autocommit = False
-            assert "windtunnel_task" in wake_triggers.install(cursor.connection)
+            assert "windtunnel_task" in notify_triggers.install(cursor.connection)
     stack.up(timeout=600)
     assert stack.finished("old", "before", 300) == "success"
     assert stack.airflow.xcom("old", "before", "answer") == 42
     with connected(stack.settings) as cursor:
-        cursor.execute(wake_triggers.missing_query(same_version=True))
+        cursor.execute(notify_triggers.missing_query(same_version=True))
         assert not cursor.fetchall()
     until("a new run runs too", lambda: stack.run("old")[1] == "success", 120)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.stack_fixture import ROOT, Stack
-from windtunnel import leftovers
-from windtunnel.launcher import real_binary
-from windtunnel.ports import free_offset
+from windtunnel.stack import leftovers
+from windtunnel.stack.launcher import real_binary
+from windtunnel.stack.ports import free_offset
 
 NOBODY = 65534
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"

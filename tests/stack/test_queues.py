@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.stack_fixture import NewStack, Stack, read_marks, until
-from windtunnel.scenarios.cluster import Mark
+from windtunnel.drill.cluster import Mark
 
 
 def busiest(marks: list[Mark]) -> int:

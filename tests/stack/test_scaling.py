@@ -8,7 +8,7 @@ from threading import Thread
 
 from tests.servers import connected
 from tests.stack_fixture import NewStack, Stack, read_marks, until
-from windtunnel import connections
+from windtunnel.variables import connections
 
 
 def nodes(count: int) -> set[str]:

@@ -14,8 +14,8 @@ import pytest
 import redis
 
 from tests.stack_fixture import Stack
-from windtunnel import leftovers
-from windtunnel.state import GENERATED
+from windtunnel.services.state_folder import GENERATED
+from windtunnel.stack import leftovers
 
 
 def secrets(stack: Stack) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from tests.stack_fixture import Stack, until
-from windtunnel.lab_worker import NAME, lab_worker
+from windtunnel.drill.lab_worker import NAME, lab_worker
 
 
 def test_a_worker_with_other_packages_runs_its_tasks_and_tells_the_difference(stack: Stack, tmp_path: Path) -> None:

@@ -61,13 +61,13 @@ def test_process_compose_itself_shows_a_stopped_part(stack: Stack) -> None:
 
 
 def test_every_patch_is_applied_with_the_locked_versions(stack: Stack) -> None:
-    from windtunnel import _upstream
+    from windtunnel.patches import catalogue
 
     told = stack.status()["patches"]
     assert set(told) == {"api-server", "scheduler", "dag-processor", "triggerer", "worker-0", "flower"}
     for process, found in told.items():
         component = "worker" if process == "worker-0" else process
-        assert set(found) == {name for name, patch in _upstream.PATCHES.items() if component in patch.components}, process
+        assert set(found) == {name for name, patch in catalogue.PATCHES.items() if component in patch.components}, process
         assert {name: outcome for name, outcome in found.items() if outcome["state"] != "applied"} == {}, process
     findings = json.loads(stack.command("windtunnel", "doctor", "--json").stdout)["findings"]
     (patches,) = [finding for finding in findings if finding["name"] == "patches"]

@@ -14,13 +14,13 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from windtunnel import ports
-from windtunnel.bench import dags, figures, places, processes, report, stock
+from windtunnel.bench import dags, figures, places, processes, report, stock_stack
+from windtunnel.bench.measurements import Round
 from windtunnel.bench.result import Result, Summary
-from windtunnel.bench.works import Round
 from windtunnel.cli import app
 from windtunnel.errors import Exit, UsageError, WindtunnelError
 from windtunnel.settings import Settings, load
+from windtunnel.stack import ports
 
 MACHINE: dict[str, Any] = {
     "cores": 2,
@@ -131,7 +131,7 @@ def settings(tmp_path: Path) -> Settings:
 USER = {
     "PATH": "/usr/bin",
     "AIRFLOW_HOME": "/x/airflow-home",
-    "AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS": "windtunnel.celery_config.CELERY_CONFIG",
+    "AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS": "windtunnel.runtime.celery_config.CELERY_CONFIG",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
     **dict.fromkeys(("WINDTUNNEL_STATE", "WINDTUNNEL_WORKER", "WORKER_CONCURRENCY", "WORKERS", "DAGS_FOLDER", "PORT_OFFSET"), "7"),
     **dict.fromkeys(("PC_CONFIG_FILES", "SPT_NOENV", "PYTHONDONTWRITEBYTECODE"), "1"),
@@ -139,7 +139,7 @@ USER = {
 
 
 def test_stock_is_given_nothing_of_ours(settings: Settings) -> None:
-    env = stock.environment(settings, Path("/d"), USER)
+    env = stock_stack.environment(settings, Path("/d"), USER)
     ours = ("WINDTUNNEL", "PC_", "WORKER", "SPT_NOENV", "PYTHONDONTWRITEBYTECODE", "DAGS_FOLDER", "PORT_OFFSET")
     assert [name for name in env if name.startswith(ours)] == []
     assert [name for name, value in env.items() if "windtunnel." in value] == []
@@ -148,7 +148,7 @@ def test_stock_is_given_nothing_of_ours(settings: Settings) -> None:
 
 
 def test_stock_has_the_settings_of_the_compose_file(settings: Settings) -> None:
-    env = stock.environment(settings, Path("/d"), USER)
+    env = stock_stack.environment(settings, Path("/d"), USER)
     assert env["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
     assert env["AIRFLOW__CORE__FERNET_KEY"] == "" and env["AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK"] == "true"
     assert not [name for name in env if name.startswith("AIRFLOW__CELERY__") and "CONCURRENCY" in name], "the default of 16 must apply"
@@ -161,7 +161,7 @@ def test_ours_keeps_what_a_person_exported_but_not_their_stack() -> None:
 
 
 def test_the_stock_stack_is_the_compose_files_services_in_its_order() -> None:
-    processes = yaml.safe_load(stock.FILE.read_text().replace("${REPLICAS}", "1"))["processes"]
+    processes = yaml.safe_load(stock_stack.FILE.read_text().replace("${REPLICAS}", "1"))["processes"]
     wanted = {"postgres", "redis", "flower"}
     wanted |= {f"airflow-{name}" for name in ("init", "apiserver", "scheduler", "dag-processor", "triggerer", "worker")}
     assert set(processes) == wanted

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from windtunnel import broker_gate, ledger
+from windtunnel.ledger import ledger
+from windtunnel.runtime import broker_gate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +39,7 @@ def configured(tmp_path: Path, code: str, *arguments: str, **variables: str) -> 
 
 CONFIG = """
 import json
-from windtunnel.celery_config import CELERY_CONFIG as c
+from windtunnel.runtime.celery_config import CELERY_CONFIG as c
 t = c["broker_transport_options"]
 print(json.dumps({"config": {k: c.get(k) for k in (
     "broker_url", "worker_consumer", "task_publish_retry_policy", "broker_connection_max_retries", "result_backend_always_retry",
@@ -52,7 +53,7 @@ def test_the_settings_as_every_process_gets_them(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     config = found["config"]
-    assert config["worker_consumer"] == "windtunnel.celery_consumer:ResilientConsumer"
+    assert config["worker_consumer"] == "windtunnel.runtime.celery_consumer:ResilientConsumer"
     assert config["task_publish_retry_policy"]["max_retries"] is None
     assert config["broker_connection_max_retries"] is None
     assert config["result_backend_always_retry"] is True
@@ -81,12 +82,12 @@ for conf in (app.conf, create_celery_app(ExecutorConf("team_a")).conf, create_ce
     variables = {
         "AIRFLOW__CORE__MULTI_TEAM": "True",
         f"{team_a}BROKER_URL": "redis://team-a:1/0",
-        f"{team_a}CELERY_CONFIG_OPTIONS": "windtunnel.celery_config.OURS",
+        f"{team_a}CELERY_CONFIG_OPTIONS": "windtunnel.runtime.celery_config.OURS",
         f"{team_b}BROKER_URL": "redis://team-b:1/0",
     }
     done = configured(tmp_path, code, **variables)
     assert done.returncode == 0, done.stderr
-    ours = "windtunnel.celery_consumer:ResilientConsumer None"
+    ours = "windtunnel.runtime.celery_consumer:ResilientConsumer None"
     assert done.stdout.splitlines()[-3:] == [
         f"redis://:secret@127.0.0.1:1/0 {ours}",
         f"redis://team-a:1/0 {ours}",
@@ -177,7 +178,7 @@ def test_the_gate_asks_once_a_second() -> None:
 def test_a_renewed_connection_does_not_forget_busy_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     from celery.worker.consumer import Consumer
 
-    from windtunnel.celery_consumer import ResilientConsumer
+    from windtunnel.runtime.celery_consumer import ResilientConsumer
 
     def job(fd: int, accepted: bool) -> SimpleNamespace:
         process = SimpleNamespace(inqW_fd=fd, _is_alive=lambda: True)
@@ -209,7 +210,7 @@ def test_a_renewed_connection_does_not_forget_busy_processes(monkeypatch: pytest
 
 
 def test_an_event_is_sent_once_and_not_for_ever() -> None:
-    from windtunnel.celery_consumer import ResilientConsumer
+    from windtunnel.runtime.celery_consumer import ResilientConsumer
 
     seen: list[object] = []
     dispatcher = SimpleNamespace(_publish=lambda *a, retry: seen.append(retry), buffer_while_offline=True)
@@ -221,7 +222,7 @@ def test_an_event_is_sent_once_and_not_for_ever() -> None:
 
 
 def test_the_ledger_from_receipt_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from windtunnel import celery_signals
+    from windtunnel.runtime import celery_signals
 
     files = ledger.WorkerFiles(tmp_path / "run", "worker-0")
     files.create()
@@ -243,7 +244,7 @@ def test_the_ledger_from_receipt_to_end(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_node_is_named_after_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    from windtunnel import celery_signals
+    from windtunnel.runtime import celery_signals
 
     monkeypatch.setenv("WINDTUNNEL_WORKER", "worker-3")
     worker = SimpleNamespace(hostname="celery@some.host")

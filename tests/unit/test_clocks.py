@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "clocks.md"
 SOURCE = ROOT / "src" / "windtunnel"
 #: Commands of a person and of tests: their waits end with the command.
-TOOLS = ("bench", "scenarios", "cluster_", "lab_worker", "drill")
+TOOLS = ("bench", "drill")
 #: What an option of Airflow is called that sets a time or a number of attempts.
 TIMED = re.compile(r"timeout|retries|interval|_wait_|expir|_sec$|threshold|throttle|heartbeats$|refresh")
 
@@ -79,7 +79,7 @@ def in_force(where: str) -> float:
         assert len(numbers) == 1, f"{name}: {numbers}"
         return numbers.pop()
     if kind == "CELERY_CONFIG":
-        from windtunnel.celery_config import CELERY_CONFIG
+        from windtunnel.runtime.celery_config import CELERY_CONFIG
 
         return float(CELERY_CONFIG[name])
     value = getattr(importlib.import_module(kind), name)

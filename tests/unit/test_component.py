@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import migrated
+from windtunnel.services import migration_gate
 from windtunnel.settings import Settings, load
 
 PROGRAM = """
 import atexit, gc, os, sys, threading, time
-from windtunnel.component import QuickEnd
+from windtunnel.runtime.component import QuickEnd
 
 class Late:
     def __del__(self):
@@ -69,7 +69,7 @@ def test_an_interrupt_stays_an_interrupt() -> None:
 def test_what_is_there_at_the_first_fork_is_left_alone_by_the_collector() -> None:
     program = """
 import gc, os
-from windtunnel import component
+from windtunnel.runtime import component
 component.calm_collector()
 def fork():
     pid = os.fork()
@@ -94,8 +94,8 @@ import sys, types
 fake = types.ModuleType("airflow.__main__")
 fake.main = lambda: print(sys.argv, open("/proc/self/cmdline").read().replace(chr(0), " ").strip())
 sys.modules["airflow"], sys.modules["airflow.__main__"] = types.ModuleType("airflow"), fake
-sys.argv = ["x", "-m", "windtunnel.component"]
-from windtunnel import component
+sys.argv = ["x", "-m", "windtunnel.runtime.component"]
+from windtunnel.runtime import component
 component.main(["scheduler", "--skip-serve-logs"])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
@@ -114,27 +114,27 @@ def test_a_component_loads_while_the_database_is_migrated_and_waits_for_its_end(
     monkeypatch.setenv("PC_PROC_NAME", "migrate")
     (settings.run / "migrated").write_text("1:1")  # a former run's
     loaded: list[float] = []
-    threading.Timer(0.4, migrated.announce, [settings]).start()
+    threading.Timer(0.4, migration_gate.announce, [settings]).start()
     start = time.monotonic()
-    assert migrated.wait(settings, lambda: loaded.append(time.monotonic() - start))
+    assert migration_gate.wait(settings, lambda: loaded.append(time.monotonic() - start))
     assert loaded[0] < 0.2 < 0.4 <= time.monotonic() - start
-    assert migrated.wait(settings, lambda: loaded.append(0))
+    assert migration_gate.wait(settings, lambda: loaded.append(0))
     assert len(loaded) == 1, "started again later, there is nothing to wait for"
 
 
 def test_a_workers_celery_waits_for_the_run_that_its_supervisor_belongs_to(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PC_PROC_NAME", "migrate")
-    migrated.announce(settings)
-    env = {"PC_PROC_NAME": "worker", migrated.RUN: migrated.run_of(os.getppid())}
-    migrated.wait(settings, lambda: pytest.fail("nothing to wait for"), env)
-    assert not migrated.said_for(settings, migrated.run_of(os.getpid()))
+    migration_gate.announce(settings)
+    env = {"PC_PROC_NAME": "worker", migration_gate.RUN: migration_gate.run_of(os.getppid())}
+    migration_gate.wait(settings, lambda: pytest.fail("nothing to wait for"), env)
+    assert not migration_gate.said_for(settings, migration_gate.run_of(os.getpid()))
 
 
 def test_without_process_compose_nothing_is_waited_for_or_said(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PC_PROC_NAME", raising=False)
-    migrated.announce(settings)
+    migration_gate.announce(settings)
     assert not (settings.run / "migrated").exists()
-    assert not migrated.wait(settings, lambda: pytest.fail("nothing to wait for"), {}), "it is not known, so Airflow has to look"
+    assert not migration_gate.wait(settings, lambda: pytest.fail("nothing to wait for"), {}), "it is not known, so Airflow has to look"
 
 
 def test_calls_at_any_depth_cost_no_pages_once_their_frames_have_room() -> None:

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from tests.faults.small_world import small_file_system
-from windtunnel import cluster_machine, disk, ledger, reserve
-from windtunnel._upstream.task_log import LogFile
-from windtunnel.disk_watch import Watch
+from windtunnel.drill import machine_faults
 from windtunnel.errors import WindtunnelError
+from windtunnel.ledger import ledger
+from windtunnel.patches.task_log import LogFile
+from windtunnel.reconciler.disk_watch import Watch
 from windtunnel.settings import load
-from windtunnel.worker_record import Record
+from windtunnel.system import disk, reserve
+from windtunnel.worker.record import Record
 
 
 @pytest.fixture
@@ -148,9 +150,9 @@ def test_a_rehearsal_fills_no_file_system_that_others_use(tmp_path: Path, small:
         state.mkdir(parents=True, exist_ok=True)
         settings = load({"WINDTUNNEL_STATE": str(state), "WINDTUNNEL_ROOT": str(tmp_path)})
         with pytest.raises(WindtunnelError, match="not on a small file system of its own"):
-            cluster_machine.own_file_system(settings)
+            machine_faults.own_file_system(settings)
     (small / "state").mkdir()
     settings = load({"WINDTUNNEL_STATE": str(small / "state"), "WINDTUNNEL_ROOT": str(tmp_path)})
-    with cluster_machine.full_disk(settings):
+    with machine_faults.full_disk(settings):
         assert disk.room(small).free == 0
     assert disk.room(small).free > 0

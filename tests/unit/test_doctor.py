@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import doctor, doctor_stack
-from windtunnel.finding import Finding
+from windtunnel.doctor import machine as doctor
+from windtunnel.doctor import stack
+from windtunnel.doctor.finding import Finding
 from windtunnel.settings import Settings, load
 
 FINE = {
@@ -99,7 +100,7 @@ def listener(settings: Settings) -> Iterator[int]:
 
 
 def test_a_port_that_another_process_holds_is_named_with_its_holder_and_the_variable(settings: Settings, listener: int) -> None:
-    (found,) = [f for f in doctor_stack.ports(settings) if not f.ok]
+    (found,) = [f for f in stack.ports(settings) if not f.ok]
     assert found.name == f"port {listener} (flower)"
     assert f"(pid {os.getpid()})" in found.detail
     assert "PORT_OFFSET=42000" in found.remedy
@@ -115,7 +116,7 @@ def test_a_port_that_this_stack_holds_is_well(settings: Settings, tmp_path: Path
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"up\n"
-        findings = doctor_stack.ports(settings)
+        findings = stack.ports(settings)
         holder.kill()
     assert all(f.ok for f in findings)
     assert any("this stack" in f.detail for f in findings)
@@ -123,28 +124,28 @@ def test_a_port_that_this_stack_holds_is_well(settings: Settings, tmp_path: Path
 
 def test_a_secrets_folder_that_others_can_look_into_is_wrong(settings: Settings) -> None:
     settings.secrets.mkdir(parents=True, mode=0o700)
-    assert doctor_stack.state(settings).ok
+    assert stack.state(settings).ok
     settings.secrets.chmod(0o755)
-    found = doctor_stack.state(settings)
+    found = stack.state(settings)
     assert not found.ok
     assert "0755" in found.detail and found.remedy == f"chmod 700 '{settings.secrets}'"
 
 
 def test_a_state_folder_below_a_file_is_wrong(settings: Settings) -> None:
     settings.state.write_text("")
-    assert not doctor_stack.state(settings).ok
+    assert not stack.state(settings).ok
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_state_folder_that_cannot_be_written_is_wrong(settings: Settings) -> None:
     settings.state.mkdir(mode=0o500)
-    assert "cannot be written" in doctor_stack.state(settings).detail
+    assert "cannot be written" in stack.state(settings).detail
 
 
 def test_too_little_disk_or_memory_is_said_with_what_is_needed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_stack, "DISK_NEEDED", 1 << 60)
-    monkeypatch.setattr(doctor_stack, "MEMORY_NEEDED", 1 << 60)
-    for found in (doctor_stack.disk(settings), doctor_stack.memory()):
+    monkeypatch.setattr(stack, "DISK_NEEDED", 1 << 60)
+    monkeypatch.setattr(stack, "MEMORY_NEEDED", 1 << 60)
+    for found in (stack.disk(settings), stack.memory()):
         assert not found.ok
         assert "GiB are needed" in found.detail and found.remedy
 

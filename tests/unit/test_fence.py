@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from windtunnel import procfs
-from windtunnel.fence import Generation, fence, leftovers
+from windtunnel.ledger.fence import Generation, fence, leftovers
+from windtunnel.system import procfs
 
 #: A leader with a child in its session, and a grandchild in a session of its own, as BashOperator makes them.
 TREE = "sleep 300 & setsid sleep 301 & wait"

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from tests.unit.test_celery_config import ROOT, configured
-from windtunnel.airflow_options import AirflowOptions, OutOfReach, converted
-from windtunnel.flower_server import celery_settings, command_line
+from windtunnel.runtime.airflow_options import AirflowOptions, OutOfReach, converted
+from windtunnel.runtime.flower_server import celery_settings, command_line
 
 BOTH = """
 import json
-from windtunnel.airflow_options import AirflowOptions
-from windtunnel.flower_server import celery_settings, command_line
+from windtunnel.runtime.airflow_options import AirflowOptions
+from windtunnel.runtime.flower_server import celery_settings, command_line
 ours, line = celery_settings(AirflowOptions()), command_line(AirflowOptions())
 from airflow.configuration import conf
-from windtunnel.celery_config import CELERY_CONFIG
+from windtunnel.runtime.celery_config import CELERY_CONFIG
 theirs = {key: CELERY_CONFIG.get(key) for key in ours}
 names = {"address": "flower_host", "port": "flower_port", "url-prefix": "flower_url_prefix", "basic-auth": "flower_basic_auth"}
 wanted = {f"--{name}={conf.get('celery', key)}" for name, key in names.items() if conf.get("celery", key)}
@@ -50,7 +50,7 @@ def test_flower_gets_what_airflow_would_give_it(tmp_path: Path, variables: dict[
     assert ours == theirs
     assert line == wanted
     assert len(line) == 3 + ("AIRFLOW__CELERY__FLOWER_URL_PREFIX" in variables)
-    from windtunnel.flower_server import APP_NAME
+    from windtunnel.runtime.flower_server import APP_NAME
 
     assert app == APP_NAME
 
@@ -82,8 +82,7 @@ def test_values_are_read_as_airflow_reads_a_section() -> None:
 def test_flower_does_not_wait_longer_and_longer_for_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     from flower import events  # type: ignore[import-untyped]
 
-    from windtunnel import _upstream
-    from windtunnel._upstream import flower
+    from windtunnel.patches import catalogue, flower
 
     class Over(BaseException):
         """Ends a loop that has no end."""
@@ -108,6 +107,6 @@ def test_flower_does_not_wait_longer_and_longer_for_the_broker(monkeypatch: pyte
 
     monkeypatch.setattr(events.Events, "run", events.Events.run)  # put back after the test
     assert max(pauses(events)) > 100, "Flower has a ceiling now: remove flower_looks_again_soon"
-    assert _upstream.flower_looks_again_soon()
+    assert catalogue.flower_looks_again_soon()
     assert set(pauses(flower)) == {flower.AGAIN_SECONDS}
-    assert not _upstream.flower_looks_again_soon()
+    assert not catalogue.flower_looks_again_soon()

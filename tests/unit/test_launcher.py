@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import compose, scale
+from windtunnel.clients import process_compose
 from windtunnel.errors import UsageError
 from windtunnel.settings import socket_path
+from windtunnel.stack import scale
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def fake(tmp_path: Path) -> dict[str, str]:
 
 
 def launch(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from windtunnel.launcher import main; main()"
+    code = "import sys; from windtunnel.stack.launcher import main; main()"
     return subprocess.run([sys.executable, "-c", code, *words], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
 
@@ -73,12 +74,12 @@ def test_without_the_real_binary_the_next_step_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "node"), [("worker", "worker-0"), ("worker-1", "worker-1"), ("worker-07", "worker-7")])
 def test_process_compose_s_changing_names_map_to_one_celery_node(name: str, node: str) -> None:
-    assert compose.is_worker(name) and compose.node(name) == node
+    assert process_compose.is_worker(name) and process_compose.node(name) == node
 
 
 @pytest.mark.parametrize("name", ["worker-heavy", "workers", "worker-", "flower"])
 def test_other_processes_are_no_replicas_of_worker(name: str) -> None:
-    assert not compose.is_worker(name)
+    assert not process_compose.is_worker(name)
 
 
 @pytest.mark.parametrize("word", ["0", "-1", "abc", "", "1.5", "101"])

@@ -14,9 +14,12 @@ from kombu import Connection
 from redis import Redis
 
 from tests.unit.test_reconciler import Rows, broker, hold, reconciler, settings, valkey  # noqa: F401
-from windtunnel import lease, leases, ledger, procfs
-from windtunnel.reconciler import Reconciler
-from windtunnel.silence import Silence
+from windtunnel.ledger import ledger
+from windtunnel.reconciler import leases
+from windtunnel.reconciler.reconciler import Reconciler
+from windtunnel.reconciler.silence import Silence
+from windtunnel.runtime import lease
+from windtunnel.system import procfs
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import celery_signals, ledger, procfs
+from windtunnel.ledger import ledger
+from windtunnel.runtime import celery_signals
+from windtunnel.system import procfs
 
 
 @pytest.fixture

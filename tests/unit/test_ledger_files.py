@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import held, ledger, procfs
-from windtunnel.ledger import WorkerFiles
+from windtunnel.ledger import ledger
+from windtunnel.ledger.ledger import WorkerFiles
 from windtunnel.settings import load
-from windtunnel.worker_options import Options
-from windtunnel.worker_record import Record
+from windtunnel.stack import held
+from windtunnel.system import procfs
+from windtunnel.worker.options import Options
+from windtunnel.worker.record import Record
 
 DAMAGED = [
     *(b"", b"{", b"\x00\xff\xfe", b"[1]", b'"text"', b"null", b"[" * 200_000),

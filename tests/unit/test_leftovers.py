@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import ledger, leftovers, procfs
-from windtunnel.ports import free_offset
+from windtunnel.ledger import ledger
 from windtunnel.settings import Settings, load
+from windtunnel.stack import leftovers
+from windtunnel.stack.ports import free_offset
+from windtunnel.system import procfs
 
 
 def test_a_creation_of_the_database_that_was_interrupted_does_not_stop_the_next_up(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from windtunnel import migrate, wake_triggers
+from windtunnel.services import migrate, notify_triggers
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def did(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return 0
 
     monkeypatch.setattr(os, "spawnv", airflow_db_migrate)
-    monkeypatch.setattr(wake_triggers, "install", lambda connection: done.append("triggers"))
-    monkeypatch.setattr(wake_triggers, "drop", lambda connection: done.append("no triggers"))
+    monkeypatch.setattr(notify_triggers, "install", lambda connection: done.append("triggers"))
+    monkeypatch.setattr(notify_triggers, "drop", lambda connection: done.append("no triggers"))
     return done
 
 
@@ -50,7 +50,7 @@ def test_a_database_that_refuses_triggers_costs_one_warning(
     def refuse(connection: Any) -> None:
         raise psycopg2.errors.InsufficientPrivilege("must be owner of relation dag_run\nmore of it")
 
-    monkeypatch.setattr(wake_triggers, "install", refuse)
+    monkeypatch.setattr(notify_triggers, "install", refuse)
     assert run(tmp_path, did) == ["no triggers", "migrated"]
     said = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
     assert len(said) == 1

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import state
 from windtunnel.errors import UsageError
-from windtunnel.queue_names import queue_names
+from windtunnel.services import state_folder
 from windtunnel.settings import load
-from windtunnel.worker_options import Options
+from windtunnel.variables.queue_names import queue_names
+from windtunnel.worker.options import Options
 
 WORKING = ["a b", 'it"s', "it's", "größe 日本", "a*[b]?", "a$b${HOME}", "a|b;c&d", "a:b", "a#b", "vm2_queue", "x" * 255]
 REFUSED = [
@@ -43,7 +43,7 @@ def test_blanks_empty_names_and_repetitions_count_for_nothing() -> None:
 
 
 def test_the_launcher_refuses_it_before_up_with_two_and_one_line(tmp_path: Path) -> None:
-    code = "from windtunnel.launcher import main; main()"
+    code = "from windtunnel.stack.launcher import main; main()"
     env = {"PATH": "/nowhere", "WINDTUNNEL_STATE": str(tmp_path / "state"), "WORKER_QUEUES": "größe\n", "LC_ALL": "C", "PYTHONUTF8": "0"}
     env["WORKER_QUEUES"] = "größe\x07"
     done = subprocess.run([sys.executable, "-c", code, "up"], env=env, capture_output=True, timeout=30, check=False)
@@ -55,7 +55,7 @@ def test_a_state_folder_of_any_alphabet_is_written_as_valkey_reads_it(tmp_path: 
     for folder in (settings.secrets, settings.state / "valkey"):
         folder.mkdir(parents=True)
     (settings.secrets / "valkey-password").write_text("secret")
-    state._valkey_configuration(settings)
+    state_folder._valkey_configuration(settings)
     lines = (settings.state / "valkey" / "valkey.conf").read_text(encoding="utf-8").splitlines()
     written = str(settings.state / "valkey").replace('"', '\\"')
     assert f'dir "{written}"' in lines

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from windtunnel import _upstream
-from windtunnel._upstream import registry, switch
 from windtunnel.errors import UsageError
+from windtunnel.patches import catalogue, registry
 from windtunnel.settings import load
+from windtunnel.variables import patch_switch
 
 
 @pytest.fixture
@@ -108,16 +108,17 @@ def test_only_a_components_own_patches_are_applied_each_at_its_time(library: Any
 
 def test_every_patch_says_what_it_is() -> None:
     components = {"api-server", "scheduler", "dag-processor", "triggerer", "worker", "flower", "db"}
-    for name, patch in _upstream.PATCHES.items():
+    for name, patch in catalogue.PATCHES.items():
         assert patch.kind in ("speed", "fault") and patch.replaces and patch.tested and patch.make.__doc__, name
         assert set(patch.late) <= set(patch.components) <= components, name
-    order = list(_upstream.PATCHES)
+    order = list(catalogue.PATCHES)
     assert order[0] == "libcst_when_asked", "the others load Airflow"
     assert order.index("routes_are_built_when_used") < order.index("middlewares_step_aside"), "which loads routers"
 
 
 def test_the_list_costs_no_airflow() -> None:
-    program = "import sys; from windtunnel import _upstream; print([m for m in sys.modules if m.split('.')[0] in ('airflow', 'celery')])"
+    loaded = "[m for m in sys.modules if m.split('.')[0] in ('airflow', 'celery')]"
+    program = f"import sys; from windtunnel.patches import catalogue; print({loaded})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
 
@@ -125,7 +126,7 @@ def test_the_list_costs_no_airflow() -> None:
 #: Another release of each: a class that takes new arguments, a module that has moved, a source that cannot be read.
 STRANGE = """
 import sys, types
-from windtunnel import _upstream
+from windtunnel.patches import catalogue
 for name in ("airflow", "cadwyn", "fastapi", "starlette", "celery", "flower", "pydantic"):
     class Finder:
         @staticmethod
@@ -135,8 +136,8 @@ for name in ("airflow", "cadwyn", "fastapi", "starlette", "celery", "flower", "p
     sys.meta_path.insert(0, Finder)
 for component in ("api-server", "scheduler", "dag-processor", "triggerer", "worker", "flower"):
     for late in (False, True):
-        _upstream.apply(component, late=late)
-from windtunnel._upstream import registry
+        catalogue.apply(component, late=late)
+from windtunnel.patches import registry
 print(sorted({o.state for o in registry.outcomes.values()}), set(registry.outcomes) == set(registry.PATCHES))
 """
 
@@ -171,8 +172,8 @@ def test_what_became_of_them_is_written_for_status(library: Any, tmp_path: Path,
     ],
 )
 def test_the_switch(text: str, wake: bool, slot: bool) -> None:
-    assert (switch.wanted("wake_scheduler", text), switch.wanted("free_slot_at_once", text)) == (wake, slot)
-    assert load({"WINDTUNNEL_PATCHES": text}, client=False).patches == switch.choice(text)
+    assert (patch_switch.wanted("wake_scheduler", text), patch_switch.wanted("free_slot_at_once", text)) == (wake, slot)
+    assert load({"WINDTUNNEL_PATCHES": text}, client=False).patches == patch_switch.choice(text)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import postgres
 from windtunnel.errors import WindtunnelError
+from windtunnel.services import postgres
 from windtunnel.settings import load
 
 #: What initdb of PostgreSQL 15 writes to stderr where its server finds no shared memory, and where the folder is another's.

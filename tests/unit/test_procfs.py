@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from windtunnel import procfs
+from windtunnel.system import procfs
 
 
 @pytest.fixture

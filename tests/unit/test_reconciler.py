@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from redis import Redis, RedisError
 
-from windtunnel import ledger, procfs
-from windtunnel.reconciler import Reconciler
-from windtunnel.reconciler_broker import Broker
-from windtunnel.reconciler_machine import Machine
+from windtunnel.ledger import ledger
+from windtunnel.ledger.lost_tasks import LOST_KEY
+from windtunnel.reconciler.broker import Broker
+from windtunnel.reconciler.machine import Machine
+from windtunnel.reconciler.reconciler import Reconciler
 from windtunnel.settings import Settings, load
-from windtunnel.worker_lost import LOST_KEY
+from windtunnel.system import procfs
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def hold(broker: Redis, task_id: str) -> str:
 
 
 class Rows:
-    """Stands in for reconciler_database.Database."""
+    """Stands in for reconciler.database.Database."""
 
     def __init__(self) -> None:
         self.states: dict[str, str] = {}

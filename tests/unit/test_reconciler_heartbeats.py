@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import ledger, procfs
-from windtunnel.reconciler_heartbeats import Silences, alive_here, api_server, api_server_well
+from windtunnel.ledger import ledger
+from windtunnel.reconciler.silent_tasks import Silences, alive_here, api_server, api_server_well
 from windtunnel.settings import load
+from windtunnel.system import procfs
 
 
 class Bed:

@@ -11,12 +11,12 @@ import pytest
 from redis import Redis
 
 from tests.servers import connected, running
-from windtunnel import reconciler as module
-from windtunnel import services
-from windtunnel.reconciler import Reconciler
-from windtunnel.reconciler_database import Database
+from windtunnel.health import checks
+from windtunnel.ledger.lost_tasks import LOST_KEY
+from windtunnel.reconciler import reconciler as module
+from windtunnel.reconciler.database import Database
+from windtunnel.reconciler.reconciler import Reconciler
 from windtunnel.settings import Settings
-from windtunnel.worker_lost import LOST_KEY
 
 #: The columns that the reconciler reads and writes, with Airflow's and Celery's types.
 TABLES = """
@@ -44,7 +44,7 @@ def rows(servers: Settings) -> Iterator[Any]:
 
 @pytest.fixture
 def broker(servers: Settings) -> Iterator[Redis]:
-    with services.broker(servers) as client:
+    with checks.broker(servers) as client:
         client.flushall()
         yield client
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from windtunnel.rounds import Rounds
+from windtunnel.patches.scheduler_rounds import Rounds
 
 
 class Bell:
@@ -75,7 +75,7 @@ def test_a_look_that_failed_is_followed_by_another(loop: tuple[Rounds, Bell, Clo
 def test_looks_that_find_nothing_keep_a_distance_and_forget_no_news(loop: tuple[Rounds, Bell, Clock], monkeypatch: Any) -> None:
     watch, bell, clock = loop
     slept: list[float] = []
-    monkeypatch.setattr("windtunnel.rounds.time.sleep", slept.append)
+    monkeypatch.setattr("windtunnel.patches.scheduler_rounds.time.sleep", slept.append)
     watch.begin()
     clock.now += 0.1
     watch.end(queued=0, whole=True)
@@ -114,7 +114,7 @@ def test_it_sleeps_longer_when_nothing_runs_and_nothing_is_due(loop: tuple[Round
 
 def test_it_sleeps_as_long_after_a_look(loop: tuple[Rounds, Bell, Clock], monkeypatch: Any) -> None:
     watch, bell, clock = loop
-    monkeypatch.setattr("windtunnel.rounds.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("windtunnel.patches.scheduler_rounds.time.sleep", lambda seconds: None)
     watch.begin()
     clock.now += 0.1
     watch.end(queued=0, whole=True)
@@ -126,7 +126,7 @@ def test_it_sleeps_as_long_after_a_look(loop: tuple[Rounds, Bell, Clock], monkey
 def test_with_a_full_executor_it_does_not_look_for_each_task_that_ends(loop: tuple[Rounds, Bell, Clock], monkeypatch: Any) -> None:
     watch, bell, clock = loop
     slept: list[float] = []
-    monkeypatch.setattr("windtunnel.rounds.time.sleep", slept.append)
+    monkeypatch.setattr("windtunnel.patches.scheduler_rounds.time.sleep", slept.append)
     watch.begin()
     clock.now += 0.1
     watch.end(queued=1, whole=False, full=True)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import connections, socket_folder
 from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.settings import SOCKET_PATH_LIMIT, Settings, load
+from windtunnel.system import socket_folder
+from windtunnel.variables import connections
 
 
 def env(tmp_path: Path, **more: str) -> dict[str, str]:

@@ -7,59 +7,60 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import reset, state
 from windtunnel.errors import WindtunnelError
+from windtunnel.services import state_folder
 from windtunnel.settings import Settings, load
+from windtunnel.stack import reset
 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setattr("windtunnel.postgres.create", lambda _: None)
+    monkeypatch.setattr("windtunnel.services.postgres.create", lambda _: None)
     return load({"WINDTUNNEL_STATE": str(tmp_path / "state")}, client=False)
 
 
 def test_a_second_preparation_keeps_every_secret(settings: Settings) -> None:
-    state.prepare(settings)
+    state_folder.prepare(settings)
     before = {path.name: path.read_text() for path in settings.secrets.iterdir()}
-    state.prepare(settings)
+    state_folder.prepare(settings)
     assert {path.name: path.read_text() for path in settings.secrets.iterdir()} == before
     assert all(not text.endswith("\n") for text in before.values())
 
 
 def test_a_secret_that_someone_made_readable_is_private_again(settings: Settings) -> None:
-    state.prepare(settings)
+    state_folder.prepare(settings)
     for path in settings.secrets.iterdir():
         path.chmod(0o644)
-    state.prepare(settings)
+    state_folder.prepare(settings)
     assert {stat.S_IMODE(path.stat().st_mode) for path in settings.secrets.iterdir()} == {0o600}
 
 
 def test_logs_are_private_also_where_an_older_version_made_them(settings: Settings) -> None:
     settings.logs.mkdir(parents=True)
     settings.logs.chmod(0o755)
-    state.prepare(settings)
+    state_folder.prepare(settings)
     assert stat.S_IMODE(settings.logs.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("text", [b"", b"short", b"has a space inside", b"\x00" * 40])
 def test_a_damaged_secret_stops_with_its_name_and_stays(settings: Settings, text: bytes) -> None:
-    state.prepare(settings)
+    state_folder.prepare(settings)
     path = settings.secrets / "jwt-secret"
     path.write_bytes(text)
     with pytest.raises(WindtunnelError, match="jwt-secret is damaged"):
-        state.prepare(settings)
+        state_folder.prepare(settings)
     assert path.read_bytes() == text
 
 
 def test_ports_follow_the_offset_into_the_urls(settings: Settings, tmp_path: Path) -> None:
-    state.prepare(settings)
+    state_folder.prepare(settings)
     moved = load({"WINDTUNNEL_STATE": str(tmp_path / "state"), "PORT_OFFSET": "11"}, client=False)
-    state.prepare(moved)
+    state_folder.prepare(moved)
     assert ":6390/0" in moved.secret("broker-url") and ":5443/" in moved.secret("database-url")
 
 
 def test_reset_deletes_what_a_stack_wrote_and_nothing_else(settings: Settings) -> None:
-    state.prepare(settings)
+    state_folder.prepare(settings)
     (settings.state / "notes.txt").write_text("mine")
     reset.reset(settings)
     assert [path.name for path in settings.state.iterdir()] == ["notes.txt"]
@@ -67,9 +68,9 @@ def test_reset_deletes_what_a_stack_wrote_and_nothing_else(settings: Settings) -
 
 def test_a_socket_that_finds_no_short_enough_place_is_refused_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """process-compose itself would only say that it did not become ready."""
-    monkeypatch.setattr("windtunnel.postgres.create", lambda _: None)
+    monkeypatch.setattr("windtunnel.services.postgres.create", lambda _: None)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ("c" * 100)))
     deep = load({"WINDTUNNEL_STATE": str(tmp_path / ("s" * 100))}, client=False)
     with pytest.raises(WindtunnelError, match="too long for the kernel"):
-        state.prepare(deep)
+        state_folder.prepare(deep)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.compose import Process
-from windtunnel.display import _moment
+from windtunnel.clients.process_compose import Process
+from windtunnel.health.status import _processes
+from windtunnel.health.status_tables import _moment
 from windtunnel.settings import Settings, load
-from windtunnel.status import _processes
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from windtunnel.task_error import OUTPUT_LINES, read
+from windtunnel.stack.task_error import OUTPUT_LINES, read
 
 AT = "2026-01-01T00:00:00Z"
 SDK = "/venv/lib/python3.12/site-packages/airflow/sdk/execution_time/task_runner.py"

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import ledger, procfs
-from windtunnel.ledger import WorkerFiles
-from windtunnel.procfs import Process
-from windtunnel.survivors import TITLE
-from windtunnel.task_processes import TaskProcesses
+from windtunnel.ledger import ledger
+from windtunnel.ledger.ledger import WorkerFiles
+from windtunnel.ledger.survivors import TITLE
+from windtunnel.ledger.task_processes import TaskProcesses
+from windtunnel.system import procfs
+from windtunnel.system.procfs import Process
 
 #: A pool child whose task has started a program behind `env -i` in a session of its own, two parents away.
 POOL_CHILD = "bash -c '(env -i setsid sleep 300 & echo $!; wait)' & wait"

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from windtunnel import _upstream, procfs
-from windtunnel._upstream.base import Unfit
-from windtunnel.wake import Alarm
+from windtunnel.patches import catalogue
+from windtunnel.patches.base import Unfit
+from windtunnel.services.database_notify import Alarm
+from windtunnel.system import procfs
 
 
 def test_upstream_still_does_not_watch_the_process_itself() -> None:
@@ -66,7 +67,8 @@ def test_upstream_still_leaves_a_health_server_behind() -> None:
 def test_what_a_patched_scheduler_forked_ends_with_it() -> None:
     program = """
 import multiprocessing, os, signal, sys, time
-from windtunnel import component, procfs
+from windtunnel.runtime import component
+from windtunnel.system import procfs
 if sys.argv[1] == "patched":
     component.forks_end_with_me()
 child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(20,))
@@ -90,7 +92,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_pidfd_wakes_the_selector_at_once_and_is_closed() -> None:
     process = subprocess.Popen(["sleep", "0.3"])
     selector = selectors.DefaultSelector()
-    watched = _upstream.PidFd(process.pid)
+    watched = catalogue.PidFd(process.pid)
     number = watched.fileno()
     selector.register(watched, selectors.EVENT_READ)
     start = time.monotonic()
@@ -113,8 +115,8 @@ def test_the_slot_patch_applies_once_and_registers_the_process(monkeypatch: pyte
         seen.append(stdout)
 
     monkeypatch.setattr(WatchedSubprocess, "_register_pipe_readers", register)
-    assert _upstream.free_slot_at_once()
-    assert _upstream.free_slot_at_once()
+    assert catalogue.free_slot_at_once()
+    assert catalogue.free_slot_at_once()
     patched = WatchedSubprocess._register_pipe_readers
     process = subprocess.Popen(["sleep", "0.1"])
     stand_in = SimpleNamespace(pid=process.pid, selector=selectors.DefaultSelector())
@@ -133,16 +135,16 @@ def test_the_slot_patch_steps_back_from_an_unknown_supervisor(monkeypatch: pytes
     from airflow.sdk.execution_time.supervisor import WatchedSubprocess
 
     monkeypatch.setattr(WatchedSubprocess, "_register_pipe_readers", lambda other: None)
-    assert not _upstream.free_slot_at_once()
+    assert not catalogue.free_slot_at_once()
 
 
 def test_the_wake_patch_steps_back_where_there_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "airflow.jobs.scheduler_job_runner", raising=False)
-    assert not _upstream.wake_scheduler()
+    assert not catalogue.wake_scheduler()
     strange = ModuleType("airflow.jobs.scheduler_job_runner")
     strange.time = SimpleNamespace()  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "airflow.jobs.scheduler_job_runner", strange)
-    assert not _upstream.wake_scheduler()
+    assert not catalogue.wake_scheduler()
 
 
 def test_without_a_database_a_wait_is_a_plain_sleep() -> None:
@@ -156,8 +158,8 @@ def test_without_a_database_a_wait_is_a_plain_sleep() -> None:
 def test_the_loop_patch_leaves_rounds_without_news_out(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 
-    from windtunnel._upstream import scheduler
-    from windtunnel.rounds import Rounds
+    from windtunnel.patches import scheduler
+    from windtunnel.patches.scheduler_rounds import Rounds
 
     done: list[str] = []
     slots = 5
@@ -194,7 +196,7 @@ def test_the_loop_patch_leaves_rounds_without_news_out(monkeypatch: pytest.Monke
 
 
 def test_the_loop_patch_steps_back_from_another_scheduler() -> None:
-    from windtunnel._upstream import scheduler
+    from windtunnel.patches import scheduler
 
     for stranger in (None, SimpleNamespace(_do_scheduling=lambda self: 0, _schedule_all_dag_runs=lambda self: [])):
         with pytest.raises(Unfit):
@@ -218,10 +220,10 @@ def test_upstream_still_connects_anew_for_each_look_at_the_results(monkeypatch: 
     assert SessionManager().get_engine(url) is not SessionManager().get_engine(url)
     plain = SessionManager()
     assert plain.get_engine(url) is not plain.get_engine(url), "Celery keeps its engine now: remove keep_result_connection"
-    assert _upstream.keep_result_connection()
+    assert catalogue.keep_result_connection()
     patched = SessionManager()
     assert patched.get_engine(url) is patched.get_engine(url)
-    assert not _upstream.keep_result_connection(), "a manager that thinks it is forked is not touched again"
+    assert not catalogue.keep_result_connection(), "a manager that thinks it is forked is not touched again"
 
 
 def test_the_start_of_a_task_counts_as_its_first_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,13 +236,13 @@ def test_the_start_of_a_task_counts_as_its_first_heartbeat(monkeypatch: pytest.M
         self._last_successful_heartbeat = 42.0
 
     monkeypatch.setattr(ActivitySubprocess, "_on_child_started", started)
-    assert _upstream.first_heartbeat_later()
-    assert _upstream.first_heartbeat_later()
+    assert catalogue.first_heartbeat_later()
+    assert catalogue.first_heartbeat_later()
     stand_in = SimpleNamespace(_last_heartbeat_attempt=0.0)
     ActivitySubprocess._on_child_started(stand_in, ti=None)
     assert stand_in._last_heartbeat_attempt == 42.0
     monkeypatch.setattr(ActivitySubprocess, "_on_child_started", lambda other: None)
-    assert not _upstream.first_heartbeat_later()
+    assert not catalogue.first_heartbeat_later()
 
 
 def test_decoders_are_made_once_for_all_tasks_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,12 +254,12 @@ def test_decoders_are_made_once_for_all_tasks_of_a_worker(monkeypatch: pytest.Mo
         monkeypatch.setattr(module, "TypeAdapter", TypeAdapter)
     stock = comms.CommsDecoder(log=None, socket=None)
     assert stock.body_decoder is not stock.err_decoder, "the SDK keeps its decoders now: remove decoders_made_once"
-    assert _upstream.decoders_made_once()
+    assert catalogue.decoders_made_once()
     one, other = (comms.CommsDecoder(log=None, socket=None) for _ in range(2))
     assert one.body_decoder is other.body_decoder is one.err_decoder
     message = {"type": "ErrorResponse", "error": "GENERIC_ERROR", "detail": None}
     assert one.body_decoder.validate_python(message) == stock.body_decoder.validate_python(message)
-    assert not _upstream.decoders_made_once(), "a module that does not use pydantic's own is left alone"
+    assert not catalogue.decoders_made_once(), "a module that does not use pydantic's own is left alone"
 
 
 def _operators_of_a_dag() -> dict[str, Any]:
@@ -309,10 +311,10 @@ def test_operators_that_cost_less_are_the_same_operators(monkeypatch: pytest.Mon
     assert stock["g.second"]["upstream_task_ids"] == "{'first'}"
     for holder, name in ((operator.BaseOperator, "__setattr__"), (operator, "_get_parent_defaults")):
         monkeypatch.setattr(holder, name, getattr(holder, name))  # put back after the test
-    assert _upstream.operators_cost_less()
-    assert _upstream.operators_cost_less()
-    assert operator.BaseOperator.__setattr__.__module__ == "windtunnel._upstream.operators"
+    assert catalogue.operators_cost_less()
+    assert catalogue.operators_cost_less()
+    assert operator.BaseOperator.__setattr__.__module__ == "windtunnel.patches.operators"
     assert _operators_of_a_dag() == stock
     monkeypatch.setattr(operator, "_get_parent_defaults", lambda dag, group: None)
     monkeypatch.setattr(operator.BaseOperator, "__setattr__", lambda self, key, value: None)
-    assert not _upstream.operators_cost_less(), "another text than the one it was made from"
+    assert not catalogue.operators_cost_less(), "another text than the one it was made from"

@@ -14,7 +14,8 @@ import httpx
 import pytest
 import tenacity
 
-from windtunnel._upstream import api_client, refused_requests_end_soon
+from windtunnel.patches import api_client
+from windtunnel.patches.catalogue import refused_requests_end_soon
 
 
 class ApiServer:

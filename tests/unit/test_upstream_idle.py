@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from windtunnel import _upstream, wake
-from windtunnel._upstream import idle
-from windtunnel.folder_watch import FolderWatch
+from windtunnel.patches import catalogue, idle_polling
+from windtunnel.services import database_notify
+from windtunnel.system.folder_watch import FolderWatch
 
 
 class Line:
@@ -35,14 +35,14 @@ class Line:
 @pytest.fixture
 def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     made = Line()
-    monkeypatch.setattr(wake, "Alarm", lambda *_: made)
-    monkeypatch.setattr(idle, "postgresql_url", lambda: "postgresql://nobody@127.0.0.1/none")
+    monkeypatch.setattr(database_notify, "Alarm", lambda *_: made)
+    monkeypatch.setattr(idle_polling, "postgresql_url", lambda: "postgresql://nobody@127.0.0.1/none")
     return made
 
 
 def test_each_ear_hears_each_notification_for_itself_once() -> None:
     now, line = [100.0], Line()
-    one, other = (wake.Ear(line, 10.0, lambda: now[0]) for _ in range(2))  # type: ignore[arg-type]
+    one, other = (database_notify.Ear(line, 10.0, lambda: now[0]) for _ in range(2))  # type: ignore[arg-type]
     assert (one.news(), other.news()) == (True, True), "what happened before is not known"
     assert (one.news(), other.news()) == (False, False)
     line.told += 1
@@ -56,7 +56,9 @@ def test_each_ear_hears_each_notification_for_itself_once() -> None:
 
 
 def test_an_alarm_without_a_database_is_news_to_everyone() -> None:
-    ear = wake.Ear(wake.Alarm("postgresql+psycopg2://airflow:secret@127.0.0.1:1/airflow", wake.FILES, "test"), 60.0)
+    ear = database_notify.Ear(
+        database_notify.Alarm("postgresql+psycopg2://airflow:secret@127.0.0.1:1/airflow", database_notify.FILES, "test"), 60.0
+    )
     assert ear.news()
     assert ear.news()
 
@@ -85,8 +87,8 @@ def manager(line: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     for step in (fetch_callbacks, claim_priority_files, purge_inactive_dag_warnings, _refresh_dag_bundles):
         monkeypatch.setattr(Manager, step.__name__, step)
-    assert _upstream.files_when_told()
-    monkeypatch.setattr(idle, "TIDY_SECONDS", 3600.0)
+    assert catalogue.files_when_told()
+    monkeypatch.setattr(idle_polling, "TIDY_SECONDS", 3600.0)
     made = Manager.__new__(Manager)
     bundle = LocalDagBundle(name="dags", path=str(tmp_path), refresh_interval=0)
     bundle.is_initialized = True
@@ -157,7 +159,7 @@ def test_a_triggerer_without_triggers_asks_for_some_when_told(line: Line, monkey
 
     monkeypatch.setattr(Supervisor, "load_triggers", load_triggers)
     monkeypatch.setattr(Supervisor, "clean_unused", clean_unused)
-    assert _upstream.triggers_when_told()
+    assert catalogue.triggers_when_told()
     held: dict[str, Any] = {
         "running_triggers": set(),
         "creating_triggers": [],
@@ -185,9 +187,9 @@ def test_both_step_back_from_another_airflow(line: Line, monkeypatch: pytest.Mon
     from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor
 
     monkeypatch.setattr(DagFileProcessorManager, "fetch_callbacks", lambda self, session: [])
-    assert not _upstream.files_when_told()
+    assert not catalogue.files_when_told()
     monkeypatch.setattr(TriggerRunnerSupervisor, "load_triggers", lambda self, session: None)
-    assert not _upstream.triggers_when_told()
+    assert not catalogue.triggers_when_told()
 
 
 def test_upstream_still_asks_in_every_round() -> None:
@@ -237,7 +239,7 @@ def listings(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         return original(directory, safe_mode=safe_mode, **more)
 
     monkeypatch.setattr(file, "list_py_file_paths", list_py_file_paths)
-    monkeypatch.setattr(idle, "time", SimpleNamespace(monotonic=lambda: seen["now"], thread_time=lambda: seen["spent"]))
+    monkeypatch.setattr(idle_polling, "time", SimpleNamespace(monotonic=lambda: seen["now"], thread_time=lambda: seen["spent"]))
     return seen
 
 
@@ -248,7 +250,7 @@ def test_files_that_take_a_second_to_read_through_are_seldom_read_through(listin
     for _ in range(600):
         listings["now"] += 1.0
         manager._refresh_dag_bundles(known)
-    assert 1 <= listings["listings"] <= 600 * idle.SHARE + 3
+    assert 1 <= listings["listings"] <= 600 * idle_polling.SHARE + 3
     manager.did.clear()
     (manager.folder / "new.py").write_text("")
     waited = 0
@@ -256,4 +258,4 @@ def test_files_that_take_a_second_to_read_through_are_seldom_read_through(listin
         listings["now"] += 1.0
         waited += 1
         manager._refresh_dag_bundles(known)
-    assert waited <= idle.SEEN_SECONDS + 1
+    assert waited <= idle_polling.SEEN_SECONDS + 1

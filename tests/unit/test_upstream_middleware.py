@@ -20,8 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from windtunnel import _upstream
-from windtunnel._upstream import middleware
+from windtunnel.patches import catalogue, middleware
 
 KEY = "k" * 64
 VERSION: ContextVar[str | None] = ContextVar("version", default=None)
@@ -138,7 +137,7 @@ def test_the_answer_is_upstreams_and_only_what_has_work_is_passed(name: str, pas
     logged = AccessLog.bound
     assert len(passed) == 4, "a middleware is no BaseHTTPMiddleware any more: look again at the patch"
     passed.clear()
-    assert _upstream.middlewares_step_aside()
+    assert catalogue.middlewares_step_aside()
     ours = client().get("/", headers=headers)
     assert passed == expected
     assert (ours.status_code, ours.json(), dict(ours.headers)) == (stock.status_code, stock.json(), dict(stock.headers))
@@ -154,7 +153,7 @@ def test_a_version_that_has_to_be_asked_for_is_picked_as_ever(passed: list[str])
     async def newest(request: Request) -> str:
         return "2030-01-01"
 
-    assert _upstream.middlewares_step_aside()
+    assert catalogue.middlewares_step_aside()
     answered = client(newest).get("/")
     assert passed == ["VersionPickingMiddleware"] and answered.headers["api-version"] == answered.json()["version"] == "2030-01-01"
 
@@ -167,5 +166,5 @@ def test_a_token_is_looked_at_by_airflow_a_moment_before_it_is_due() -> None:
 
 
 def test_other_middlewares_are_left_alone(passed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _upstream.middlewares_step_aside()
-    assert not _upstream.middlewares_step_aside(), "what has a way of its own is not touched"
+    assert catalogue.middlewares_step_aside()
+    assert not catalogue.middlewares_step_aside(), "what has a way of its own is not touched"

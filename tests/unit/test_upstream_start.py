@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from windtunnel import _upstream
+from windtunnel.patches import catalogue
 
 PROGRAM = Path(__file__).parent / "programs" / "api_description.py"
 
@@ -48,14 +48,14 @@ def test_the_route_patch_steps_back_from_an_unknown_fastapi(monkeypatch: pytest.
     from fastapi.routing import APIRoute
 
     monkeypatch.setattr(APIRoute, "__init__", lambda self, path, endpoint, novelty: None)
-    assert not _upstream.routes_are_built_when_used()
+    assert not catalogue.routes_are_built_when_used()
 
 
 def test_the_version_patch_steps_back_from_an_unknown_cadwyn(monkeypatch: pytest.MonkeyPatch) -> None:
     from cadwyn import Cadwyn
 
     monkeypatch.setattr(Cadwyn, "_cadwyn_initialize", lambda self, novelty: None)
-    assert not _upstream.newest_execution_api_first()
+    assert not catalogue.newest_execution_api_first()
 
 
 PROCESSES = {
@@ -65,9 +65,9 @@ PROCESSES = {
 #: Prints whether the web framework is loaded, makes one request as a DAG file would, and prints it again.
 ASKS = """
 import importlib, sys, httpx
-from windtunnel import _upstream
+from windtunnel.patches import catalogue
 if sys.argv[1] == "patched":
-    assert getattr(_upstream, sys.argv[2])()
+    assert getattr(catalogue, sys.argv[2])()
 api = getattr(importlib.import_module(sys.argv[3]), sys.argv[4])()
 transport = api.transport
 before = "cadwyn" in sys.modules
@@ -88,14 +88,14 @@ def test_the_in_process_patch_steps_back_from_an_unknown_function(monkeypatch: p
     from airflow.jobs import triggerer_job_runner
 
     monkeypatch.setattr(triggerer_job_runner, "in_process_api_server", lambda: None)
-    assert not _upstream.triggerer_api_when_asked()
+    assert not catalogue.triggerer_api_when_asked()
 
 
 LIBCST = """
 import sys
-from windtunnel import _upstream
+from windtunnel.patches import catalogue
 if sys.argv[1] == "patched":
-    assert _upstream.libcst_when_asked()
+    assert catalogue.libcst_when_asked()
 import airflow
 from airflow.sdk.bases.decorator import remove_task_decorator
 import airflow.dag_processing.manager, airflow.jobs.triggerer_job_runner, airflow.jobs.scheduler_job_runner
@@ -121,14 +121,14 @@ def test_the_libcst_patch_steps_back_once_airflow_is_loaded() -> None:
     import airflow
 
     assert airflow
-    assert not _upstream.libcst_when_asked()
+    assert not catalogue.libcst_when_asked()
 
 
 LOG_SERVER = """
 import sys
-from windtunnel import _upstream
+from windtunnel.patches import catalogue
 if sys.argv[1] == "patched":
-    assert _upstream.log_server_when_asked()
+    assert catalogue.log_server_when_asked()
 from airflow.cli.commands.triggerer_command import _serve_logs
 with _serve_logs(True):
     loaded = "airflow.utils.serve_logs.log_server" in sys.modules

@@ -12,10 +12,10 @@ import psycopg2
 import pytest
 
 from tests.servers import connected, running
-from windtunnel import wake, wake_triggers
-from windtunnel.database import libpq_url
+from windtunnel.clients.postgres import libpq_url
+from windtunnel.drill.tcp_proxy import TcpProxy
+from windtunnel.services import database_notify, notify_triggers
 from windtunnel.settings import Settings
-from windtunnel.tcp_proxy import TcpProxy
 
 #: As much of Airflow's tables as the triggers and the question for quiet need.
 TABLES = """
@@ -41,9 +41,9 @@ def database(server: Settings) -> Iterator[Any]:
         yield cursor
 
 
-def alarm(settings: Settings, port: int | None = None) -> wake.Alarm:
+def alarm(settings: Settings, port: int | None = None) -> database_notify.Alarm:
     url = libpq_url(settings)
-    return wake.Alarm(url.replace(f":{settings.ports.postgres}/", f":{port}/") if port else url, who="test")
+    return database_notify.Alarm(url.replace(f":{settings.ports.postgres}/", f":{port}/") if port else url, who="test")
 
 
 def triggers(database: Any) -> set[str]:
@@ -54,15 +54,15 @@ def triggers(database: Any) -> set[str]:
 def test_triggers_are_made_where_there_is_none_or_an_old_one_and_are_left_alone_otherwise(database: Any) -> None:
     connection = database.connection
     connection.autocommit = False
-    made = wake_triggers.install(connection)
+    made = notify_triggers.install(connection)
     assert triggers(database) == set(made) >= {"windtunnel_task", "windtunnel_run", "windtunnel_callback"}
-    assert wake_triggers.install(connection) == []
+    assert notify_triggers.install(connection) == []
     database.execute("COMMENT ON TRIGGER windtunnel_run ON dag_run IS 'of another version'")
     database.execute("ALTER TABLE callback DISABLE TRIGGER windtunnel_callback")
     connection.commit()
-    assert sorted(wake_triggers.install(connection)) == ["windtunnel_callback", "windtunnel_run"]
+    assert sorted(notify_triggers.install(connection)) == ["windtunnel_callback", "windtunnel_run"]
     assert triggers(database) == set(made)
-    wake_triggers.drop(connection)
+    notify_triggers.drop(connection)
     assert triggers(database) == set()
     database.execute("SELECT count(*) FROM pg_proc WHERE proname LIKE 'windtunnel%'")
     assert database.fetchone() == (0,)
@@ -117,7 +117,7 @@ def test_where_triggers_are_missing_and_may_not_be_made_everything_is_news_and_i
     database.execute("CREATE VIEW task_instance AS SELECT 'd' AS dag_id, 'r' AS run_id, 'success' AS state")
     try:
         bell = alarm(server)
-        ear = wake.Ear(bell, 3600.0)
+        ear = database_notify.Ear(bell, 3600.0)
         with caplog.at_level(logging.WARNING):
             for _ in range(3):
                 assert bell.rung()
@@ -172,7 +172,7 @@ def test_the_kernel_watches_the_connection(server: Settings, database: Any) -> N
     bell = alarm(server)
     bell.hear()
     parameters = bell.connection.info.dsn_parameters
-    assert {name: int(parameters[name]) for name in wake.KEEPALIVE} == wake.KEEPALIVE
+    assert {name: int(parameters[name]) for name in database_notify.KEEPALIVE} == database_notify.KEEPALIVE
 
 
 def test_an_alarm_outlives_the_end_of_its_session(server: Settings, database: Any) -> None:
@@ -190,7 +190,7 @@ def test_an_alarm_outlives_the_end_of_its_session(server: Settings, database: An
 
 
 def test_a_refused_connection_raises_nothing() -> None:
-    bell = wake.Alarm("postgresql://nobody@127.0.0.1:1/none")
+    bell = database_notify.Alarm("postgresql://nobody@127.0.0.1:1/none")
     assert bell.rung()
     assert isinstance(bell._complaint, str)
     with pytest.raises(psycopg2.Error):

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from windtunnel import ledger, procfs, worker_health
-from windtunnel.worker_health import HUNG_SECONDS, STALE_SECONDS, START_SECONDS, Health
-from windtunnel.worker_options import Options
-from windtunnel.worker_record import Record
+from windtunnel.ledger import ledger
+from windtunnel.system import procfs
+from windtunnel.worker import health
+from windtunnel.worker.health import HUNG_SECONDS, STALE_SECONDS, START_SECONDS, Health
+from windtunnel.worker.options import Options
+from windtunnel.worker.record import Record
 
 
 class Bed:
@@ -31,7 +33,7 @@ class Bed:
         self.up = True
         self.now = 1000.0
         self.beats = 0
-        monkeypatch.setattr(worker_health, "answers", lambda port, host="127.0.0.1": self.up)
+        monkeypatch.setattr(health, "answers", lambda port, host="127.0.0.1": self.up)
         self.health.started(self.now)
 
     def beat(self, **pulse: bool) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from windtunnel.worker_output import BUFFER, Output
+from windtunnel.worker.output import BUFFER, Output
 
 
 @pytest.fixture

@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
-from windtunnel import ledger, procfs, settings, status
+from windtunnel import settings
+from windtunnel.health import status
+from windtunnel.ledger import ledger
+from windtunnel.system import procfs
 
 PROGRAM = Path(__file__).parent / "programs" / "stand_in.py"
 TASK = "11111111-2222-3333-4444-555555555555"

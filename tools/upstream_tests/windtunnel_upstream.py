@@ -14,8 +14,8 @@ import stand_ins
 # Upstream's plugin sets the environment of its tests, before anything loads Airflow; it refuses to come later.
 stand_ins.install(importlib.import_module("tests_common.pytest_plugin"))
 
-from windtunnel._upstream import registry  # noqa: E402
-from windtunnel._upstream.switch import wanted  # noqa: E402
+from windtunnel.patches import registry  # noqa: E402
+from windtunnel.variables.patch_switch import wanted  # noqa: E402
 
 COMPONENTS = set(os.environ["UPSTREAM_TESTS_COMPONENTS"].split(","))
 

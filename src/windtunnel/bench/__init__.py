@@ -1,4 +1,5 @@
-"""`windtunnel bench`: the same work on a private stack of ours and on one with Airflow's own settings, in one run.
+"""Measures start-up, latency and throughput, beside Airflow's stock configuration.
 
-Method and caveats: docs/BENCHMARKS.md.
+Everything it starts lies in folders of its own.
+Imports drill and below.
 """

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from windtunnel import scale, services
 from windtunnel.bench.growth_stack import Big, GrowthSizes
 from windtunnel.bench.shape import Shape
+from windtunnel.clients.flower import Flower
+from windtunnel.drill.steps import seconds_until
 from windtunnel.errors import WindtunnelError
-from windtunnel.flower import Flower
-from windtunnel.scenarios.verbs import seconds_until
+from windtunnel.health import checks
+from windtunnel.stack import scale
 
 QUEUE = "default"
 #: Flower's and the broker's answers are asked for this often; the slowest counts.
@@ -69,7 +70,7 @@ class Growth:
         client = self.stack.compose
         for worker in client.workers():
             client.stop(worker.name)
-        broker = services.broker(self.settings)
+        broker = checks.broker(self.settings)
         runs = -(-self.sizes.depth // self.sizes.run_size)
         began = time.monotonic()
         for _ in range(runs):

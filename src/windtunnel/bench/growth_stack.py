@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from windtunnel.bench import dags
-from windtunnel.bench.ours import Ours
 from windtunnel.bench.shape import SAME, Shape
+from windtunnel.bench.windtunnel_stack import Ours
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
-from windtunnel.launcher import real_binary
 from windtunnel.settings import is_running, load
+from windtunnel.stack.launcher import real_binary
 
 #: Variables that say which stack is meant, or how it is to be: the user's own must not reach the private ones.
 _OWN = ("WINDTUNNEL_", "PC_", "WORKER_", "WORKERS", "PORT_OFFSET", "DAGS_FOLDER", "BROKER", "PYTHONDONTWRITEBYTECODE", "SPT_NOENV")

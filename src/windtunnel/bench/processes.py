@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import psutil
 
-from windtunnel import procfs
-from windtunnel.compose import Compose
+from windtunnel.clients.process_compose import Compose
+from windtunnel.system import procfs
 
 #: process-compose itself and what it ran for a moment: probes, one-shots.
 SUPERVISOR = "process-compose"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import httpx
 import psycopg2
 
-from windtunnel import http
+from windtunnel.clients import loopback_http
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings
 
@@ -18,7 +18,7 @@ POLL_SECONDS = 0.05
 
 def api_answers(settings: Settings) -> bool:
     """Whether the API server and its task-execution API answer; the first request builds the latter. Raises httpx.HTTPError."""
-    with http.client(settings.api_url, timeout=5) as client:
+    with loopback_http.client(settings.api_url, timeout=5) as client:
         return client.get("/api/v2/version").is_success and client.get("/execution/health/ping").is_success
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from windtunnel.bench.figures import Figure
-from windtunnel.bench.works import Round
+from windtunnel.bench.measurements import Round
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from windtunnel import _upstream
 from windtunnel.bench import machine, places
 from windtunnel.bench.figures import FULL, Figure, Sizes
 from windtunnel.bench.growth import Growth
 from windtunnel.bench.growth_stack import QUICK_GROWTH, Big, GrowthSizes
-from windtunnel.bench.ours import Ours
+from windtunnel.bench.measurements import Worker
 from windtunnel.bench.report import value
 from windtunnel.bench.result import Result, rounded
 from windtunnel.bench.stack import Stack
-from windtunnel.bench.works import Worker
+from windtunnel.bench.windtunnel_stack import Ours
 from windtunnel.errors import WindtunnelError
+from windtunnel.patches import catalogue
 
 PREFIX = "windtunnel-bench-"
 S = TypeVar("S", bound=Stack)
@@ -39,7 +39,7 @@ def bench(figures: dict[str, Figure], sizes: Sizes, *, stock: bool, rounds: int,
     _prepare(console)
     kinds: list[type[Stack]] = [Ours]
     if stock:
-        from windtunnel.bench.stock import Stock
+        from windtunnel.bench.stock_stack import Stock
 
         kinds.append(Stock)
     result = Result(figures, machine.facts(), {kind.name: [] for kind in kinds})
@@ -112,7 +112,7 @@ def _round(kind: type[Stack], result: Result, sizes: Sizes, title: str, console:
             worker = Worker(stack, sizes, set(result.figures), lambda text: status.update(f"{title}: {text}"), told)
             result.rounds[kind.name].append(worker.measure())
             if kind is Ours:
-                result.patches = {process: found["patches"] for process, found in _upstream.recorded(stack.state / "run")}
+                result.patches = {process: found["patches"] for process, found in catalogue.recorded(stack.state / "run")}
             status.update(f"{title}: removing the private stack")
 
 

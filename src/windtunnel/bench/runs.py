@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from windtunnel.airflow_api import Airflow
 from windtunnel.bench.watch import Times, Watch
+from windtunnel.clients.airflow import Airflow
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings
 

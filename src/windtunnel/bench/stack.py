@@ -10,17 +10,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
-from windtunnel import ports
 from windtunnel.bench import dags
 from windtunnel.bench.figures import Sizes
 from windtunnel.bench.readiness import api_answers, until_all
 from windtunnel.bench.runs import Runs
 from windtunnel.bench.shape import Shape
 from windtunnel.bench.watch import Watch
-from windtunnel.compose import Compose
+from windtunnel.clients.flower import Flower
+from windtunnel.clients.process_compose import Compose
 from windtunnel.errors import WindtunnelError
-from windtunnel.flower import Flower
 from windtunnel.settings import Settings
+from windtunnel.stack import ports
 
 READY_SECONDS = 300.0
 

@@ -9,10 +9,11 @@ import shlex
 import shutil
 import subprocess
 
-from windtunnel import postgres, socket_folder
 from windtunnel.errors import WindtunnelError
+from windtunnel.services import postgres
+from windtunnel.services.state_folder import ADMIN, DATABASE, write_private
 from windtunnel.settings import Settings
-from windtunnel.state import ADMIN, DATABASE, write_private
+from windtunnel.system import socket_folder
 
 
 def prepare(settings: Settings) -> None:

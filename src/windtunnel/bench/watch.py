@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg2
 
-from windtunnel.database import libpq_url
+from windtunnel.clients.postgres import libpq_url
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings
 

@@ -7,11 +7,11 @@ import sys
 from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
 
-from windtunnel import _upstream
+from windtunnel.patches import catalogue
 
 if sys.argv[1] == "patched":
-    assert _upstream.routes_are_built_when_used()
-    assert _upstream.newest_execution_api_first()
+    assert catalogue.routes_are_built_when_used()
+    assert catalogue.newest_execution_api_first()
 
 from airflow.api_fastapi.app import cached_app
 

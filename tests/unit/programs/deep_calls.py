@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 
-from windtunnel import component
+from windtunnel.runtime import component
 
 
 def faults() -> int:

@@ -18,15 +18,17 @@ import threading
 import time
 from pathlib import Path
 
-from windtunnel import ledger, procfs
+from windtunnel.ledger import ledger
+from windtunnel.system import procfs
 
 
 def supervise(arguments: list[str]) -> int:
-    from windtunnel import fence, worker, worker_child
+    from windtunnel.ledger import fence
+    from windtunnel.worker import celery_process, supervisor
 
     fence.SECONDS = float(os.environ.get("STAND_IN_FENCE", fence.SECONDS))
-    worker_child.CeleryProcess.command = lambda self: [sys.executable, __file__, "celery"]  # type: ignore[method-assign]
-    return worker.main(arguments)
+    celery_process.CeleryProcess.command = lambda self: [sys.executable, __file__, "celery"]  # type: ignore[method-assign]
+    return supervisor.main(arguments)
 
 
 def chatter() -> None:

@@ -1,0 +1,176 @@
+"""Client of Airflow's REST API v2 (docs: airflow.apache.org, "Airflow public API reference")."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from windtunnel.clients import loopback_http
+from windtunnel.errors import NoStackError, WindtunnelError
+from windtunnel.services.state_folder import ADMIN
+from windtunnel.settings import Settings
+
+TERMINAL = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+
+
+@dataclass(frozen=True)
+class TaskInstance:
+    """One try of one task as the API tells it. Times in ISO 8601 with zone, None while not reached."""
+
+    task_id: str
+    map_index: int
+    state: str | None
+    try_number: int
+    hostname: str | None
+    pid: int | None
+    queue: str | None
+    queued_when: str | None
+    start_date: str | None
+    end_date: str | None
+
+    @property
+    def label(self) -> str:
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+
+class Airflow:
+    """The API server of one stack, as the generated administrator.
+
+    Calls raise `NoStackError` where nothing answers and `WindtunnelError` with the API's own reason where it refuses.
+    """
+
+    def __init__(self, settings: Settings, timeout: float = 15.0) -> None:
+        self.settings = settings
+        self._http = loopback_http.client(settings.api_url, timeout=timeout)
+        self._token: str | None = None
+
+    def token(self) -> str:
+        """A new bearer token (a JWT, valid for the hours that `[api_auth] jwt_expiration_time` says)."""
+        login = {"username": ADMIN, "password": self.settings.secret("airflow-password")}
+        return str(self._send("POST", "/auth/token", json=login).json()["access_token"])
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise NoStackError(
+                f"Airflow's API does not answer at {self.settings.api_url} ({type(error).__name__}): see `windtunnel status`"
+            ) from None
+        if answer.is_error and answer.status_code != 401:
+            raise ApiError(answer)
+        return answer
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        """One call below /api/v2 with a token that is renewed when it has run out."""
+        for _ in range(2):
+            if self._token is None:
+                self._token = self.token()
+            headers = {"Authorization": f"Bearer {self._token}"} | options.pop("headers", {})
+            answer = self._send(method, f"/api/v2{path}", headers=headers, **options)
+            if answer.status_code != 401:
+                return answer.json() if answer.content else None
+            self._token = None
+        raise WindtunnelError("Airflow refused the administrator's token: was the secret replaced while the stack runs?")
+
+    def pages(self, path: str, key: str, **params: Any) -> list[dict[str, Any]]:
+        """Every row of a listing, however many pages it has."""
+        rows: list[dict[str, Any]] = []
+        while True:
+            page = self.call("GET", path, params=params | {"limit": 100, "offset": len(rows)})
+            rows += page[key]
+            if not page[key] or len(rows) >= page["total_entries"]:
+                return rows
+
+    def dag(self, dag_id: str) -> dict[str, Any] | None:
+        try:
+            return dict(self.call("GET", f"/dags/{_part(dag_id)}"))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+        """Create a run that starts now; returns its run id."""
+        run = self.call("POST", f"/dags/{_part(dag_id)}/dagRuns", json={"logical_date": None, "conf": conf or {}})
+        return str(run["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """queued, running, success or failed."""
+        return str(self.call("GET", f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}")["state"])
+
+    def active_runs(self) -> list[tuple[str, str]]:
+        """(dag id, run id) of every run that is queued or running."""
+        rows = self.pages("/dags/~/dagRuns", "dag_runs", state=["queued", "running"])
+        return [(row["dag_id"], row["dag_run_id"]) for row in rows]
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        rows = self.pages(f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}/taskInstances", "task_instances")
+        names = TaskInstance.__dataclass_fields__
+        return [TaskInstance(**{name: row[name] for name in names}) for row in rows]
+
+    def log_events(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> Iterator[dict[str, Any]]:
+        """The events of one try's log, one at a time: a task may have printed more than fits in memory."""
+        path = f"/api/v2/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}/taskInstances/{_part(task_id)}/logs/{try_number}"
+        headers = {"Accept": "application/x-ndjson", "Authorization": f"Bearer {self.token()}"}
+        params: dict[str, Any] = {"map_index": map_index, "full_content": True}
+        try:
+            with self._http.stream("GET", path, params=params, headers=headers) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise ApiError(answer)
+                for line in answer.iter_lines():
+                    yield _event(line)
+        except httpx.TransportError as error:
+            raise NoStackError(f"Airflow's API stopped to answer at {self.settings.api_url} ({type(error).__name__})") from None
+
+    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
+        """The text of one try's log, a line an event."""
+        return "\n".join(str(e.get("event", e)) for e in self.log_events(dag_id, run_id, task_id, try_number, map_index))
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
+        """The value that a task returned."""
+        path = f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}/taskInstances/{_part(task_id)}/xcomEntries/return_value"
+        return self.call("GET", path, params={"map_index": map_index, "deserialize": True})["value"]
+
+    def import_errors(self) -> list[tuple[str, str]]:
+        """(file, last line of the traceback) of every DAG file that cannot be imported."""
+        rows = self.pages("/importErrors", "import_errors")
+        return [(row["filename"], row["stack_trace"].strip().splitlines()[-1]) for row in rows]
+
+    def execution_api(self) -> None:
+        """Returns when the API that workers talk to answers; needs no token."""
+        self._send("GET", "/execution/health/ping")
+
+    def health(self) -> dict[str, Any]:
+        """Heartbeats of scheduler, triggerer and dag_processor as /monitor/health tells them; needs no token."""
+        return dict(self._send("GET", "/api/v2/monitor/health").json())
+
+
+def _part(name: str) -> str:
+    """A name as one part of a URL's path: ids may hold `/`, `?`, `#` and `%`."""
+    return quote(name, safe="~")
+
+
+def _event(line: str) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = line
+    return event if isinstance(event, dict) else {"event": event}
+
+
+class ApiError(WindtunnelError):
+    """The API refused a call; `status` is the HTTP status code."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.status = answer.status_code
+        try:
+            detail = answer.json().get("detail", answer.text)
+        except ValueError:
+            detail = answer.text
+        super().__init__(f"Airflow's API answered {answer.status_code}: {detail}")

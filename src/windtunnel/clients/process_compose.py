@@ -1,0 +1,140 @@
+"""Client of process-compose: its REST API over the stack's unix socket.
+
+Source of the paths: src/api/routes.go of process-compose v1.120.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+
+from windtunnel.errors import NoStackError, WindtunnelError
+from windtunnel.settings import Settings, is_running
+from windtunnel.system import procfs
+
+#: Runs only when a person starts it.
+OPTIONAL = frozenset({"worker-heavy"})
+
+
+def answers(settings: Settings) -> bool:
+    """Whether a process-compose listens on this stack's socket."""
+    return is_running(settings.state)
+
+
+def server(settings: Settings) -> procfs.Process | None:
+    """The process-compose that listens on this stack's socket, by the kernel's word (SO_PEERCRED, unix(7))."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(settings.socket))
+        except OSError:
+            return None
+        pid, _, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return procfs.read(pid)
+
+
+def require(settings: Settings) -> None:
+    """Raises `NoStackError`, which names the next step, where no stack is running."""
+    if not answers(settings):
+        raise _no_stack(settings)
+
+
+def _no_stack(settings: Settings) -> NoStackError:
+    return NoStackError(f"no stack is running (state folder {settings.state}): start one with `process-compose up`")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One row of `process-compose process list`. Memory in bytes, age in nanoseconds."""
+
+    name: str
+    status: str
+    is_running: bool
+    is_ready: str
+    has_ready_probe: bool
+    pid: int
+    exit_code: int
+    restarts: int
+    mem: int
+    age: int
+
+    @property
+    def off(self) -> bool:
+        """Not part of the stack for now: disabled, or an optional worker that was stopped again."""
+        return self.status == "Disabled" or (self.name in OPTIONAL and not self.is_running and self.exit_code == 0)
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> Process:
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name in row} | {"mem": row.get("mem", 0)})
+
+
+class Compose:
+    """process-compose of one stack.
+
+    Every call raises `NoStackError` where nothing listens, `WindtunnelError` where it refuses.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        # No time limit: stopping and scaling down answer when the last task in hand has finished.
+        self._http = httpx.Client(transport=httpx.HTTPTransport(uds=str(settings.socket)), base_url="http://process-compose", timeout=None)
+
+    def _call(self, method: str, path: str) -> Any:
+        try:
+            answer = self._http.request(method, path)
+        except httpx.TransportError:
+            raise _no_stack(self.settings) from None
+        if answer.is_error:
+            try:
+                reason = answer.json().get("error", answer.text)
+            except ValueError:
+                reason = answer.text
+            raise WindtunnelError(f"process-compose refused: {reason}")
+        return answer.json()
+
+    # While replicas are renamed a list call can fail for a moment (project_runner.go, unlocked map).
+    @retry(retry=retry_if_exception_type(WindtunnelError), stop=stop_after_attempt(3), wait=wait_fixed(0.2), reraise=True)
+    def processes(self) -> list[Process]:
+        return [Process.of(row) for row in self._call("GET", "/processes")["data"]]
+
+    def process(self, name: str) -> Process:
+        """The process of this name, also one that is draining away after a scale-down."""
+        return Process.of(self._call("GET", f"/process/{name}"))
+
+    def workers(self) -> list[Process]:
+        """The replicas of `worker`, lowest number first."""
+        return sorted((p for p in self.processes() if is_worker(p.name)), key=lambda p: replica(p.name))
+
+    def start(self, name: str) -> None:
+        self._call("POST", f"/process/start/{name}")
+
+    def stop(self, name: str) -> None:
+        """Returns when the process has ended."""
+        self._call("PATCH", f"/process/stop/{name}")
+
+    def restart(self, name: str) -> None:
+        self._call("POST", f"/process/restart/{name}")
+
+    def scale(self, name: str, count: int) -> None:
+        """Returns when every surplus replica has ended. `name` is that of any living replica."""
+        self._call("PATCH", f"/process/scale/{name}/{count}")
+
+
+def is_worker(name: str) -> bool:
+    """Whether this is a replica of `worker` (and not `worker-heavy`)."""
+    base, _, number = name.partition("-")
+    return name == "worker" or (base == "worker" and number.isdigit())
+
+
+def replica(name: str) -> int:
+    """`worker` is number 0, `worker-07` is 7: the number in the Celery node's name."""
+    return int(name.partition("-")[2] or 0)
+
+
+def node(name: str) -> str:
+    """The Celery node (before the @) that runs under this process name."""
+    return f"worker-{replica(name)}" if is_worker(name) else name

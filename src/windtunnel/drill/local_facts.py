@@ -1,0 +1,238 @@
+"""What can be seen of a stack on this machine: processes, messages, reports. The acting half is `cluster_local`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import psutil
+import psycopg2
+import redis
+
+from windtunnel.clients import process_compose
+from windtunnel.clients.airflow import Airflow, ApiError
+from windtunnel.clients.flower import Flower
+from windtunnel.clients.postgres import libpq_url
+from windtunnel.drill.cluster import Away, Mark, Run, TaskInstance
+from windtunnel.drill.lab_worker import NAME as LAB
+from windtunnel.drill.lab_worker import LabWorker
+from windtunnel.errors import NoStackError, WindtunnelError
+from windtunnel.health import checks, status
+from windtunnel.ledger import ledger
+from windtunnel.settings import Settings
+from windtunnel.system import procfs
+
+QUEUES = ("default", "heavy")
+#: A supervisor's own lines in its log begin so (worker_record.Record.say); these words tell of trouble.
+SAID = re.compile(
+    r"^(\S+Z) supervisor of \S+: (.*(?:unhealthy|crashed|lost |ended \d+ process|hung|stopped by a signal|did not come up).*)$"
+)
+
+
+def _moment(text: str | None) -> float | None:
+    return datetime.fromisoformat(text).timestamp() if text else None
+
+
+class Facts:
+    """Observations of one stack; every one raises `Away` where what it asks does not answer."""
+
+    def __init__(self, settings: Settings, marks: Path) -> None:
+        self.settings = settings
+        self.marks_file = marks
+        self.slots = settings.worker_concurrency
+        self.compose = process_compose.Compose(settings)
+        self.airflow = Airflow(settings, timeout=10)
+        self.lab: LabWorker | None = None
+        self._marks: list[Mark] = []
+        self._read = 0
+
+    # -- side effects ----------------------------------------------------------------------
+    def marks(self) -> list[Mark]:
+        if self.marks_file.exists():
+            with self.marks_file.open("rb") as file:
+                file.seek(self._read)
+                # A line is written in one piece; what has no end yet is read next time.
+                text, end, _ = file.read().rpartition(b"\n")
+            self._read += len(text) + len(end)
+            for line in text.splitlines():
+                row = json.loads(line)
+                row["attempt"] = row.pop("try")
+                self._marks.append(Mark(**row))
+        return sorted(self._marks, key=lambda mark: mark.time)
+
+    # -- Airflow ---------------------------------------------------------------------------
+    def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        try:
+            rows = self.airflow.task_instances(dag_id, run_id)
+        except (NoStackError, ApiError, httpx.HTTPError) as error:
+            raise Away(str(error)) from None
+        return [
+            TaskInstance(
+                task_id=row.task_id,
+                map_index=row.map_index,
+                state=row.state,
+                try_number=row.try_number,
+                hostname=row.hostname or "",
+                queued=_moment(row.queued_when),
+                started=_moment(row.start_date),
+                ended=_moment(row.end_date),
+            )
+            for row in rows
+        ]
+
+    def log(self, run: Run, task_id: str, attempt: int = 1) -> str:
+        try:
+            return self.airflow.log(run.dag_id, run.run_id, task_id, attempt)
+        except (NoStackError, ApiError, httpx.HTTPError) as error:
+            raise Away(str(error)) from None
+
+    def scheduler_age(self) -> float:
+        try:
+            stamp = self.airflow.health()["scheduler"]["latest_scheduler_heartbeat"]
+        except (NoStackError, ApiError, httpx.HTTPError, KeyError) as error:
+            raise Away(str(error)) from None
+        return time.time() - (_moment(stamp) or 0.0)
+
+    def unhealthy(self, since: float = 0.0) -> list[str]:
+        wrong = checks.examine(self.settings)
+        wrong |= {p.name: checks.worker(self.settings, process_compose.node(p.name)) for p in self.compose.workers() if p.is_running}
+        found = [f"{name} {what}" for name, what in wrong.items() if what]
+        if since and not found:
+            health = self.airflow.health()
+            heard = {
+                n: _moment((health.get(n) or {}).get(f"latest_{n}_heartbeat")) or 0.0 for n in ("scheduler", "triggerer", "dag_processor")
+            }
+            found = [f"{name} has not been heard of again" for name, at in heard.items() if at < since]
+        return found
+
+    # -- workers ---------------------------------------------------------------------------
+    def workers(self) -> set[str]:
+        try:
+            return Flower(self.settings).online()
+        except NoStackError as error:
+            raise Away(str(error)) from None
+
+    def incident(self, worker: str, since: float) -> str | None:
+        name = f"logs/{worker}.log"
+        try:
+            lines = (self.settings.state / name).read_text(errors="replace").splitlines()
+        except OSError:
+            return None
+        for line in lines:
+            # The log's stamps have whole seconds.
+            if (found := SAID.match(line)) and datetime.fromisoformat(found[1]).timestamp() >= int(since):
+                return found[2]
+        return None
+
+    def problems(self) -> list[str]:
+        try:
+            found = [f"{process_compose.node(p.part)}: {p.what}" for p in status.collect(self.settings).problems]
+        except WindtunnelError as error:
+            raise Away(str(error)) from None
+        # `status` lists what process-compose runs; the lab worker is ours, judged by the same rule.
+        if self.lab and (what := checks.worker(self.settings, LAB)):
+            found.append(f"{LAB}: {what}")
+        return found
+
+    def process_state(self, service: str) -> str:
+        if service == LAB:
+            return "Ready" if checks.worker(self.settings, LAB) is None else "Not Ready"
+        row = self._process(service)
+        return row.is_ready if row.is_running else row.status
+
+    # -- processes -------------------------------------------------------------------------
+    def _process(self, service: str) -> process_compose.Process:
+        rows = self.compose.processes()
+        for row in rows:
+            if service in (row.name, process_compose.node(row.name)):
+                return row
+        raise WindtunnelError(f"process-compose has no {service!r}; it has {', '.join(row.name for row in rows)}")
+
+    def main_pid(self, service: str) -> int | None:
+        name, _, part = service.partition("/")
+        if name.startswith("worker") and not part:
+            record = checks.supervisor_record(self.settings, name)
+            pid, start = int(record.get("celery_pid") or 0), int(record.get("celery_start") or 0)
+            return pid if pid > 1 and procfs.alive(pid, start) else None
+        if name == LAB:
+            process = self.lab.process if self.lab else None
+            return process.pid if process and process.poll() is None else None
+        row = self._process(name)
+        found = procfs.read(row.pid) if row.is_running and row.pid > 1 else None
+        return row.pid if found is not None and found.state not in "ZX" else None
+
+    def alive(self, marks: Iterable[Mark]) -> set[int]:
+        return {mark.pid for mark in marks if procfs.alive(mark.pid, mark.start)}
+
+    def open_files(self, service: str) -> int:
+        pid = self.main_pid(service)
+        try:
+            return psutil.Process(pid).num_fds() if pid else 0
+        except psutil.Error:
+            return 0
+
+    # -- the broker and the database -------------------------------------------------------
+    def messages(self) -> dict[str, int]:
+        try:
+            with checks.broker(self.settings) as broker:
+                return {name: int(broker.llen(name)) for name in QUEUES} | {"unacked": int(broker.hlen("unacked"))}
+        except redis.RedisError as error:
+            raise Away(f"Valkey: {error}") from None
+
+    def clocks(self) -> dict[str, float]:
+        try:
+            with checks.broker(self.settings) as broker:
+                found = {"valkey": float(cast("tuple[int, int]", broker.time())[0]) - time.time()}
+            health = self.airflow.health()
+        except (redis.RedisError, WindtunnelError, httpx.HTTPError) as error:
+            raise Away(str(error)) from None
+        found["postgres"] = float(self._query("SELECT extract(epoch FROM clock_timestamp())")) - time.time()
+        for name in ("scheduler", "triggerer", "dag_processor"):
+            found[name] = (_moment((health.get(name) or {}).get(f"latest_{name}_heartbeat")) or 0.0) - time.time()
+        for worker in self.compose.workers():
+            pulse = ledger.read(self.settings.run / "workers" / process_compose.node(worker.name) / "health.json")
+            found[process_compose.node(worker.name)] = float(pulse.get("time") or 0.0) - time.time()
+        return found
+
+    def token_life(self) -> float | None:
+        try:
+            with checks.broker(self.settings) as broker:
+                texts = [text for name in QUEUES for text in broker.lrange(name, 0, -1)]
+        except redis.RedisError as error:
+            raise Away(f"Valkey: {error}") from None
+        return min((_expiry(text) - time.time() for text in texts), default=None)
+
+    def open_results(self) -> int:
+        return int(self._query("SELECT count(*) FROM celery_taskmeta WHERE status IN ('PENDING', 'RECEIVED', 'STARTED', 'RETRY')"))
+
+    def _query(self, statement: str, *values: object) -> Any:
+        """The first column of the first row, or how many rows a change met."""
+        try:
+            connection = psycopg2.connect(libpq_url(self.settings), connect_timeout=3)
+        except psycopg2.OperationalError as error:
+            raise Away(f"PostgreSQL: {error}") from None
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement, values)
+                if cursor.description is None:
+                    return cursor.rowcount
+                row = cursor.fetchone()
+                return row[0] if row else None
+        except psycopg2.Error as error:
+            raise Away(f"PostgreSQL: {error}") from None
+        finally:
+            connection.close()
+
+
+def _expiry(message: bytes) -> float:
+    """When the token inside a task message runs out: body -> arguments -> workload -> JWT -> `exp`, in Unix seconds."""
+    arguments = json.loads(base64.b64decode(json.loads(message)["body"]))[0]
+    claims = json.loads(arguments[0])["token"].split(".")[1]
+    return float(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"])

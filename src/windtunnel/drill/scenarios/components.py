@@ -1,0 +1,29 @@
+"""Every component beside broker, database and workers is killed; each is to be back by itself, under tasks that notice nothing."""
+
+from __future__ import annotations
+
+import time
+
+from windtunnel.drill.cluster import Checks, LocalStack
+from windtunnel.drill.steps import all_succeed_once, launch, seconds_until, wait_running
+
+COMPONENTS = ("scheduler", "dag-processor", "triggerer", "api-server", "flower", "reconciler")
+#: As after a database outage (issue 4, row 5).
+BACK = 30.0
+
+
+def components_killed(cluster: LocalStack, checks: Checks, seconds: float = 20) -> None:
+    """SIGKILL to the main process of each, one after the other, with a task in hand and one triggered after each kill."""
+    cluster.scale(1)
+    runs = launch(cluster, "steady", 1, seconds=seconds)
+    wait_running(cluster, runs)
+    for name in COMPONENTS:
+        before, moment, killed = cluster.main_pid(name), time.time(), time.monotonic()
+        cluster.kill(name)
+
+        def back(name: str = name, before: int | None = before, moment: float = moment) -> bool:
+            return cluster.main_pid(name) not in (None, before) and cluster.up(name) and not cluster.unhealthy(since=moment)
+
+        checks.within(f"{name} is back by itself", BACK, seconds_until(f"{name} to be back", back, 120, since=killed, every=0.3), 120)
+        runs += launch(cluster, "steady", 1, seconds=0.2)
+    all_succeed_once(checks, cluster, runs, seconds + 60)

@@ -1,0 +1,204 @@
+"""What scenarios have in common: starting work, waiting for it with a sign of life, and counting what really ran."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from itertools import pairwise
+from typing import TypeVar
+
+from windtunnel.drill.cluster import Away, Checks, Cluster, LocalStack, Mark, Run, TaskInstance
+
+#: Each wait tells here what it waits for; `drill` shows it, pytest keeps it.
+log = logging.getLogger("windtunnel.drill.scenarios")
+FINAL = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+T = TypeVar("T")
+
+
+class NeverCame(AssertionError):
+    """What a scenario cannot go on without did not come about in time."""
+
+
+def seconds_until(
+    what: str, condition: Callable[[], object], patience: float, since: float | None = None, every: float = 0.1
+) -> float | None:
+    """Seconds from `since` (monotonic, default now) until the condition holds; None where `patience` seconds pass first.
+
+    A component that does not answer (`Away`) is one more reason to go on waiting.
+    """
+    log.info("waiting for %s", what)
+    since = time.monotonic() if since is None else since
+    end = time.monotonic() + patience
+    while True:
+        try:
+            if condition():
+                return time.monotonic() - since
+        except Away:
+            pass
+        if time.monotonic() > end:
+            return None
+        time.sleep(every)
+
+
+def wait_until(what: str, condition: Callable[[], T], patience: float, every: float = 0.1, saw: Callable[[], object] | None = None) -> T:
+    """The condition's value once it is true. Raises `NeverCame`, saying what was seen instead."""
+    found: list[T] = []
+
+    def holds() -> bool:
+        if value := condition():
+            found.append(value)
+        return bool(found)
+
+    if seconds_until(what, holds, patience, every=every) is None:
+        try:
+            instead = f"; seen: {saw()}" if saw else ""
+        except Away as error:
+            instead = f"; {error}"
+        raise NeverCame(f"{what}: not within {patience:.0f} s{instead}")
+    return found[0]
+
+
+def meanwhile(what: str, condition: Callable[[], object], patience: float, since: float | None = None) -> Future[float | None]:
+    """`seconds_until` in a thread of its own, for what comes about while the scenario looks at something else."""
+    future: Future[float | None] = Future()
+    began = time.monotonic() if since is None else since
+
+    def run() -> None:
+        try:
+            future.set_result(seconds_until(what, condition, patience, since=began))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def launch(cluster: Cluster, dag_id: str, count: int = 1, **conf: object) -> list[Run]:
+    """Trigger so many runs, each retried while Airflow's API is away for a moment."""
+    runs = []
+    for number in range(count):
+        log.info("triggering %s %d/%d", dag_id, number + 1, count)
+        runs.append(Run(dag_id, wait_until(f"a run of {dag_id} to be accepted", lambda: cluster.trigger(dag_id, dict(conf)), 60, every=1)))
+    return runs
+
+
+def marks_of(cluster: Cluster, runs: Iterable[Run], event: str | None = None) -> list[Mark]:
+    """The side effects of these runs, oldest first; of one kind where `event` is given."""
+    wanted = {(run.dag_id, run.run_id) for run in runs}
+    return [mark for mark in cluster.marks() if (mark.dag_id, mark.run_id) in wanted and event in (None, mark.event)]
+
+
+def wait_running(cluster: Cluster, runs: list[Run], patience: float = 60) -> list[Mark]:
+    """The first start of every run, as soon as all have one; each of these runs has a single task."""
+
+    def started() -> list[Mark]:
+        first = {mark.run_id: mark for mark in reversed(marks_of(cluster, runs, "start"))}
+        return [first[run.run_id] for run in runs] if len(first) == len(runs) else []
+
+    return wait_until(f"{len(runs)} tasks to run", started, patience, saw=lambda: f"{len(marks_of(cluster, runs, 'start'))} starts")
+
+
+def ready(cluster: LocalStack, workers: int) -> None:
+    """So many workers, all of them serving."""
+    cluster.scale(workers)
+    names = [f"worker-{number}" for number in range(workers)]
+    wait_until(f"{workers} workers to serve", lambda: all(cluster.up(name) for name in names), 120, saw=cluster.workers)
+
+
+def occupy(cluster: LocalStack, lab: str, seconds: float) -> list[Run]:
+    """As many tasks as there are slots, so that the lab worker surely has some; returns when it has."""
+    runs = launch(cluster, "steady", cluster.slots * len(cluster.workers() | {lab}), seconds=seconds)
+    wait_until(
+        f"{lab} to have a task",
+        lambda: any(m.worker == lab for m in marks_of(cluster, runs, "start")),
+        60,
+        saw=lambda: sorted(m.worker for m in marks_of(cluster, runs, "start")),
+    )
+    return runs
+
+
+def instances(cluster: Cluster, runs: Iterable[Run]) -> list[tuple[Run, TaskInstance]]:
+    """Every task of these runs as Airflow records it now. Raises `Away`."""
+    return [(run, instance) for run in runs for instance in cluster.task_instances(run.dag_id, run.run_id)]
+
+
+def wait_final(cluster: Cluster, runs: list[Run], patience: float) -> list[tuple[Run, TaskInstance]]:
+    """Every task of these runs once all are in a final state, or as they are when patience ends."""
+    left = list(runs)
+
+    def over() -> bool:
+        while left:
+            rows = cluster.task_instances(left[0].dag_id, left[0].run_id)
+            if not rows or any(row.state not in FINAL for row in rows):
+                return False
+            left.pop(0)
+        return True
+
+    seconds_until(f"{len(runs)} runs to end", over, patience, every=0.3)
+    return wait_until("Airflow's API", lambda: instances(cluster, runs), 60, every=1)
+
+
+def tally(rows: list[tuple[Run, TaskInstance]]) -> str:
+    """Such as `11 success, 1 failed`."""
+    counts: dict[str, int] = defaultdict(int)
+    for _, instance in rows:
+        counts[instance.state or "not scheduled"] += 1
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "nothing"
+
+
+def once(marks: Iterable[Mark]) -> tuple[bool, str]:
+    """Whether every task started once and ended once, and in words what differs."""
+    seen: dict[tuple[str, str, str, int], list[str]] = defaultdict(list)
+    for mark in marks:
+        if mark.event in ("start", "end"):
+            seen[mark.task].append(mark.event)
+    odd = {task: events for task, events in seen.items() if sorted(events) != ["end", "start"]}
+    words = "; ".join(f"{task[0]}.{task[2]}[{task[3]}] {' '.join(events)}" for task, events in list(odd.items())[:3])
+    return not odd, f"{len(seen)} tasks, each once" if not odd else f"{len(odd)} of {len(seen)} differ: {words}"
+
+
+def overlaps(marks: Iterable[Mark]) -> list[str]:
+    """Tasks of which two copies lived at the same moment.
+
+    A task at work leaves a `pulse` every second, so that a killed one's last sign of life is known: a copy that still
+    gives signs after another has started is a second copy.
+    """
+    copies: dict[tuple[str, str, str, int], dict[tuple[str, int, int], list[float]]] = defaultdict(lambda: defaultdict(list))
+    for mark in marks:
+        if mark.event != "helper":  # a process that the copy made; its pulses are the copy's
+            copies[mark.task][mark.worker, mark.pid, mark.start].append(mark.time)
+    found = []
+    for task, lives in copies.items():
+        spans = sorted((min(times), max(times), copy) for copy, times in lives.items())
+        for (_, last, one), (first, _, other) in pairwise(spans):
+            if first < last:
+                found.append(f"{task[0]}.{task[2]}[{task[3]}]: {one} still alive {last - first:.1f} s after {other} had started")
+    return found
+
+
+def all_succeed_once(checks: Checks, cluster: Cluster, runs: list[Run], patience: float, what: str = "tasks") -> None:
+    """The promise of most rows: nothing failed, nothing lost, nothing doubled."""
+    rows = wait_final(cluster, runs, patience)
+    checks.add(f"all {what} succeed", bool(rows) and all(i.state == "success" for _, i in rows), tally(rows))
+    retried = [i for _, i in rows if i.try_number > 1]
+    checks.add("none was failed and retried", not retried, f"{len(retried)} retried")
+    marks = marks_of(cluster, runs)
+    fine, words = once(marks)
+    silent = {run.run_id for run in runs} - {mark.run_id for mark in marks}
+    checks.add("side effects: each ran once", fine and not silent, words if not silent else f"{words}; {len(silent)} runs without any")
+
+
+#: A task that ends in the moment of the broker's death cannot be acknowledged: the reconciler removes such a message a
+#: minute after the task's end, once everything has been well for half a minute (reconciler/reconciler.py, `sweep`).
+SWEPT = 150.0
+
+
+def no_message_left(checks: Checks, cluster: LocalStack, patience: float = SWEPT) -> None:
+    """Nothing waits in a queue, nothing is held by a worker."""
+    took = seconds_until("no message to be left over", lambda: not any(cluster.messages().values()), patience)
+    seen = f"none after {took:.0f} s" if took is not None else str(cluster.messages())
+    checks.add("no message is left over, `unacked` is empty", took is not None, seen)

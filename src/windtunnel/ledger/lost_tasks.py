@@ -1,0 +1,140 @@
+"""Tasks that died with their worker: fence, tell the task's log, then tell the reconciler by way of the broker."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from windtunnel.ledger import ledger
+from windtunnel.ledger.fence import Generation, Unkillable, fence
+from windtunnel.ledger.survivors import Survivors, task_instance
+from windtunnel.system.procfs import Process
+
+#: Hash on the broker: Celery task id -> JSON of what is known. The reconciler reads and deletes its fields.
+LOST_KEY = "windtunnel:lost"
+RETRY_SECONDS = 2.0
+
+
+def tell_log(entry: Mapping[str, Any], text: str, level: str = "critical") -> None:
+    """Appends a line to the task's own log, in Airflow 3's format (one JSON object a line), so that the UI shows it."""
+    path = entry.get("log")
+    if not path or not Path(str(path)).parent.is_dir():
+        return
+    stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    line = json.dumps({"timestamp": stamp, "level": level, "event": text, "logger": "windtunnel.worker"})
+    try:
+        with open(str(path), "ab") as file:
+            file.write(line.encode() + b"\n")
+    except OSError:
+        pass  # the supervisor's log has it too
+
+
+class Lost:
+    """Nothing is reported before it is fenced; nothing is forgotten before the broker has it."""
+
+    def __init__(self, files: ledger.WorkerFiles, state: Path, say: Callable[[str], None], survivors: Survivors | None = None) -> None:
+        self.files = files
+        self.state = state
+        self.say = say
+        self.survivors = survivors or Survivors()
+        self.next_try = 0.0
+
+    def fence_and_note(
+        self,
+        generation: Generation | None,
+        owner: int | None,
+        why: str,
+        reap: Callable[[], object],
+        task_of: Callable[[Process], str] = lambda process: "",
+    ) -> None:
+        """Kills what is left of a generation and takes over its tasks, but for those that a survivor may still run.
+
+        Args:
+            task_of: the Celery id of the task that a process belongs to, empty where that is not known.
+        """
+        entries = self.files.in_hand()
+        instances = {str(entry["id"]) for entry in entries.values() if entry.get("id")}
+        self.survivors.refresh()
+        try:
+            killed = fence(self.files.name, str(self.state), generation, owner, reap, instances, self.survivors.pids())
+        except Unkillable as error:
+            killed = error.killed
+            for process in error.left:
+                self.give_up(process, generation, task_of)
+        if killed:
+            self.say(f"ended {len(killed)} process(es) left behind, pid {', '.join(map(str, killed))} ({why})")
+        for task_id, entry in self.files.in_hand().items():
+            if not self.survivors.hold(task_id):
+                self.note(task_id, entry, why)
+
+    def give_up(self, process: Process, generation: Generation | None, task_of: Callable[[Process], str]) -> None:
+        """Names a process that cannot be killed, and holds back the tasks that it may be."""
+        entries = self.files.in_hand()
+        tasks = self._waiting_for(process, generation, entries, task_of)
+        self.say(f"cannot end {self.survivors.add(process, tasks)}")
+        for task_id in tasks:
+            text = f"{self.files.name} cannot end this task's process {process.pid}: it is not reported lost while that lives"
+            tell_log(entries[task_id], text)
+            self.say(f"{ledger.describe(task_id, entries[task_id])} is not reported lost while pid {process.pid} lives")
+
+    def _waiting_for(
+        self,
+        process: Process,
+        generation: Generation | None,
+        entries: Mapping[str, Mapping[str, Any]],
+        task_of: Callable[[Process], str],
+    ) -> set[str]:
+        """The tasks that the process itself may be. A program that a task started is none: it holds nothing up."""
+        instance = task_instance(process.pid)
+        leads = generation is not None and process.sid == generation.sid and process.pgrp == process.pid != generation.sid
+        begun = {key for key, entry in entries.items() if entry.get("pid")}
+        if instance:
+            return {key for key in begun if entries[key].get("id") == instance}
+        return ({task_of(process)} & begun or begun) if leads else set()
+
+    def note(self, task_id: str, entry: Mapping[str, Any], why: str) -> None:
+        """From now on the task counts as lost."""
+        text = f"{self.files.name} lost this task: {why}. Its processes were ended; it is retried or failed by its retry policy."
+        tell_log(entry, text)
+        self.say(f"lost {ledger.describe(task_id, entry)}: {why}")
+        try:
+            self.files.task(task_id).replace(self.files.lost / f"{task_id}.json")
+        except FileNotFoundError:
+            pass
+        except OSError as error:  # it stays in hand, and is noted at the next look
+            self.say(f"cannot write down that {task_id} is lost: {error}")
+        self.next_try = 0.0
+
+    def send_if_due(self, now: float) -> None:
+        if now >= self.next_try:
+            self.next_try = now + RETRY_SECONDS
+            if (waiting := self.files.given_up()) and self._send(waiting):
+                self.say(f"reported {len(waiting)} lost task(s) to the reconciler")
+
+    def send(self, until: float) -> None:
+        """Tries until a moment (monotonic); what stays is sent by the next supervisor of this name or by the reconciler."""
+        while (waiting := self.files.given_up()) and not self._send(waiting) and time.monotonic() < until:
+            time.sleep(0.5)
+
+    def _send(self, waiting: Mapping[str, Mapping[str, Any]]) -> bool:
+        from redis import Redis, RedisError
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        # Where hosts have names of their own, Airflow books a task under the host's, not the worker's.
+        who = {"worker": self.files.name, "hostname": socket.getfqdn(), "noted": time.time()}
+        news = {key: json.dumps({**entry, **who}) for key, entry in waiting.items()}
+        try:
+            url = (self.state / "secrets" / "broker-url").read_text().strip()
+            with Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)) as broker:
+                broker.hset(LOST_KEY, mapping=news)
+        except (OSError, RedisError):
+            return False
+        for key in waiting:
+            (self.files.lost / f"{key}.json").unlink(missing_ok=True)
+        return True

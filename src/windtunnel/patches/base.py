@@ -1,0 +1,27 @@
+"""How a patch steps back, and what several of them ask."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+log = logging.getLogger("windtunnel.patches")
+
+
+class Unfit(Exception):
+    """A target is not as the patch knows it; the text is the reason. Nothing has been replaced."""
+
+
+def postgresql_url() -> str | None:
+    """Airflow's database, as SQLAlchemy spells it; None where it is another than PostgreSQL, which nothing of ours can listen to."""
+    from airflow.configuration import conf
+
+    url = str(conf.get_mandatory_value("database", "sql_alchemy_conn"))
+    return url if url.startswith("postgresql") else None
+
+
+def parameters(function: Callable[..., Any]) -> list[str]:
+    """Names of a function's parameters, by which a patch knows its target."""
+    return list(inspect.signature(function).parameters)

@@ -1,0 +1,41 @@
+"""Messages whose worker stopped renewing them (runtime/lease.py): they go back into their queues.
+
+The limit counts on this process's own clock while broker, database and scheduler are well. A task whose process lives on this
+machine keeps its message whatever its worker's main loop does. Where a worker on another machine lives but cannot reach the
+broker, its message is delivered again, and Airflow refuses that copy (`PATCH /run` answers 409 for a running task).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from windtunnel.reconciler import living
+from windtunnel.reconciler.broker import Broker, Held
+from windtunnel.reconciler.silence import Silence
+from windtunnel.settings import Settings
+
+#: Four renewals and a half.
+LEASE_SECONDS = float(os.environ.get("WINDTUNNEL_LEASE_SECONDS") or 45)
+#: One look adds no more: sweeps come every 10 s.
+STEP_SECONDS = 15.0
+
+
+class Leases:
+    """What it knows between two looks may be lost: a message then comes back later."""
+
+    def __init__(self, settings: Settings, broker: Broker, say: Callable[..., None]) -> None:
+        self.settings, self.broker, self.say = settings, broker, say
+        self.silence: Silence[str] = Silence(LEASE_SECONDS, STEP_SECONDS)
+
+    def check(self, held: dict[str, Held], now: float) -> None:
+        """`held` is what workers hold by Celery task id. Raises redis.RedisError."""
+        ended = self.silence.look(self.broker.renewals(), now)
+        lapsed = {task_id: row for task_id, row in held.items() if row[0] in ended}
+        if not lapsed:
+            return
+        running = {task_id for task_id, _ in living.tasks(self.settings.run)}
+        for task_id in lapsed.keys() - running:
+            if self.broker.restore(task_id, lapsed[task_id]):
+                text = f"put Celery task {task_id} back into its queue: its worker has not renewed the message for {LEASE_SECONDS:.0f} s"
+                self.say(text, restored_messages=1)

@@ -1,0 +1,25 @@
+"""Which tasks have a process that lives on this machine, whatever Airflow and the broker have heard of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from windtunnel.ledger import ledger
+from windtunnel.ledger.survivors import Survivors
+from windtunnel.system import procfs
+
+
+def tasks(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Celery id and ledger entry of each: its pool child runs, or a process of it could not be killed.
+
+    Args:
+        run: the folder of that name in the state folder.
+    """
+    for files in ledger.all_workers(run):
+        survivors = Survivors.written(ledger.read(files.supervisor))
+        for task_id, entry in files.in_hand().items():
+            runs = procfs.alive(ledger.number(entry, "pid"), ledger.number(entry, "start"))
+            if runs or survivors.hold(task_id):
+                yield task_id, entry

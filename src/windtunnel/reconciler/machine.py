@@ -1,0 +1,92 @@
+"""The reconciler's view of this machine: supervisors that were stopped, workers that nobody starts again."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from windtunnel.ledger import ledger
+from windtunnel.ledger.fence import Generation
+from windtunnel.ledger.lost_tasks import Lost
+from windtunnel.ledger.survivors import Survivors
+from windtunnel.settings import Settings
+from windtunnel.system import procfs
+
+#: process-compose starts a supervisor again within seconds, and that one clears up by itself.
+ABANDONED_SECONDS = 20.0
+
+
+class Machine:
+    """Works without broker and database."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.say = say
+        self.dead_since: dict[str, float] = {}
+        self.told: dict[str, str] = {}
+
+    def check(self, now: float) -> None:
+        for files in ledger.all_workers(self.settings.run):
+            data = ledger.read(files.supervisor)
+            pid, start = int(data.get("pid") or 0), int(data.get("start") or 0)
+            if data.get("boot") == procfs.boot_id() and procfs.alive(pid, start):
+                self.dead_since.pop(files.name, None)
+                process = procfs.find(pid, start)
+                if process is not None and process.state == "T":
+                    self.say(f"the supervisor of {files.name} (pid {pid}) was stopped by a signal: sent SIGCONT")
+                    procfs.kill(process, signal.SIGCONT)
+                continue
+            if not (data.get("celery_pid") or files.in_hand() or files.given_up()):
+                continue
+            since = self.dead_since.setdefault(files.name, now)
+            if now - since >= ABANDONED_SECONDS:
+                try:
+                    self._clear(files, data)
+                except OSError as error:  # one worker's folder must not hold up what the others need
+                    self._cannot(files.name, str(error))
+
+    def _cannot(self, name: str, why: str) -> None:
+        if self.told.get(name) != why:
+            self.told[name] = why
+            self.say(f"cannot clear up behind {name}: {why}")
+
+    def _clear(self, files: ledger.WorkerFiles, data: dict[str, object]) -> None:
+        """What a supervisor of that name would do first, under the lock that it would hold."""
+        lock = os.open(files.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            return
+        try:
+            files.create()
+            generation = None
+            if data.get("celery_pid"):
+                numbers = int(str(data["celery_pid"])), int(str(data.get("celery_start") or 0))
+                generation = Generation(*numbers, str(data.get("boot", "")))
+            survivors = Survivors.written(data)
+            lost = Lost(files, self.settings.state, lambda text: self.say(f"{files.name}: {text}"), survivors)
+            lost.fence_and_note(generation, None, "its supervisor died and was not started again", lambda: None)
+            lost.send(until=0.0)
+            left = {k: v for k, v in data.items() if k not in ("celery_pid", "sid", "celery_start")}
+            news = {"state": "stopped", "detail": "its supervisor died", "survivors": survivors.entries}
+            ledger.write(files.supervisor, left | news)
+        finally:
+            os.close(lock)
+
+    def schedulers(self) -> int | None:
+        """How many schedulers of this stack run here; None where that cannot be told."""
+        found: dict[int, int] = {}
+        for process in procfs.snapshot().values():
+            try:
+                words = Path(f"/proc/{process.pid}/cmdline").read_bytes().replace(b"\0", b" ").split()
+            except OSError:
+                continue
+            if b"scheduler" in words and any(w.endswith(b"airflow") for w in words):
+                state = procfs.environment(process.pid).get("WINDTUNNEL_STATE")
+                if state == str(self.settings.state) and process.state not in "ZX":
+                    found[process.pid] = process.ppid
+        return sum(parent not in found for parent in found.values()) or None

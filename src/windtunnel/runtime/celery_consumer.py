@@ -1,0 +1,200 @@
+"""Celery's consumer, repaired (`worker_consumer`, a public Celery option). The faults are in docs/reference/upstream.md.
+
+1. Reconnects quickly (Celery waits up to 30 s between attempts), shows that it lives and obeys SIGTERM meanwhile.
+2. The pool does not forget which processes are busy when the connection is renewed (celery#10346, fixed after 5.6.3).
+3. An event that cannot be sent means that the connection is lost; Celery would try for ever inside its main loop.
+4. Every 2 s: writes health.json, subscribes again where somebody unsubscribed it, reconnects where it no longer asks for work.
+5. Keeps the lease on the messages of its tasks, also beyond a lost connection (lease.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import time
+from typing import Any
+
+from celery.utils.log import get_logger
+from celery.worker import state
+from celery.worker.consumer import Consumer
+
+from windtunnel.ledger import ledger
+from windtunnel.runtime.lease import Lease, keep_tasks_in_hand, take_over
+
+log = get_logger(__name__)
+
+TICK_SECONDS = 2.0
+#: Row 1 promises a start within 3 s of the broker's return; an attempt costs one refused connection.
+RECONNECT_MAX_SECONDS = 1.0
+#: Not subscribed for this long: it was no short-lived change on the way.
+UNSUBSCRIBED_SECONDS = 10.0
+#: The broker answers BRPOP within a second; without a new request for this long nobody asks for work any more.
+SILENT_SECONDS = 12.0
+#: An entry of the ledger without a request is kept this long: it may be about to get one.
+LEDGER_GRACE_SECONDS = 6.0
+#: What kombu's Redis transport adds to the hub for every connection and does not always take away.
+POLL_START = "Transport.register_with_event_loop.<locals>.on_poll_start"
+
+
+class ResilientConsumer(Consumer):  # type: ignore[misc]
+    """Restarting the consumer touches no task in hand: the pool and its processes stay."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._files = ledger.WorkerFiles.of_this_process()
+        self._wanted: frozenset[str] = frozenset()
+        self._missing_since = self._silent_since = 0.0
+        self._timer: Any = None
+        super().__init__(*args, **kwargs)
+        self._lease = Lease(self.app)
+
+    # -- 1 ---------------------------------------------------------------------------------
+    def ensure_connected(self, conn: Any) -> Any:
+        original = conn.ensure_connection
+
+        def while_waiting() -> None:
+            self._write(connected=False)
+            state.maybe_shutdown()
+
+        def capped(errback: Any = None, max_retries: Any = None, **kwargs: Any) -> Any:
+            kwargs |= {"interval_start": 0.5, "interval_step": 0.5, "interval_max": RECONNECT_MAX_SECONDS}
+            return original(errback, max_retries, **{**kwargs, "callback": while_waiting})
+
+        conn.ensure_connection = capped
+        try:
+            return super().ensure_connected(conn)
+        finally:
+            conn.__dict__.pop("ensure_connection", None)
+
+    # -- 2 ---------------------------------------------------------------------------------
+    def on_close(self) -> None:
+        super().on_close()
+        # Celery has just forgotten what is reserved, by which `worker_disable_prefetch` tells whether there is a free slot:
+        # a full worker would take one message more and keep it until its long task ends.
+        for request in tuple(state.active_requests):
+            state.task_reserved(request)
+        pool: Any = getattr(self.pool, "_pool", None)
+        busy = getattr(pool, "_busy_workers", None)
+        if busy is None:
+            return
+        for job in pool._cache.values():
+            process = getattr(job, "_write_to", None) or getattr(job, "_scheduled_for", None)
+            if getattr(job, "_accepted", False) and process is not None and process._is_alive():
+                busy.add(process.inqW_fd)
+
+    def on_connection_error_after_connected(self, exc: BaseException) -> None:
+        """Lets go of the lost connection; kombu and the hub would keep its channel and a socket that even connects again.
+
+        The hub holds the old transport's `on_poll_start` (kombu 5.7, transport/redis.py, `register_with_event_loop`), and QoS a
+        finalizer that is cancelled only by a restore that worked (virtual/base.py, `_on_collect`). One descriptor a reconnect.
+        """
+        transport = getattr(self.connection, "transport", None)
+        channels = list(getattr(transport, "channels", None) or ())
+        for channel in channels:
+            keep_tasks_in_hand(channel)
+        super().on_connection_error_after_connected(exc)
+        for channel in channels:
+            if (finalizer := getattr(getattr(channel, "_qos", None), "_on_collect", None)) is not None:
+                finalizer.cancel()
+        on_tick: Any = getattr(self.hub, "on_tick", set())
+        for callback in [c for c in on_tick if getattr(c, "__qualname__", "").endswith(POLL_START)]:
+            on_tick.discard(callback)  # the next connection adds its own
+
+    # -- 3 ---------------------------------------------------------------------------------
+    @property
+    def event_dispatcher(self) -> Any:
+        return self.__dict__.get("_event_dispatcher")
+
+    @event_dispatcher.setter
+    def event_dispatcher(self, dispatcher: Any) -> None:
+        if dispatcher is not None:
+            publish = dispatcher._publish
+
+            def once(event: Any, producer: Any, routing_key: Any, *_: Any, **__: Any) -> Any:
+                return publish(event, producer, routing_key, retry=False)
+
+            dispatcher._publish = once
+            dispatcher.buffer_while_offline = False
+        self.__dict__["_event_dispatcher"] = dispatcher
+
+    # -- 4 ---------------------------------------------------------------------------------
+    def register_with_event_loop(self, hub: Any) -> None:
+        super().register_with_event_loop(hub)
+        if self.task_consumer is not None:
+            take_over(self.task_consumer.channel)
+        if self.restart_count > 0:
+            # What is left of the former connection refers to itself in circles and keeps its sockets until it is collected.
+            # Some 0.1 s, once per reconnect.
+            gc.collect()
+        if not self._wanted:
+            self._wanted = frozenset(self.app.amqp.queues.consume_from)
+        self._missing_since = self._silent_since = 0.0
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = hub.timer.call_repeatedly(TICK_SECONDS, self.tick)
+        hub.call_soon(self.tick)
+
+    def tick(self) -> None:
+        """Raises ConnectionResetError to have the connection renewed: the hub hands it to the consumer's restart."""
+        now = time.monotonic()
+        running = state.should_stop is None and state.should_terminate is None and self.task_consumer is not None
+        missing = [q for q in self._wanted if not (self.task_consumer and self.task_consumer.consuming_from(q))]
+        self._missing_since = (self._missing_since or now) if missing and running else 0.0
+        silent = running and not missing and self._silent()
+        self._silent_since = (self._silent_since or now) if silent else 0.0
+        quiet = bool(self._silent_since) and now - self._silent_since > 2 * TICK_SECONDS
+        self._write(connected=True, consuming=not missing and not quiet, missing=missing)
+        if self.task_consumer is not None:
+            self._lease.renew_if_due(self.task_consumer.channel, now)
+        if self._missing_since and now - self._missing_since >= UNSUBSCRIBED_SECONDS:
+            log.warning("windtunnel: not consuming from %s although connected: subscribing again", ", ".join(missing))
+            queues = self.app.amqp.queues
+            queues.select({*queues.consume_from, *self._wanted})
+            for queue in missing:
+                self.add_task_queue(queue)
+            self._missing_since = 0.0
+        if self._silent_since and now - self._silent_since >= SILENT_SECONDS:
+            self._silent_since = 0.0
+            log.warning("windtunnel: connected, yet the broker has not been asked for work: renewing the connection")
+            raise ConnectionResetError("the consumer stopped asking for work")
+
+    def _silent(self) -> bool:
+        """Whether a free worker does not ask for work (kombu 5.7, transport/redis.py: `_in_poll`, `_brpop_sent_at`)."""
+        channel: Any = getattr(self.task_consumer, "channel", None)
+        if not hasattr(channel, "_brpop_sent_at") or not channel.qos.can_consume():
+            return False  # another broker, or all slots taken
+        asked = channel._brpop_sent_at
+        return asked is None or time.monotonic() - asked > channel.brpop_timeout + 2 * TICK_SECONDS
+
+    def _write(self, connected: bool, consuming: bool = False, missing: Any = ()) -> None:
+        if self._files is None:
+            return
+        held = {request.id for request in (*state.active_requests, *state.reserved_requests)}
+        queues = [q.name for q in self.task_consumer.queues] if connected and self.task_consumer else []
+        # A full disk must look neither like a lost connection nor like a hang for longer than it lasts.
+        with contextlib.suppress(OSError):
+            ledger.write(
+                self._files.health,
+                {
+                    **{"time": time.time(), "pid": os.getpid(), "connected": connected, "consuming": consuming},
+                    **{
+                        "queues": queues,
+                        "missing": list(missing),
+                        "active": len(state.active_requests),
+                        "held": len(held),
+                    },
+                    **{"processed": state.all_total_count[0], "reconnects": self.restart_count},
+                },
+            )
+            self._tidy(held)
+
+    def _tidy(self, held: set[str]) -> None:
+        """Drops ledger entries that ended without a word: refused, revoked or skipped before they began."""
+        assert self._files is not None
+        for entry in os.scandir(self._files.tasks):
+            if not entry.name.endswith(".json") or entry.name[:-5] in held:
+                continue
+            with contextlib.suppress(OSError):  # the pool child removes entries too
+                old = time.time() - entry.stat().st_mtime > LEDGER_GRACE_SECONDS
+                if old:
+                    self._files.forget_unclaimed(entry.name[:-5])

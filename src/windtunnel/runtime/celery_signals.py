@@ -1,0 +1,163 @@
+"""What a Celery worker does at the moments Celery announces: take its name, load modules before forking, keep the ledger.
+
+Every receiver does nothing outside a worker of ours. Celery logs and swallows what a receiver raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from celery import signals
+
+from windtunnel.ledger import ledger
+from windtunnel.ledger.lost_tasks import tell_log
+from windtunnel.runtime import version_skew
+from windtunnel.system import procfs
+
+#: Loaded once in the worker's main process; each forked task process would otherwise pay 0.1 to 0.3 s for them.
+PRELOAD = (
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.dag_processing.bundles.manager",
+    "airflow.dag_processing.dagbag",
+    "airflow.sdk.execution_time.supervisor",
+    # What `@dag`, `@task` and their kin load on first use, and what the first task of a pool child would load.
+    "airflow.providers.standard.decorators.python",
+    "airflow.sdk.definitions.asset.metadata",
+    "airflow.sdk.definitions.connection",
+    "airflow.sdk.definitions.decorators.condition",
+    "airflow.sdk.definitions.decorators.setup_teardown",
+    "airflow.sdk.definitions.decorators.task_group",
+    "airflow.version",
+    "cffi.cparser",
+)
+#: Environment variable of a task's whole tree: the Celery id. So an orphan can be told from what belongs to a live task.
+TASK_VARIABLE = "WINDTUNNEL_TASK"
+
+_files: ledger.WorkerFiles | None = None
+_pool_child = 0
+
+
+def take_name(instance: Any = None, **_: Any) -> None:
+    """Names the node before anything uses the name; `-H` would make Airflow ask all workers first (1 s, 6 s in an outage)."""
+    name = os.environ.get("WINDTUNNEL_WORKER")
+    if name and "@" in getattr(instance, "hostname", ""):
+        instance.hostname = f"{name}@{instance.hostname.rpartition('@')[2]}"
+
+
+def preload(**_: Any) -> None:
+    """Runs before Airflow's own receiver, which ends with gc.freeze(): the pages then stay shared with the pool."""
+    for module in PRELOAD:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+    version_skew.packages()
+    version_skew.host()
+
+
+def received(request: Any = None, **_: Any) -> None:
+    """In the main process: from here on the message is this worker's to lose."""
+    if _files and request is not None:
+        _files.receive(request.id, {"received": time.time()})
+
+
+def begin(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> None:
+    """In the pool child, just before the task: who runs it, and where its log is."""
+    if not _files:
+        return
+    os.environ[TASK_VARIABLE] = task_id
+    pid, start = _me()
+    entry: dict[str, Any] = {"pid": pid, "start": start, "started": time.time()}
+    workload = version_skew.workload(args)
+    ti = workload.get("ti") or {}
+    entry |= {key: ti.get(key) for key in ("id", "dag_id", "task_id", "run_id", "map_index", "try_number")}
+    if callback := workload.get("callback"):
+        entry |= {"callback": callback.get("id"), "path": (callback.get("data") or {}).get("path")}
+    if workload.get("log_path"):
+        entry["log"] = str(Path(_log_folder()) / workload["log_path"])
+    _files.claim(task_id, entry)
+    compare(_files, getattr(getattr(task, "request", None), version_skew.HEADER, None), workload, entry)
+
+
+def compare(files: ledger.WorkerFiles, theirs: Any, workload: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
+    """Says where this worker and the scheduler differ: each task's log, every time; the worker's own, once."""
+    for subject, difference in version_skew.differences(theirs, workload).items():
+        if difference:
+            with contextlib.suppress(Exception):
+                from airflow.sdk.log import init_log_file
+
+                init_log_file(workload["log_path"])  # with the modes that Airflow gives, which opens it a moment later
+            tell_log(entry, f"{difference}. An import error may come from that.", level="warning")
+        if files.note_skew(subject, difference):
+            print(f"windtunnel: {difference}", flush=True)
+
+
+def end(task_id: str = "", **_: Any) -> None:
+    os.environ.pop(TASK_VARIABLE, None)
+    if _files:
+        _files.release(task_id, *_me())
+
+
+def _me() -> tuple[int, int]:
+    """This process: its pid, and when it started in clock ticks since boot."""
+    found = procfs.read(os.getpid())
+    return os.getpid(), found.start if found else 0
+
+
+def _log_folder() -> str:
+    from airflow.sdk.configuration import conf
+
+    return str(conf.get("logging", "base_log_folder"))
+
+
+def tie_task_process(**_: Any) -> None:
+    """In each new pool child: the task process it forks shall die with it, at once and by the kernel's hand.
+
+    Airflow forks the task without that tie (supervisor.py, `WatchedSubprocess.start`), so a killed worker leaves tasks running.
+    """
+    global _pool_child
+    if _files and _pool_child != os.getpid():
+        first = _pool_child == 0
+        _pool_child = os.getpid()
+        # windtunnel.runtime.component makes the collector wait while Airflow loads. Here tasks come and go: CPython's own setting.
+        gc.set_threshold(700, 10, 10)
+        if first:
+            os.register_at_fork(after_in_child=_begin_task_process)
+
+
+def _begin_task_process() -> None:
+    if os.getppid() == _pool_child:  # not in what the task itself forks
+        procfs.die_with_parent()
+        # What is inherited stays as it is: each page that the collector touches would be copied.
+        gc.freeze()
+
+
+def stopping(**_: Any) -> None:
+    """In the main process: somebody asked for this end, so that exit code 0 means what it says."""
+    if _files:
+        _files.stopping.touch()  # empty, since that needs no room on a full disk
+
+
+def connect() -> None:
+    """Idempotent."""
+    global _files
+    _files = ledger.WorkerFiles.of_this_process()
+    if _files is None:
+        return
+    _files.create()
+    _files.forget_skew()
+    for signal, receiver in (
+        (signals.celeryd_init, take_name),
+        (signals.import_modules, preload),
+        (signals.task_received, received),
+        (signals.task_prerun, begin),
+        (signals.task_postrun, end),
+        (signals.worker_process_init, tie_task_process),
+        (signals.worker_shutting_down, stopping),
+    ):
+        signal.connect(receiver, weak=False, dispatch_uid=f"windtunnel-{receiver.__name__}")

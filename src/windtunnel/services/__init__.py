@@ -1,0 +1,5 @@
+"""What must be there before Airflow starts: state folder, secrets, Valkey, PostgreSQL, its schema and NOTIFY.
+
+Each file makes or runs one of them.
+Imports ledger and below.
+"""

@@ -1,0 +1,84 @@
+"""Secrets of a deployment over several hosts: `python -m windtunnel.services.host_secrets --broker HOST --database HOST FOLDER`.
+
+Makes what is missing in FOLDER and keeps what is there, so it may be run again; the URLs are written anew each time.
+The folder is then copied, as root, to every host (docs/guides/several-machines.md). Nothing is printed but names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from windtunnel.errors import WindtunnelError
+from windtunnel.services.state_folder import ADMIN, DATABASE, GENERATED, write_private
+
+DEFAULT_PORTS = {"broker": 6379, "database": 5432}
+
+
+def _address(text: str, kind: str) -> str:
+    """`host:port`, with the kind's own port where none is given."""
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        return f"{text}:{DEFAULT_PORTS[kind]}"
+    if not host or not port.isdigit():
+        raise WindtunnelError(f"--{kind} {text!r} is not HOST or HOST:PORT")
+    return text
+
+
+def make(folder: Path, broker: str, database: str) -> list[str]:
+    """Write the secrets; returns the names of those that were made.
+
+    Args:
+        folder: created with mode 0700 where it is missing.
+        broker: `host` or `host:port` under which every host reaches Valkey.
+        database: the same for PostgreSQL.
+
+    Raises:
+        WindtunnelError: the folder cannot be written, or a file in it is cut short.
+    """
+    broker, database = _address(broker, "broker"), _address(database, "database")
+    made, text = [], {}
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        for name, (new, shortest) in GENERATED.items():
+            path = folder / name
+            if not path.exists():
+                write_private(path, new())
+                made.append(name)
+            text[name] = path.read_text()
+            if len(text[name]) < shortest:
+                raise WindtunnelError(f"the secret {path} is cut short: restore it, or delete it to have another made")
+        url = f"postgresql+psycopg2://{DATABASE}:{text['postgres-password']}@{database}/{DATABASE}"
+        for name, value in {
+            "broker-url": f"redis://:{text['valkey-password']}@{broker}/0",
+            "database-url": url,
+            "result-backend": f"db+{url}",
+            "flower-basic-auth": f"{ADMIN}:{text['flower-password']}",
+            "simple-auth-manager.json": json.dumps({ADMIN: text["airflow-password"]}),
+        }.items():
+            write_private(folder / name, value)
+    except OSError as error:
+        raise WindtunnelError(f"cannot write {error.filename or folder} ({error.strerror}): run as root") from None
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="windtunnel-secrets", description="Make the secrets of a deployment.")
+    parser.add_argument("--broker", required=True, metavar="HOST[:PORT]", help="under which every host reaches Valkey")
+    parser.add_argument("--database", required=True, metavar="HOST[:PORT]", help="under which every host reaches PostgreSQL")
+    parser.add_argument("folder", type=Path)
+    given = parser.parse_args(argv)
+    try:
+        made = make(given.folder, given.broker, given.database)
+    except WindtunnelError as error:
+        print(f"windtunnel-secrets: {error}", file=sys.stderr)
+        return int(error.code)
+    print(f"{given.folder}: made {', '.join(made) or 'nothing, all secrets were there'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""The state folder: folders, secrets, the services' configuration. Making it again changes nothing that is there."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets as random
+from collections.abc import Callable
+from pathlib import Path
+
+from windtunnel.errors import WindtunnelError
+from windtunnel.settings import SOCKET_PATH_LIMIT, Settings
+from windtunnel.system import socket_folder
+
+ADMIN = "admin"
+DATABASE = "airflow"
+
+
+def _password() -> str:
+    return random.token_urlsafe(24)
+
+
+def _fernet_key() -> str:
+    """32 random bytes in URL-safe base64, as `cryptography.fernet.Fernet.generate_key` makes them."""
+    return base64.urlsafe_b64encode(os.urandom(32)).decode()
+
+
+#: Secrets that are made once and kept. The shortest acceptable length tells a file that was cut short.
+GENERATED: dict[str, tuple[Callable[[], str], int]] = {
+    "airflow-password": (_password, 8),
+    "flower-password": (_password, 8),
+    "valkey-password": (_password, 8),
+    "postgres-password": (_password, 8),
+    "jwt-secret": (lambda: random.token_urlsafe(64), 32),
+    "api-secret-key": (lambda: random.token_urlsafe(32), 16),
+    "fernet-key": (_fernet_key, 44),
+}
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 in one step: a reader sees the old text or the new one."""
+    new = path.with_name(path.name + ".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(text)
+    new.replace(path)
+
+
+def _folders(settings: Settings) -> None:
+    try:
+        # PostgreSQL runs as another user where we are root: it must be able to pass through, not to look.
+        settings.state.mkdir(mode=0o711, parents=True, exist_ok=True)
+        # Logs too: a task may print what only its user should read.
+        for folder in (settings.secrets, settings.run, settings.state / "valkey", settings.logs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        for folder in (settings.logs / "tasks", settings.run / "heartbeats", settings.run / "workers"):
+            folder.mkdir(parents=True, exist_ok=True)
+        probe = settings.state / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise WindtunnelError(
+            f"cannot write the state folder {settings.state} ({error.strerror}): set WINDTUNNEL_STATE to a folder you can write"
+        ) from None
+    if settings.socket.parent != settings.run:
+        socket_folder.make(settings.socket.parent)
+    if len(os.fsencode(settings.socket)) > SOCKET_PATH_LIMIT:
+        raise WindtunnelError(
+            f"the path of the stack's socket is too long for the kernel ({settings.socket}): set WINDTUNNEL_STATE to a shorter path, "
+            "or XDG_RUNTIME_DIR to a folder of your own with a short one"
+        )
+
+
+def _usable(path: Path, shortest: int) -> str | None:
+    """The secret's text, None where there is no file.
+
+    Raises:
+        WindtunnelError: the file is there but does not hold a secret; replacing it silently would lock us out.
+    """
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise WindtunnelError(f"cannot read the secret {path} ({error.strerror}): run as the user who made it") from None
+    if len(text) < shortest or not text.isascii() or any(chr(c).isspace() or not chr(c).isprintable() for c in text):
+        raise WindtunnelError(
+            f"the secret {path} is damaged ({len(text)} bytes, not the text that was made): restore the file, "
+            "or start afresh with `windtunnel reset`"
+        )
+    return text.decode()
+
+
+def _secrets(settings: Settings) -> None:
+    made: dict[str, str] = {}
+    for name, (make, shortest) in GENERATED.items():
+        path = settings.secrets / name
+        text = _usable(path, shortest)
+        if text is None:
+            text = make()
+            write_private(path, text)
+        path.chmod(0o600)
+        made[name] = text
+    database = f"postgresql+psycopg2://{DATABASE}:{made['postgres-password']}@127.0.0.1:{settings.ports.postgres}/{DATABASE}"
+    derived = {
+        "broker-url": f"redis://:{made['valkey-password']}@127.0.0.1:{settings.ports.valkey}/0",
+        "database-url": database,
+        "result-backend": f"db+{database}",
+        "flower-basic-auth": f"{ADMIN}:{made['flower-password']}",
+        "simple-auth-manager.json": json.dumps({ADMIN: made["airflow-password"]}),
+    }
+    for name, text in derived.items():
+        write_private(settings.secrets / name, text)
+
+
+def _quoted(path: Path) -> str:
+    """As Valkey reads it (sds.c, `sdssplitargs`): JSON's quotes, but it knows no `\\u`."""
+    return json.dumps(str(path), ensure_ascii=False)
+
+
+def _valkey_configuration(settings: Settings) -> None:
+    """Messages must survive `kill -9`, so each write reaches the file before it is acknowledged."""
+    folder = settings.state / "valkey"
+    lines = {
+        "bind": "127.0.0.1",
+        "port": settings.ports.valkey,
+        "protected-mode": "yes",
+        "requirepass": settings.secret("valkey-password"),
+        "dir": _quoted(folder),
+        "pidfile": _quoted(settings.run / "valkey.pid"),
+        "daemonize": "no",
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "save": '""',
+        "maxmemory-policy": "noeviction",
+        "stop-writes-on-bgsave-error": "no",
+        # Keeps /proc/PID/environ readable, by which a stack's processes are told apart.
+        "set-proc-title": "no",
+        "tcp-keepalive": 5,
+    }
+    write_private(folder / "valkey.conf", "".join(f"{key} {value}\n" for key, value in lines.items()))
+
+
+def prepare(settings: Settings) -> None:
+    """Make what is missing of the state folder.
+
+    Raises:
+        WindtunnelError: it cannot be written, a secret is damaged, or the database is another PostgreSQL's.
+    """
+    from windtunnel.services import postgres
+
+    _folders(settings)
+    _secrets(settings)
+    _valkey_configuration(settings)
+    postgres.create(settings)

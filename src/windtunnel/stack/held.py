@@ -1,0 +1,79 @@
+"""The tasks that a stop waits for: which, on which worker, for how long already, and until when at most."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from windtunnel.ledger import ledger
+from windtunnel.settings import Settings
+from windtunnel.system import procfs
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Held:
+    """One task in hand as it was seen. `seconds`: it has run for so long, None where it has not begun; `until` since the epoch."""
+
+    key: str
+    worker: str
+    task: str
+    seconds: float | None
+    until: float
+
+    def __str__(self) -> str:
+        ran = "not begun" if self.seconds is None else f"running for {self.seconds:.0f} s"
+        return f"{self.task} on {self.worker}, {ran}"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A living supervisor's record with what its worker has in hand."""
+
+    name: str
+    record: Mapping[str, Any]
+    tasks: list[Held]
+
+    def is_(self, which: str) -> tuple[int, int]:
+        """(pid, start) of `supervisor` or `celery`."""
+        names = ("celery_pid", "celery_start") if which == "celery" else ("pid", "start")
+        return _number(self.record.get(names[0])), _number(self.record.get(names[1]))
+
+    def alive(self, which: str) -> bool:
+        return self.record.get("boot") == procfs.boot_id() and procfs.alive(*self.is_(which))
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def workers(settings: Settings) -> Iterator[Worker]:
+    """Those of this machine whose supervisor lives, by the files that they write."""
+    now = time.time()
+    for files in ledger.all_workers(settings.run):
+        record = ledger.read(files.supervisor)
+        draining = record.get("since") if record.get("state") == "draining" else None
+        until = (draining if isinstance(draining, float) else now) + settings.worker_drain_seconds
+        tasks = []
+        for key, entry in files.in_hand().items():
+            started = entry.get("started")
+            seconds = now - started if isinstance(started, float) else None
+            tasks.append(Held(key, files.name, ledger.describe(key, entry), seconds, until))
+        worker = Worker(files.name, record, tasks)
+        if worker.alive("supervisor"):
+            yield worker
+
+
+def tasks(settings: Settings) -> list[Held]:
+    """All of them, the longest running first."""
+    found = [task for worker in workers(settings) for task in worker.tasks]
+    return sorted(found, key=lambda task: task.seconds or 0.0, reverse=True)
+
+
+def listing(found: list[Held]) -> str:
+    """Some of them by name, and how many more there are."""
+    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    return "; ".join([*map(str, found[:SHOWN]), *more])

@@ -1,0 +1,43 @@
+"""`windtunnel reset`: stop the stack and delete what it wrote, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from windtunnel.clients import process_compose
+from windtunnel.errors import WindtunnelError
+from windtunnel.settings import Settings
+from windtunnel.stack import down, leftovers
+from windtunnel.stack.launcher import real_binary
+
+#: What a stack writes into its state folder. A folder that holds anything else is kept.
+WRITTEN = ("secrets", "run", "logs", "postgres", "valkey", "bundles", "stack.json", "migrated.json")
+
+
+def reset(settings: Settings) -> list[Path]:
+    """Stop the stack and delete its state.
+
+    Returns:
+        What was deleted.
+
+    Raises:
+        WindtunnelError: a process could not be ended, or a file could not be deleted.
+    """
+    if process_compose.answers(settings):
+        down.down(settings, real_binary(), ["down"])
+    elif found := leftovers.find(settings):
+        leftovers.end_all(found)
+    deleted = []
+    for name in WRITTEN:
+        path = settings.state / name
+        if not path.exists():
+            continue
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except OSError as error:
+            raise WindtunnelError(f"cannot delete {error.filename} ({error.strerror}): delete it as the user who made it") from None
+        deleted.append(path)
+    if settings.state.is_dir() and not any(settings.state.iterdir()):
+        settings.state.rmdir()
+    return deleted

@@ -1,0 +1,163 @@
+"""What a supervisor says and writes down: log lines, supervisor.json, the `ready` marker, the lock on its name."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from typing import Any
+
+from windtunnel.errors import WindtunnelError
+from windtunnel.ledger import ledger
+from windtunnel.ledger.fence import Generation
+from windtunnel.system import disk, procfs, reserve
+from windtunnel.worker.celery_process import CeleryProcess
+from windtunnel.worker.options import Options
+from windtunnel.worker.output import Output
+
+READY_EVERY_SECONDS = 4.0
+#: The marker stays away this long after an incident: process-compose looks every 10 s and must see it.
+UNREADY_SECONDS = 12.0
+#: How often the reserve for a full disk is looked at.
+RESERVE_EVERY_SECONDS = 10.0
+#: A disk that stays full is named again this often: the lines before were perhaps not written either.
+TOLD_EVERY_SECONDS = 30.0
+
+
+class Record:
+    """State goes to the file only when it changes; the marker's age alone shows that the supervisor lives."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.files = options.files
+        self.out = Output()
+        self.data: dict[str, Any] = {
+            "version": 1,
+            "name": options.name,
+            "state": "starting",
+            "restarts": 0,
+            "generation": 0,
+            "survivors": [],
+        }
+        self._dirty = True
+        self._ready_at = 0.0
+        self._unready_until = 0.0
+        self._full_since = self._told_at = self._reserve_at = 0.0
+        self._former: Generation | None = None
+
+    def say(self, text: str) -> None:
+        """One line in the supervisor's log."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self.out.put(f"{stamp} supervisor of {self.options.name}: {text}\n".encode(errors="backslashreplace"))
+
+    def take(self) -> None:
+        """Claims the name for this process.
+
+        Raises:
+            WindtunnelError: a live supervisor holds it; to fence its tasks would be the very harm that fencing prevents.
+        """
+        self.files.create()
+        self._lock = os.open(self.files.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = ledger.read(self.files.supervisor).get("pid")
+            raise WindtunnelError(f"{self.options.name} already has a supervisor (pid {holder}): stop it, or use another --name") from None
+        old = ledger.read(self.files.supervisor)
+        self.data["survivors"] = old.get("survivors") or []
+        if old.get("celery_pid"):
+            self._former = Generation(int(old["celery_pid"]), int(old.get("celery_start", 0)), str(old.get("boot", "")))
+            self.data["restarts"] = int(old.get("restarts", 0))
+            self.data["generation"] = int(old.get("generation", 0))
+            self.data["last_incident"] = old.get("last_incident")
+        me = procfs.read(os.getpid())
+        self.data |= {
+            "pid": os.getpid(),
+            "start": me.start if me else 0,
+            "boot": procfs.boot_id(),
+            "queues": self.options.queues.split(","),
+            "concurrency": self.options.concurrency,
+            "task_memory": self.options.task_memory,
+            "started": time.time(),
+        }
+        self.files.ready.unlink(missing_ok=True)
+
+    def former(self) -> Generation | None:
+        """The Celery that an earlier supervisor of this name started and did not see off."""
+        return self._former
+
+    def started(self, celery: CeleryProcess) -> None:
+        generation = celery.generation
+        assert generation is not None
+        self.data |= {"celery_pid": generation.sid, "sid": generation.sid, "celery_start": generation.start}
+        self.data["generation"] += 1
+        self.state("starting", f"Celery is pid {celery.pid}, queues {self.options.queues}, {self.options.concurrency} slots")
+        self._dirty = True
+        self.save()
+
+    def state(self, name: str, detail: str = "") -> None:
+        """healthy, starting, draining, stopped or `unhealthy: REASON`; said once per change."""
+        if self.data["state"] == name and (not detail or self.data.get("detail") == detail):
+            return
+        self.data |= {"state": name, "detail": detail, "since": time.time()}
+        self.say(f"{name}{': ' + detail if detail else ''}")
+        self._dirty = True
+
+    def incident(self, text: str, restart: bool = True) -> None:
+        """Something went wrong: one line, and kept for `status`."""
+        self.say(text)
+        self.data["last_incident"] = {"time": time.time(), "text": text}
+        if restart:
+            self.data["restarts"] += 1
+        self._unready_until = time.monotonic() + UNREADY_SECONDS
+        self._dirty = True
+
+    def survivors(self, entries: list[dict[str, Any]]) -> None:
+        """Processes that could not be ended: `status` names them."""
+        if self.data["survivors"] != entries:
+            self.data["survivors"] = list(entries)
+            self._dirty = True
+
+    def save(self) -> None:
+        """Never raises for want of room: the supervisor lives on, since its end would be the end of its tasks."""
+        now = time.monotonic()
+        try:
+            self._save(now)
+        except OSError as error:
+            self._cannot_write(error, now)
+        else:
+            if self._full_since:
+                self.say(f"can write again, after {now - self._full_since:.0f} s")
+                self._full_since = 0.0
+        if now >= self._reserve_at and not self._full_since:
+            self._reserve_at = now + RESERVE_EVERY_SECONDS
+            reserve.fill(self.files.folder, 2 * self.options.concurrency + 4)
+
+    def _cannot_write(self, error: OSError, now: float) -> None:
+        self._full_since = self._full_since or now
+        if now >= self._told_at:
+            self._told_at = now + TOLD_EVERY_SECONDS
+            why = disk.problem(self.files.folder) or str(error)
+            self.say(f"cannot write its state, and goes on: {why}")
+
+    def _save(self, now: float) -> None:
+        healthy = self.data["state"] == "healthy" and now >= self._unready_until
+        if healthy and now - self._ready_at >= READY_EVERY_SECONDS:
+            self.files.ready.touch()
+            self._ready_at = now
+        elif not healthy and self._ready_at:
+            self.files.ready.unlink(missing_ok=True)
+            self._ready_at = 0.0
+        if self._dirty:
+            ledger.write(self.files.supervisor, self.data)
+            self._dirty = False
+
+    def release(self, code: int) -> None:
+        """The last words. Without a Celery pid the next supervisor has nothing to fence."""
+        for key in ("celery_pid", "sid", "celery_start"):
+            self.data.pop(key, None)
+        self.state("stopped", f"exit code {code}")
+        self.files.ready.unlink(missing_ok=True)
+        self.files.stopping.unlink(missing_ok=True)
+        self.files.health.unlink(missing_ok=True)
+        self.save()
