@@ -127,7 +127,7 @@ def misspell(folder: Path) -> None:
 
 
 SEEDED = {
-    "unit-tests": append("tests/unit/test_skew.py", "\n\ndef test_seeded() -> None:\n    assert False\n"),
+    "unit-tests": append("tests/unit/runtime/test_version_skew.py", "\n\ndef test_seeded() -> None:\n    assert False\n"),
     "ruff": append("src/windtunnel/errors.py", "\nimport os\n"),
     "process-compose": append("process-compose.yaml", "\n  - : [\n"),
     "module-refusals": misspell,

@@ -2,7 +2,7 @@
 
 A patch is applied whole, where its targets look as expected, or not at all: then one warning is logged, `status --json` says
 so, and Airflow runs unpatched, which is slower and never wrong. WINDTUNNEL_PATCHES switches them (variables/patch_switch.py).
-docs/reference/upstream.md tells the stories; tests/unit/test_upstream.py fails when one is no longer needed.
+docs/reference/upstream.md tells the stories; tests/unit/patches/test_upstream.py fails when one is no longer needed.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from celery.worker import state
 from kombu import Connection
 from redis import Redis
 
-from tests.unit.test_reconciler import Rows, broker, hold, reconciler, settings, valkey  # noqa: F401
+from tests.unit.reconciler.test_reconciler import Rows, broker, hold, reconciler, settings, valkey  # noqa: F401
 from windtunnel.ledger import ledger
 from windtunnel.reconciler import leases
 from windtunnel.reconciler.reconciler import Reconciler

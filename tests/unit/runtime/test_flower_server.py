@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_celery_config import ROOT, configured
+from tests.unit.runtime.test_celery_config import ROOT, configured
 from windtunnel.runtime.airflow_options import AirflowOptions, OutOfReach, converted
 from windtunnel.runtime.flower_server import celery_settings, command_line
 

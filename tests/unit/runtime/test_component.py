@@ -105,7 +105,7 @@ component.main(["scheduler", "--skip-serve-logs"])
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     (tmp_path / "run").mkdir()
-    return load({"WINDTUNNEL_STATE": str(tmp_path), "WINDTUNNEL_ROOT": str(Path(__file__).parents[2])}, client=False)
+    return load({"WINDTUNNEL_STATE": str(tmp_path), "WINDTUNNEL_ROOT": str(Path(__file__).parents[3])}, client=False)
 
 
 def test_a_component_loads_while_the_database_is_migrated_and_waits_for_its_end(
@@ -138,7 +138,7 @@ def test_without_process_compose_nothing_is_waited_for_or_said(settings: Setting
 
 
 def test_calls_at_any_depth_cost_no_pages_once_their_frames_have_room() -> None:
-    program = Path(__file__).parent / "programs" / "deep_calls.py"
+    program = Path(__file__).parents[1] / "programs" / "deep_calls.py"
     faults = {
         mode: int(subprocess.run([sys.executable, str(program), mode], capture_output=True, text=True, check=True).stdout)
         for mode in ("room", "plain")

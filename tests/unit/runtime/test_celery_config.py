@@ -19,7 +19,7 @@ import pytest
 from windtunnel.ledger import ledger
 from windtunnel.runtime import broker_gate
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def configured(tmp_path: Path, code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

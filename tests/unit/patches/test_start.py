@@ -13,7 +13,7 @@ import pytest
 
 from windtunnel.patches import catalogue
 
-PROGRAM = Path(__file__).parent / "programs" / "api_description.py"
+PROGRAM = Path(__file__).parents[1] / "programs" / "api_description.py"
 
 
 def _described(mode: str) -> dict[str, Any]:

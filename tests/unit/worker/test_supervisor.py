@@ -18,7 +18,7 @@ from windtunnel.health import status
 from windtunnel.ledger import ledger
 from windtunnel.system import procfs
 
-PROGRAM = Path(__file__).parent / "programs" / "stand_in.py"
+PROGRAM = Path(__file__).parents[1] / "programs" / "stand_in.py"
 TASK = "11111111-2222-3333-4444-555555555555"
 
 
