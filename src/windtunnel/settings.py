@@ -20,6 +20,8 @@ from windtunnel.variables import connections
 from windtunnel.variables.queue_names import queue_names
 
 BROKERS = ("valkey",)
+#: The user of Airflow's and Flower's pages.
+ADMIN = "admin"
 #: process-compose's ceiling lies this many seconds above the worker supervisor's own.
 DRAIN_MARGIN_SECONDS = 10
 #: A unix socket's path may have 107 bytes (unix(7), sun_path).
@@ -148,10 +150,9 @@ def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: in
 def _patches(text: str) -> str:
     if text.strip() in ("", "all", "none"):
         return text.strip() or "all"
-    from windtunnel.patches import catalogue  # the list of patches, which most commands need not load
-    from windtunnel.variables import patch_switch
+    from windtunnel.variables import patch_switch  # which most commands need not load
 
-    return patch_switch.checked(text, catalogue.PATCHES)
+    return patch_switch.checked(text)
 
 
 def find_root(env: Mapping[str, str], start: Path | None = None) -> Path:

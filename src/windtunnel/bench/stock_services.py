@@ -11,8 +11,8 @@ import subprocess
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.services import postgres
-from windtunnel.services.state_folder import ADMIN, DATABASE, write_private
-from windtunnel.settings import Settings
+from windtunnel.services.state_folder import DATABASE, write_private
+from windtunnel.settings import ADMIN, Settings
 from windtunnel.system import socket_folder
 
 

@@ -11,8 +11,7 @@ from windtunnel.bench import places, processes, stock_services
 from windtunnel.bench.shape import SAME, Shape
 from windtunnel.bench.stack import Stack
 from windtunnel.errors import WindtunnelError
-from windtunnel.services.state_folder import ADMIN
-from windtunnel.settings import Settings, load
+from windtunnel.settings import ADMIN, Settings, load
 from windtunnel.stack import leftovers
 from windtunnel.stack.launcher import real_binary
 

@@ -12,8 +12,7 @@ import httpx
 
 from windtunnel.clients import loopback_http
 from windtunnel.errors import NoStackError, WindtunnelError
-from windtunnel.services.state_folder import ADMIN
-from windtunnel.settings import Settings
+from windtunnel.settings import ADMIN, Settings
 
 TERMINAL = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 

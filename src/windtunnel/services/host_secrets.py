@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
-from windtunnel.services.state_folder import ADMIN, DATABASE, GENERATED, write_private
+from windtunnel.services.state_folder import DATABASE, GENERATED, write_private
+from windtunnel.settings import ADMIN
 
 DEFAULT_PORTS = {"broker": 6379, "database": 5432}
 

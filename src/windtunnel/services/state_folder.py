@@ -10,10 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
-from windtunnel.settings import SOCKET_PATH_LIMIT, Settings
+from windtunnel.settings import ADMIN, SOCKET_PATH_LIMIT, Settings
 from windtunnel.system import socket_folder
 
-ADMIN = "admin"
 DATABASE = "airflow"
 
 

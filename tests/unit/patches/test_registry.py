@@ -111,6 +111,7 @@ def test_every_patch_says_what_it_is() -> None:
     for name, patch in catalogue.PATCHES.items():
         assert patch.kind in ("speed", "fault") and patch.replaces and patch.tested and patch.make.__doc__, name
         assert set(patch.late) <= set(patch.components) <= components, name
+    assert sorted(catalogue.PATCHES) == list(patch_switch.NAMES), "the switch knows them without loading them"
     order = list(catalogue.PATCHES)
     assert order[0] == "libcst_when_asked", "the others load Airflow"
     assert order.index("routes_are_built_when_used") < order.index("middlewares_step_aside"), "which loads routers"
