@@ -14,8 +14,6 @@ from windtunnel.clients import loopback_http
 from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.settings import ADMIN, Settings
 
-TERMINAL = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
-
 
 @dataclass(frozen=True)
 class TaskInstance:

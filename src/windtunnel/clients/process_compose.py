@@ -49,17 +49,15 @@ def _no_stack(settings: Settings) -> NoStackError:
 
 @dataclass(frozen=True)
 class Process:
-    """One row of `process-compose process list`. Memory in bytes, age in nanoseconds."""
+    """One row of `process-compose process list`. Age in nanoseconds."""
 
     name: str
     status: str
     is_running: bool
     is_ready: str
-    has_ready_probe: bool
     pid: int
     exit_code: int
     restarts: int
-    mem: int
     age: int
 
     @property
@@ -69,7 +67,7 @@ class Process:
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> Process:
-        return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name in row} | {"mem": row.get("mem", 0)})
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name in row})
 
 
 class Compose:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 from windtunnel.ledger.fence import Generation
 from windtunnel.services import migration_gate
@@ -61,7 +60,6 @@ class CeleryProcess:
         env |= {
             "WINDTUNNEL_WORKER": self.options.name,
             "WINDTUNNEL_STATE": str(self.options.state),
-            "WINDTUNNEL_QUEUES": self.options.queues,
             migration_gate.RUN: self.run,
         }
         return env
@@ -142,6 +140,3 @@ class CeleryProcess:
         while self.pid and time.monotonic() < end:
             self.reap()
             time.sleep(0.05)
-
-
-Reaper = Callable[[], object]

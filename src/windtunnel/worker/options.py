@@ -41,10 +41,8 @@ class Options:
     drain_seconds: int
     task_memory: int
     state: Path
-    root: Path
     broker_port: int
     postgres_port: int
-    broker_url: str
 
     @property
     def files(self) -> WorkerFiles:
@@ -85,8 +83,6 @@ class Options:
             drain_seconds=stack.worker_drain_seconds,
             task_memory=_number(env, "WORKER_TASK_MEMORY_MB", 0) * 2**20,
             state=stack.state,
-            root=stack.root,
             broker_port=int(env.get("WINDTUNNEL_VALKEY_PORT") or stack.ports.valkey),
             postgres_port=int(env.get("WINDTUNNEL_POSTGRES_PORT") or stack.ports.postgres),
-            broker_url="",
         )
