@@ -1,4 +1,4 @@
-# Valkey, by NixOS's own module; the same durability as under process-compose (windtunnel.state).
+# Valkey, by NixOS's own module; the same durability as under process-compose (windtunnel.services.valkey).
 {
   config,
   lib,

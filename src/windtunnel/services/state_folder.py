@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
+from windtunnel.services import valkey
 from windtunnel.settings import ADMIN, SOCKET_PATH_LIMIT, Settings
 from windtunnel.system import socket_folder
 
@@ -115,34 +116,6 @@ def _secrets(settings: Settings) -> None:
         write_private(settings.secrets / name, text)
 
 
-def _quoted(path: Path) -> str:
-    """As Valkey reads it (sds.c, `sdssplitargs`): JSON's quotes, but it knows no `\\u`."""
-    return json.dumps(str(path), ensure_ascii=False)
-
-
-def _valkey_configuration(settings: Settings) -> None:
-    """Messages must survive `kill -9`, so each write reaches the file before it is acknowledged."""
-    folder = settings.state / "valkey"
-    lines = {
-        "bind": "127.0.0.1",
-        "port": settings.ports.valkey,
-        "protected-mode": "yes",
-        "requirepass": settings.secret("valkey-password"),
-        "dir": _quoted(folder),
-        "pidfile": _quoted(settings.run / "valkey.pid"),
-        "daemonize": "no",
-        "appendonly": "yes",
-        "appendfsync": "always",
-        "save": '""',
-        "maxmemory-policy": "noeviction",
-        "stop-writes-on-bgsave-error": "no",
-        # Keeps /proc/PID/environ readable, by which a stack's processes are told apart.
-        "set-proc-title": "no",
-        "tcp-keepalive": 5,
-    }
-    write_private(folder / "valkey.conf", "".join(f"{key} {value}\n" for key, value in lines.items()))
-
-
 def prepare(settings: Settings) -> None:
     """Make what is missing of the state folder.
 
@@ -153,5 +126,5 @@ def prepare(settings: Settings) -> None:
 
     _folders(settings)
     _secrets(settings)
-    _valkey_configuration(settings)
+    write_private(valkey.file(settings), valkey.configuration(settings))
     postgres.create(settings)
