@@ -1,4 +1,4 @@
-"""The map of src/windtunnel: few files at the top, a charter for each package, and imports that go downwards only."""
+"""The map of src/windtunnel: few files at the top, a charter each, imports that go downwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHARTERS = sorted(path for path in SOURCE.rglob("__init__.py") if path.parent !=
 
 
 def test_imports_go_downwards_and_in_no_circle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The contracts in pyproject.toml; `exhaustive` there refuses a package that has no place in the list."""
+    """The contracts in pyproject.toml; `exhaustive` refuses a package without a place."""
     monkeypatch.chdir(ROOT)
     assert lint_imports(config_filename="pyproject.toml", no_cache=True) == 0
 

@@ -35,7 +35,7 @@ HEAL_SECONDS = 180.0
 
 
 class LocalCluster(Facts):
-    """Implements `scenarios.cluster.LocalStack`. Remembers at its making what it has to restore."""
+    """Implements `drill.cluster.LocalStack`. Remembers at its making what it has to restore."""
 
     def __init__(self, settings: Settings, marks: Path) -> None:
         super().__init__(settings, marks)

@@ -19,7 +19,10 @@ def _quoted(path: Path) -> str:
 
 
 def configuration(settings: Settings) -> str:
-    """The text of valkey.conf. Messages must survive `kill -9`, so each write reaches the file before it is acknowledged."""
+    """The text of valkey.conf.
+
+    Messages must survive `kill -9`, so each write reaches the file before it is acknowledged.
+    """
     lines = {
         "bind": "127.0.0.1",
         "port": settings.ports.valkey,

@@ -8,7 +8,8 @@ import os
 from windtunnel.errors import UsageError
 
 VARIABLE = "WINDTUNNEL_PATCHES"
-#: Those of windtunnel.patches, named here so that a command is refused without loading them; a test keeps the two equal.
+#: The patches of windtunnel.patches, named here so that a wrong name is refused without loading
+#: them. A test keeps the two lists equal.
 NAMES = (
     "dag_processor_api_when_asked",
     "decoders_made_once",

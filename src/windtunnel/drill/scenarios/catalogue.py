@@ -1,6 +1,6 @@
 """The failures that this deployment promises to survive, each a short function that breaks something and looks.
 
-A scenario is written against `scenarios.cluster.Cluster`, so that the same one runs in pytest, as a rehearsal for users
+A scenario is written against `drill.cluster.Cluster`, so that the same one runs in pytest, as a rehearsal for users
 (`windtunnel drill`) and on other beds. Its defaults are the short variant; tests pass longer outages and more cycles.
 """
 
