@@ -36,7 +36,19 @@ PROCESS_COMPOSE: dict[tuple[str, ...], set[str]] = {
 #: Options that our launcher of that name adds.
 LAUNCHER: dict[tuple[str, ...], set[str]] = {("down",): {"--now"}}
 #: What else `./dev` is shown with.
-PROGRAMS = {"process-compose", "windtunnel", "pytest", "airflow", "true", "ruff", "mypy", "python"}
+PROGRAMS = {
+    "process-compose",
+    "windtunnel",
+    "pytest",
+    "airflow",
+    "true",
+    "ruff",
+    "mypy",
+    "python",
+    "codespell",
+    "uv",
+    "tools/bench-chart",
+}
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -46,7 +58,9 @@ PATH = re.compile(r"^(?:src|tests|docs|tools|nix|nixos-tests|dags|airflow-home|t
 
 
 def documents() -> list[Path]:
-    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """The README first."""
+    at_the_root = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    return [*at_the_root, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 # -- commands ------------------------------------------------------------------------------------
@@ -167,11 +181,24 @@ def first_cells(document: str, heading: str = "") -> list[str]:
     return re.findall(r"^\| `([^`]+)`", part, re.M)
 
 
-def promised(readme: str) -> dict[str, list[str]]:
-    """Rows of the README's tables of promises: number or name -> the tests that prove it. Rows of the three tables are told apart."""
+def promised(guarantees: str) -> dict[str, list[str]]:
+    """Rows of docs/reference/guarantees.md: number or name -> the tests that prove it. Rows of its three tables are told apart."""
     found: dict[str, list[str]] = {}
-    part = readme[readme.index("## What is promised") : readme.index("## Limits")]
-    for kind, body in zip(("row ", "", "acceptance "), re.split(r"^(?:Requirements|Acceptance):$", part, flags=re.M), strict=True):
+    for kind, heading in (("row ", "Failures"), ("", "Requirements"), ("acceptance ", "Acceptance")):
+        body = guarantees[guarantees.index(f"## {heading}\n") :].partition("\n## ")[0]
         for cell, rest in re.findall(r"^\| (\d+|NFR-\d) \|(.*)$", body, re.M):
-            found[kind + cell] = [f"{path}::{name}" for path, name in TEST.findall(rest) if name]
+            names = [f"{path}::{name}" for path, name in TEST.findall(rest) if name]
+            found.setdefault(kind + cell, []).extend(names)
     return found
+
+
+def failures(readme: str) -> dict[str, str]:
+    """The README's table of failures: number -> failure."""
+    return dict(re.findall(r"^\| (\d+) \| ([^|]+) \|", readme, re.M))
+
+
+def benchmark_medians(benchmarks: str) -> dict[str, tuple[str, str]]:
+    """The table of docs/BENCHMARKS.md: figure -> the medians of windtunnel and stock, as written."""
+    table = benchmarks[benchmarks.index("| work | unit | windtunnel | stock |") :].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return {row[0]: (row[2].split()[0].replace(",", ""), row[3].split()[0].replace(",", "")) for row in rows}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -99,10 +100,12 @@ def test_the_known_commands_of_process_compose_are_its_own(tmp_path: Path) -> No
 
 
 def test_the_table_of_promises_is_whole_and_every_row_has_a_test() -> None:
-    found = docs_checks.promised(document("README.md"))
+    found = docs_checks.promised(document("docs/reference/guarantees.md"))
     wanted = {f"row {n}" for n in range(1, 11)} | {f"NFR-{n}" for n in range(1, 6)} | {f"acceptance {n}" for n in range(1, 8)}
     assert set(found) == wanted
     assert [name for name, tests in found.items() if not tests] == []
+    # The README has the same ten rows, in other words.
+    assert list(docs_checks.failures(document("README.md"))) == [str(n) for n in range(1, 11)]
 
 
 def test_the_readmes_second_command_leaves_the_long_tests_out() -> None:
@@ -116,6 +119,33 @@ def test_every_document_is_linked_from_the_readme() -> None:
     readme = document("README.md")
     linked = {(ROOT / target.partition("#")[0]).resolve() for target in docs_checks.LINK.findall(readme)}
     assert [str(path.relative_to(ROOT)) for path in DOCUMENTS[1:] if path not in linked] == []
+
+
+def test_every_document_has_a_place_in_the_navigation_of_the_site() -> None:
+    placed = re.findall(r"^ +- [^:]+: (\S+\.md)$", document("mkdocs.yml"), re.M)
+    wanted = [str(path.relative_to(ROOT)).removeprefix("docs/") for path in DOCUMENTS]
+    assert sorted(placed) == sorted(wanted)
+
+
+def test_the_site_loads_nothing_from_elsewhere() -> None:
+    text = document("mkdocs.yml")
+    assert re.search(r"^  font: false$", text, re.M), "the theme would load fonts"
+    assert "extra_javascript" not in text and "extra_css" not in text
+    # The theme would fetch the script that draws these.
+    assert [str(path) for path in DOCUMENTS if "```mermaid" in path.read_text()] == []
+
+
+def test_the_chart_shows_the_figures_of_the_benchmarks() -> None:
+    figures = json.loads(document("docs/bench.json"))["figures"]
+    written = docs_checks.benchmark_medians(document("docs/BENCHMARKS.md"))
+    assert {figure["title"] for figure in figures.values()} == set(written)
+    chart = document("docs/images/bench.svg")
+    for figure in figures.values():
+        medians = (figure["windtunnel"]["median"], figure["stock"]["median"])
+        assert medians == tuple(map(float, written[figure["title"]])), figure["title"]
+        ratio = figure["stock/windtunnel"]
+        assert ratio == pytest.approx(medians[1] / medians[0], rel=0.06), figure["title"]
+        assert f"({ratio:.1f}x)" in chart, "draw it again: tools/bench-chart"
 
 
 def test_documents_that_the_sources_refer_to_exist() -> None:
@@ -184,10 +214,20 @@ def test_decisions_are_numbered_without_gaps_and_say_what_was_rejected() -> None
 @pytest.mark.parametrize(
     ("check", "name", "old", "new"),
     [
-        (test_the_table_of_promises_is_whole_and_every_row_has_a_test, "README.md", "| 7 | a worker cut off", "| x | a worker cut off"),
         (
             test_the_table_of_promises_is_whole_and_every_row_has_a_test,
-            "README.md",
+            "docs/reference/guarantees.md",
+            "| 7 | a worker cut off",
+            "| x | a worker cut off",
+        ),
+        (test_the_table_of_promises_is_whole_and_every_row_has_a_test, "README.md", "| 7 | a worker", "| x | a worker"),
+        (test_every_document_has_a_place_in_the_navigation_of_the_site, "mkdocs.yml", ": adr/0002-launcher.md", ": adr/2.md"),
+        (test_the_site_loads_nothing_from_elsewhere, "mkdocs.yml", "font: false", "font: {text: Roboto}"),
+        (test_the_chart_shows_the_figures_of_the_benchmarks, "docs/bench.json", '"median": 5.88', '"median": 5.78'),
+        (test_the_chart_shows_the_figures_of_the_benchmarks, "docs/images/bench.svg", "(7.5x)", "(7.6x)"),
+        (
+            test_the_table_of_promises_is_whole_and_every_row_has_a_test,
+            "docs/reference/guarantees.md",
             "`tests/stack/test_acceptance.py::test_flower",
             "`test_flower",
         ),
