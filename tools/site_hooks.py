@@ -1,7 +1,7 @@
 """Hooks of mkdocs.yml: the pages at the root of the repository, and links that leave docs/.
 
 Links are written for GitHub, relative to the file. On the site the root pages lie beside the folders of docs/; every other
-file of the repository is not part of the site, so a link to it leads to `repo_url`.
+file of the repository is not part of the site, so a link to it leads to the repository.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     name = page.file.src_uri
     folder = (ROOT / name if name in ROOT_PAGES else ROOT / "docs" / name).parent
-    repository = str(config.repo_url).rstrip("/")
+    repository = config.extra["repository"]
 
     def on_site(link: re.Match[str]) -> str:
         path, _, anchor = link[2].partition("#")

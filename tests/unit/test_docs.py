@@ -131,6 +131,8 @@ def test_the_site_loads_nothing_from_elsewhere() -> None:
     text = document("mkdocs.yml")
     assert re.search(r"^  font: false$", text, re.M), "the theme would load fonts"
     assert "extra_javascript" not in text and "extra_css" not in text
+    # With its address the theme asks GitHub about the repository.
+    assert "repo_url:" not in text
     # The theme would fetch the script that draws these.
     assert [str(path) for path in DOCUMENTS if "```mermaid" in path.read_text()] == []
 
