@@ -182,7 +182,10 @@ def first_cells(document: str, heading: str = "") -> list[str]:
 
 
 def promised(guarantees: str) -> dict[str, list[str]]:
-    """Rows of docs/reference/guarantees.md: number or name -> the tests that prove it. Rows of its three tables are told apart."""
+    """Rows of docs/reference/guarantees.md: number or name -> the tests that prove it.
+
+    The names tell the rows of its three tables apart.
+    """
     found: dict[str, list[str]] = {}
     for kind, heading in (("row ", "Failures"), ("", "Requirements"), ("acceptance ", "Acceptance")):
         body = guarantees[guarantees.index(f"## {heading}\n") :].partition("\n## ")[0]
