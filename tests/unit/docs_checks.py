@@ -44,6 +44,7 @@ PROGRAMS = {
     "true",
     "ruff",
     "mypy",
+    "lint-imports",
     "python",
     "codespell",
     "uv",
