@@ -20,7 +20,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def row(name: str, status: str) -> Process:
     running = status in ("Running", "Terminating")
-    return Process(name, status, running, "-", True, 0, 0, 0, 0, 10**12)
+    return Process(name, status, running, is_ready="-", pid=0, exit_code=0, restarts=0, age=10**12)
 
 
 def advice(settings: Settings, *rows: Process) -> dict[str, str]:
