@@ -15,6 +15,7 @@ import psycopg2
 import pytest
 
 from tests.stack_fixture import NewStack, Stack, read_marks, until
+from windtunnel.clients.postgres import libpq_url
 from windtunnel.stack.ports import free_offset
 
 DAGS = Path(__file__).parent / "dags"
@@ -50,7 +51,7 @@ def impatient(tmp_path_factory: pytest.TempPathFactory, calls: Path, root: Path)
 
 
 def sql(stack: Stack, text: str, *values: Any) -> list[tuple[Any, ...]]:
-    with contextlib.closing(psycopg2.connect(stack.settings.secret("database-url").replace("+psycopg2", "", 1))) as connection:
+    with contextlib.closing(psycopg2.connect(libpq_url(stack.settings))) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(text, values)

@@ -12,9 +12,15 @@ from windtunnel.settings import Settings
 WAIT_SECONDS = 120.0
 
 
+def without_driver(url: str) -> str:
+    """A database's URL as libpq reads it, without SQLAlchemy's driver name (`+psycopg2`)."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme.partition('+')[0]}://{rest}"
+
+
 def libpq_url(settings: Settings) -> str:
-    """The database's URL without SQLAlchemy's driver name, as libpq wants it."""
-    return settings.secret("database-url").replace("+psycopg2", "", 1)
+    """The URL of the stack's database, as libpq reads it."""
+    return without_driver(settings.secret("database-url"))
 
 
 def connect(settings: Settings) -> psycopg2.extensions.connection:

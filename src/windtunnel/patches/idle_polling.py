@@ -58,11 +58,12 @@ def files_when_told() -> Replacements:
         raise Unfit("DagFileProcessorManager looks different")
     if (url := postgresql_url()) is None:
         raise Unfit("the database is not PostgreSQL")
-    from windtunnel.services.database_notify import FILES, Alarm, Ear
+    from windtunnel.services.database_notify import FILES, Listener, Subscription
     from windtunnel.system.folder_watch import FolderWatch
 
-    alarm = Alarm(url, FILES, "dag-processor")
-    callbacks, requests = Ear(alarm, LOOK_SECONDS), Ear(alarm, LOOK_SECONDS)
+    listener = Listener(url, FILES, "dag-processor")
+    callbacks = Subscription(listener, LOOK_SECONDS)
+    requests = Subscription(listener, LOOK_SECONDS)
     fetch, claim, purge, refresh = (getattr(Manager, step) for step in steps)
     purged = looked = refresh_due = soonest = latest = -float("inf")
     moved = True
@@ -70,7 +71,7 @@ def files_when_told() -> Replacements:
 
     @functools.wraps(fetch)
     def fetch_callbacks(self: Any) -> Any:
-        if not callbacks.news():
+        if not callbacks.is_due():
             return []
         found = fetch(self)
         if found:
@@ -79,7 +80,7 @@ def files_when_told() -> Replacements:
 
     @functools.wraps(claim)
     def claim_priority_files(self: Any) -> Any:
-        return claim(self) if requests.news() else []
+        return claim(self) if requests.is_due() else []
 
     @functools.wraps(purge)
     def purge_inactive_dag_warnings(self: Any) -> None:
@@ -160,16 +161,17 @@ def triggers_when_told() -> Replacements:
         raise Unfit("TriggerRunnerSupervisor looks different")
     if (url := postgresql_url()) is None:
         raise Unfit("the database is not PostgreSQL")
-    from windtunnel.services.database_notify import DEFERRED, Alarm, Ear
+    from windtunnel.services.database_notify import DEFERRED, Listener, Subscription
 
-    ear = Ear(Alarm(url, DEFERRED, "triggerer"), LOOK_SECONDS)
+    listener = Listener(url, DEFERRED, "triggerer")
+    subscription = Subscription(listener, LOOK_SECONDS)
     looked = True
 
     @functools.wraps(load)
     def load_triggers(self: Any) -> None:
         nonlocal looked
         # In this order: what is heard is heard, busy or not.
-        looked = ear.news() or any(getattr(self, field) for field in held)
+        looked = subscription.is_due() or any(getattr(self, field) for field in held)
         if looked:
             load(self)
 

@@ -45,11 +45,11 @@ def wake_scheduler() -> Replacements:
     from airflow.configuration import conf
 
     from windtunnel.patches.scheduler_rounds import Rounds
-    from windtunnel.services.database_notify import Alarm
+    from windtunnel.services.database_notify import Listener
 
     if (url := postgresql_url()) is None:
         raise Unfit("the database is not PostgreSQL")
-    rounds = Rounds(Alarm(url), conf.getfloat("scheduler", "scheduler_idle_sleep_time"))
+    rounds = Rounds(Listener(url), conf.getfloat("scheduler", "scheduler_idle_sleep_time"))
     examine, schedule = _without_idle_rounds(getattr(module, "SchedulerJobRunner", None), rounds)
 
     class WakingTime(ModuleType):

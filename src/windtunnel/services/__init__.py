@@ -1,4 +1,4 @@
-"""What must be there before Airflow starts: state folder, secrets, Valkey, PostgreSQL, NOTIFY.
+"""Prepares the services that Airflow needs: state folder, secrets, Valkey, PostgreSQL, NOTIFY.
 
 Each file makes or runs one of them.
 Imports ledger and below.

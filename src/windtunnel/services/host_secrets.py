@@ -1,19 +1,20 @@
-"""Secrets of a deployment over several hosts: `python -m windtunnel.services.host_secrets --broker HOST --database HOST FOLDER`.
+"""Secrets of a deployment over several hosts.
 
-Makes what is missing in FOLDER and keeps what is there, so it may be run again; the URLs are written anew each time.
-The folder is then copied, as root, to every host (docs/guides/several-machines.md). Nothing is printed but names.
+    python -m windtunnel.services.host_secrets --broker HOST --database HOST FOLDER
+
+It makes the secrets that FOLDER lacks and keeps the others, so it may be run again.
+It writes the URLs anew each time. The administrator then copies the folder, as root, to every host
+(docs/guides/several-machines.md). It prints names only.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
-from windtunnel.services.state_folder import DATABASE, GENERATED, write_private
-from windtunnel.settings import ADMIN
+from windtunnel.services.state_folder import GENERATED, derived, write_private
 
 DEFAULT_PORTS = {"broker": 6379, "database": 5432}
 
@@ -40,7 +41,8 @@ def make(folder: Path, broker: str, database: str) -> list[str]:
         WindtunnelError: the folder cannot be written, or a file in it is cut short.
     """
     broker, database = _address(broker, "broker"), _address(database, "database")
-    made, text = [], {}
+    made: list[str] = []
+    text: dict[str, str] = {}
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
@@ -51,25 +53,24 @@ def make(folder: Path, broker: str, database: str) -> list[str]:
                 made.append(name)
             text[name] = path.read_text()
             if len(text[name]) < shortest:
-                raise WindtunnelError(f"the secret {path} is cut short: restore it, or delete it to have another made")
-        url = f"postgresql+psycopg2://{DATABASE}:{text['postgres-password']}@{database}/{DATABASE}"
-        for name, value in {
-            "broker-url": f"redis://:{text['valkey-password']}@{broker}/0",
-            "database-url": url,
-            "result-backend": f"db+{url}",
-            "flower-basic-auth": f"{ADMIN}:{text['flower-password']}",
-            "simple-auth-manager.json": json.dumps({ADMIN: text["airflow-password"]}),
-        }.items():
+                remedy = "restore it, or delete it to have another made"
+                raise WindtunnelError(f"the secret {path} is cut short: {remedy}")
+        for name, value in derived(text, broker, database).items():
             write_private(folder / name, value)
     except OSError as error:
-        raise WindtunnelError(f"cannot write {error.filename or folder} ({error.strerror}): run as root") from None
+        where = error.filename or folder
+        raise WindtunnelError(f"cannot write {where} ({error.strerror}): run as root") from None
     return made
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="windtunnel-secrets", description="Make the secrets of a deployment.")
-    parser.add_argument("--broker", required=True, metavar="HOST[:PORT]", help="under which every host reaches Valkey")
-    parser.add_argument("--database", required=True, metavar="HOST[:PORT]", help="under which every host reaches PostgreSQL")
+    parser = argparse.ArgumentParser(
+        prog="windtunnel-secrets",
+        description="Make the secrets of a deployment.",
+    )
+    for option, service in (("--broker", "Valkey"), ("--database", "PostgreSQL")):
+        text = f"under which every host reaches {service}"
+        parser.add_argument(option, required=True, metavar="HOST[:PORT]", help=text)
     parser.add_argument("folder", type=Path)
     given = parser.parse_args(argv)
     try:

@@ -1,6 +1,7 @@
-"""`python -m windtunnel.services.migrate`: wait for PostgreSQL, then bring the database to this Airflow's version.
+"""`python -m windtunnel.services.migrate`: brings the database to this Airflow's version.
 
-`airflow db migrate` imports all of Airflow, so it runs only when the packages have changed since the last time.
+It waits for PostgreSQL first. `airflow db migrate` imports all of Airflow, so it runs only when the
+packages have changed since the last time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psycopg2
+from psycopg2.extensions import connection as Connection
 
 from windtunnel.clients.postgres import connect
 from windtunnel.errors import WindtunnelError
@@ -26,10 +28,11 @@ from windtunnel.variables.patch_switch import triggers_wanted
 def _fingerprint() -> str:
     """Changes whenever a package that owns tables does."""
     packages = ("apache-airflow-core", "apache-airflow-providers-celery", "celery")
-    return hashlib.sha256(json.dumps({name: version(name) for name in packages}).encode()).hexdigest()
+    versions = json.dumps({name: version(name) for name in packages})
+    return hashlib.sha256(versions.encode()).hexdigest()
 
 
-def _current_revision(connection: psycopg2.extensions.connection) -> str | None:
+def _current_revision(connection: Connection) -> str | None:
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('alembic_version')")
         row = cursor.fetchone()
@@ -40,20 +43,23 @@ def _current_revision(connection: psycopg2.extensions.connection) -> str | None:
         return str(row[0]) if row else None
 
 
-def _triggers(change: Callable[[psycopg2.extensions.connection], object], connection: psycopg2.extensions.connection) -> None:
-    """Ours only make Airflow quicker: a database that refuses them costs one warning, not the stack."""
+def _triggers(change: Callable[[Connection], object], connection: Connection) -> None:
+    """Changes our triggers. They only make Airflow quicker, so a refusal costs one warning."""
     try:
         change(connection)
     except psycopg2.Error as error:
         connection.rollback()
         reason = str(error).strip().partition("\n")[0]
-        print(f"windtunnel: warning: the triggers that tell of work cannot be changed ({reason}): Airflow looks for it by itself, as stock")
+        print(
+            "windtunnel: warning: cannot change the triggers that notify Airflow of work "
+            f"({reason}): Airflow looks for work by itself, as stock Airflow does"
+        )
 
 
 def migrate(settings: Settings) -> bool:
     """Migrate where needed; returns whether Airflow's own migration ran.
 
-    The triggers of ours are looked for each time, whatever was written down: `airflow db reset` and a restored dump have none.
+    It looks for our triggers each time, since `airflow db reset` and a restored dump leave none.
     """
     done: Path = settings.state / "migrated.json"
     connection = connect(settings)
@@ -69,9 +75,10 @@ def migrate(settings: Settings) -> bool:
             return False
         print("migrating the database …", flush=True)
         start = time.monotonic()
-        # Airflow may rebuild the tables below: a trigger of an old version of ours must not stand in its way.
+        # Airflow may rebuild the tables: an old version of our triggers must not block that.
         _triggers(notify_triggers.drop, connection)
-        if os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-m", "windtunnel.runtime.component", "db", "migrate"]) != 0:
+        command = [sys.executable, "-m", "windtunnel.runtime.component", "db", "migrate"]
+        if os.spawnv(os.P_WAIT, sys.executable, command) != 0:
             raise WindtunnelError("`airflow db migrate` failed: its own lines above say why")
         _triggers(triggers, connection)
         done.write_text(json.dumps(wanted | {"revision": _current_revision(connection)}))

@@ -1,7 +1,8 @@
-"""Has the database been migrated in this run of process-compose? Said by `migrate`, waited for by what has loaded meanwhile.
+"""Whether the database has been migrated in this run of process-compose.
 
-Airflow's processes load for seconds; so they start beside the migration instead of after it, and wait here before they
-first look at the database. Outside of process-compose (systemd, a shell) nothing is waited for: there the order is others'.
+`migrate` announces it. Airflow's processes load for seconds, so they start beside the migration
+instead of after it, and wait here before they first use the database. Outside of process-compose
+(systemd, a shell) they do not wait here: systemd or the person gives the order.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from collections.abc import Callable, Mapping
 from windtunnel.settings import Settings
 from windtunnel.system import procfs
 
-#: process-compose's process as the worker's supervisor, its child, sees it; handed on to Celery.
+#: Names process-compose's process. The worker's supervisor, its child, sets it for Celery.
 RUN = "WINDTUNNEL_RUN"
 POLL_SECONDS = 0.05
 SAY_AFTER_SECONDS = 60.0
 
 
 def run_of(pid: int) -> str:
-    """Names a run for good: a process and when it started."""
+    """A unique name of a run: process-compose's process id and its start."""
     found = procfs.read(pid)
     return f"{pid}:{found.start if found else 0}"
 
@@ -31,7 +32,10 @@ def _run(env: Mapping[str, str]) -> str:
 
 
 def announce(settings: Settings) -> None:
-    """The database is ready for the processes of this one's run of process-compose, if it has one."""
+    """Writes that the database is ready for the processes of this run of process-compose.
+
+    Does nothing outside of process-compose.
+    """
     if "PC_PROC_NAME" not in os.environ:
         return
     new = settings.run / f"migrated.{os.getpid()}"
@@ -39,14 +43,19 @@ def announce(settings: Settings) -> None:
     new.replace(settings.run / "migrated")
 
 
-def wait(settings: Settings, meanwhile: Callable[[], object], env: Mapping[str, str] | None = None) -> bool:
-    """Returns when the database is ready for this process; at once, and False, where process-compose did not start it.
+def wait(
+    settings: Settings,
+    meanwhile: Callable[[], object],
+    env: Mapping[str, str] | None = None,
+) -> bool:
+    """Returns True when the database is ready for this process.
 
-    A migration that fails ends the whole stack, so this has no end of its own; after a minute it says what it waits for.
+    Returns False at once where process-compose did not start this process. A migration that fails
+    ends the whole stack, so this waits without a timeout. After a minute it prints the reason.
 
     Args:
         settings: of this process's stack.
-        meanwhile: called first if there is anything to wait for.
+        meanwhile: called first if the database is not ready yet.
         env: variables, `os.environ` by default.
     """
     env = os.environ if env is None else env
@@ -60,13 +69,14 @@ def wait(settings: Settings, meanwhile: Callable[[], object], env: Mapping[str, 
     while not said_for(settings, wanted):
         if not said and time.monotonic() - start > SAY_AFTER_SECONDS:
             said = True
-            print("windtunnel: loaded; waiting for the migration of the database", file=sys.stderr, flush=True)
+            text = "windtunnel: loaded; waiting for the migration of the database"
+            print(text, file=sys.stderr, flush=True)
         time.sleep(POLL_SECONDS)
     return True
 
 
 def said_for(settings: Settings, run: str) -> bool:
-    """Whether that run's database was said to be ready."""
+    """Whether `announce` has written that the database is ready for that run."""
     try:
         return (settings.run / "migrated").read_text() == run
     except OSError:

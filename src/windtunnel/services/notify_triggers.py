@@ -1,6 +1,8 @@
-"""Triggers in Airflow's database that NOTIFY whoever waits for work (`wake.Alarm`): made, looked for, taken away.
+"""Triggers in Airflow's database that NOTIFY the components that wait for work.
 
-Each is made in a transaction of its own: no lock is held on two tables at once, so nothing of Airflow's can deadlock with it.
+The components listen with `database_notify.Listener`. This file makes, lists and drops triggers.
+Each is made in a transaction of its own. So no lock is held on two tables at once, and no
+transaction of Airflow's can deadlock with it.
 """
 
 from __future__ import annotations
@@ -9,29 +11,37 @@ import hashlib
 from typing import Any
 
 CHANNEL = "windtunnel_wake"
-#: For the DAG processor: a callback, or a DAG that somebody wants to be read again.
+#: For the DAG processor: a callback, or a request to parse a DAG again.
 FILES = "windtunnel_files"
 #: For the triggerer.
 DEFERRED = "windtunnel_deferred"
-#: So few unfinished tasks of a run, and each end is told: two that end at the same moment do not see each other's.
+#: With at most this many unfinished tasks in a run, each end of a task notifies.
+#: Two tasks that end at the same moment do not see each other's end.
 LAST_TASKS = 8
-#: Any number that nobody else uses as an advisory lock in this database: two that make a function at once would fail.
+#: An advisory lock, any number that nobody else uses in this database.
+#: Without it, two processes that make a function at once would fail.
 LOCK = 7_305_140_612
-#: Of the transaction's locks; a trigger waits for the writes that are under way on its table.
+#: A statement that makes or drops a trigger waits for writes to its table, at most this long.
 LOCK_TIMEOUT = "1s"
 
-_FINAL = "'success','failed','skipped','up_for_retry','upstream_failed','removed','up_for_reschedule','deferred'"
-_UNFINISHED = "'queued','running','restarting','deferred','up_for_retry','up_for_reschedule','awaiting_input'"
-_FUNCTION = "CREATE OR REPLACE FUNCTION {0}() RETURNS trigger AS $$ BEGIN NOTIFY {0}; RETURN NULL; END $$ LANGUAGE plpgsql"
-#: Of a hundred independent tasks only the last ones have anything to tell; so has every task that others wait for.
+_WAITING = "'up_for_reschedule','deferred'"
+_FINAL = f"'success','failed','skipped','up_for_retry','upstream_failed','removed',{_WAITING}"
+_UNDER_WAY = "'queued','running','restarting','deferred'"
+_UNFINISHED = f"{_UNDER_WAY},'up_for_retry','up_for_reschedule','awaiting_input'"
+_BODY = "BEGIN NOTIFY {0}; RETURN NULL; END"
+_FUNCTION = f"CREATE OR REPLACE FUNCTION {{0}}() RETURNS trigger AS $$ {_BODY} $$ LANGUAGE plpgsql"
+#: Of a hundred independent tasks only the last ones notify, and every task that others wait for.
+#: `version` is made of this text: a changed blank makes every trigger anew.
+_SAME_RUN = "t.dag_id = NEW.dag_id AND t.run_id = NEW.run_id"
+_FEW = f"SELECT 1 FROM task_instance t WHERE {_SAME_RUN}"  # noqa: S608 - constants only
 _TASK_FUNCTION = f"""
 CREATE OR REPLACE FUNCTION {CHANNEL}_task() RETURNS trigger AS $$ BEGIN
   IF NEW.state IS NULL OR NEW.state NOT IN ('success', 'failed', 'skipped')
     OR EXISTS (SELECT 1 FROM task_instance t
-               WHERE t.dag_id = NEW.dag_id AND t.run_id = NEW.run_id AND (t.state IS NULL OR t.state = 'scheduled'))
+               WHERE {_SAME_RUN} AND (t.state IS NULL OR t.state = 'scheduled'))
     OR EXISTS (SELECT 1 FROM task_instance t WHERE t.state = 'scheduled')
-    OR (SELECT count(*) FROM (SELECT 1 FROM task_instance t WHERE t.dag_id = NEW.dag_id AND t.run_id = NEW.run_id
-                              AND t.state IN ({_UNFINISHED}) LIMIT {LAST_TASKS + 1}) few) <= {LAST_TASKS}
+    OR (SELECT count(*) FROM ({_FEW}
+{" " * 30}AND t.state IN ({_UNFINISHED}) LIMIT {LAST_TASKS + 1}) few) <= {LAST_TASKS}
   THEN NOTIFY {CHANNEL}; END IF;
   RETURN NULL; END $$ LANGUAGE plpgsql"""  # noqa: S608 - constants only
 #: name -> (table, event, condition, function)
@@ -39,7 +49,8 @@ _TRIGGERS = {
     "windtunnel_task": (
         "task_instance",
         "AFTER UPDATE OF state",
-        # deferred -> scheduled is written by the triggerer, every other step to `scheduled` by the scheduler itself.
+        # The triggerer writes deferred -> scheduled. The scheduler itself writes each other
+        # step to `scheduled`.
         f"NEW.state IS DISTINCT FROM OLD.state AND (NEW.state IN ({_FINAL}) OR NEW.state IS NULL"
         " OR (OLD.state = 'deferred' AND NEW.state = 'scheduled'))",
         f"{CHANNEL}_task",
@@ -59,45 +70,63 @@ _TRIGGERS = {
         " IS DISTINCT FROM (OLD.next_dagrun_create_after, OLD.is_paused, OLD.is_stale)",
         CHANNEL,
     ),
-    "windtunnel_callback": ("callback", "AFTER INSERT OR UPDATE OF state", "NEW.state = 'pending'", CHANNEL),
+    "windtunnel_callback": (
+        "callback",
+        "AFTER INSERT OR UPDATE OF state",
+        "NEW.state = 'pending'",
+        CHANNEL,
+    ),
     "windtunnel_connection": ("connection_test_request", "AFTER INSERT", "true", CHANNEL),
     "windtunnel_callback_file": ("callback", "AFTER INSERT", "true", FILES),
     "windtunnel_parse": ("dag_priority_parsing_request", "AFTER INSERT", "true", FILES),
-    "windtunnel_deferred": ("trigger", "AFTER INSERT OR UPDATE OF triggerer_id", "NEW.triggerer_id IS NULL", DEFERRED),
+    "windtunnel_deferred": (
+        "trigger",
+        "AFTER INSERT OR UPDATE OF triggerer_id",
+        "NEW.triggerer_id IS NULL",
+        DEFERRED,
+    ),
 }
 
 
 def version() -> str:
     """Changes whenever functions or triggers do; it is each trigger's comment."""
-    return hashlib.sha256(repr((_FUNCTION, _TASK_FUNCTION, _TRIGGERS)).encode()).hexdigest()[:32]
+    text = repr((_FUNCTION, _TASK_FUNCTION, _TRIGGERS))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def missing_query(*, same_version: bool) -> str:
-    """SQL that lists (trigger, table) of those that are absent or disabled; with `same_version` also another version's.
+    """SQL that lists (trigger, table) of each trigger that is absent or disabled.
 
-    A table that this Airflow does not have needs no trigger; without `task_instance` there is no Airflow to be heard.
+    With `same_version` it also lists triggers of another version. A table that this Airflow does
+    not have needs no trigger; without `task_instance` there is no Airflow.
     """
     wanted = ", ".join(f"('{name}', '{table}')" for name, (table, *_) in _TRIGGERS.items())
-    version_fits = f" AND obj_description(t.oid, 'pg_trigger') = '{version()}'" if same_version else ""
+    version_fits = ""
+    if same_version:
+        version_fits = f" AND obj_description(t.oid, 'pg_trigger') = '{version()}'"
     return (
         f"SELECT name, tbl FROM (VALUES {wanted}) w(name, tbl)"  # noqa: S608 - constants only
-        " WHERE (to_regclass(tbl) IS NOT NULL OR tbl = 'task_instance') AND NOT EXISTS (SELECT 1 FROM pg_trigger t"
-        f" WHERE t.tgname = name AND t.tgrelid = to_regclass(tbl) AND t.tgenabled <> 'D'{version_fits})"
+        " WHERE (to_regclass(tbl) IS NOT NULL OR tbl = 'task_instance')"
+        " AND NOT EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgname = name"
+        f" AND t.tgrelid = to_regclass(tbl) AND t.tgenabled <> 'D'{version_fits})"
     )
 
 
 def statements(missing: list[tuple[str, str]]) -> list[str]:
-    """What makes the given triggers; each is to be executed by itself, as one transaction."""
+    """Statements that make the given triggers. Execute each by itself, as one transaction."""
     if not missing:
         return []
-    made = [_FUNCTION.format(channel) for channel in (CHANNEL, FILES, DEFERRED)] + [_TASK_FUNCTION]
+    made = [_FUNCTION.format(channel) for channel in (CHANNEL, FILES, DEFERRED)]
+    made.append(_TASK_FUNCTION)
     for name, table in missing:
         _, event, condition, function = _TRIGGERS[name]
         made.append(
-            f"CREATE OR REPLACE TRIGGER {name} {event} ON {table} FOR EACH ROW WHEN ({condition})"
-            f" EXECUTE FUNCTION {function}(); COMMENT ON TRIGGER {name} ON {table} IS '{version()}'"
+            f"CREATE OR REPLACE TRIGGER {name} {event} ON {table}"
+            f" FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {function}();"
+            f" COMMENT ON TRIGGER {name} ON {table} IS '{version()}'"
         )
-    first = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SELECT pg_advisory_xact_lock({LOCK})"
+    timeout = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"
+    first = f"{timeout}; SELECT pg_advisory_xact_lock({LOCK})"
     return [f"{first}; {statement}" for statement in made]
 
 
@@ -124,7 +153,7 @@ def install(connection: Any) -> list[str]:
 
 
 def drop(connection: Any) -> None:
-    """Takes away every trigger and function of ours, of whatever version: Airflow's migrations change the tables below.
+    """Drops our triggers and functions, of any version, since Airflow's migrations change tables.
 
     Args:
         connection: as `install`; committed here.
@@ -134,8 +163,8 @@ def drop(connection: Any) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT format('DROP TRIGGER IF EXISTS %I ON %s', tgname, tgrelid::regclass) FROM pg_trigger"
-            " WHERE tgname LIKE 'windtunnel\\_%' AND NOT tgisinternal"
+            "SELECT format('DROP TRIGGER IF EXISTS %I ON %s', tgname, tgrelid::regclass)"
+            " FROM pg_trigger WHERE tgname LIKE 'windtunnel\\_%' AND NOT tgisinternal"
         )
         rows = cursor.fetchall()
         cursor.execute(

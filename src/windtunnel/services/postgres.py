@@ -1,6 +1,7 @@
 """PostgreSQL of one stack: create its cluster, and run it as a user that it accepts.
 
-PostgreSQL refuses to run as root (src/backend/main/main.c, check_root), so root becomes the user `postgres` first.
+PostgreSQL refuses to run as root (src/backend/main/main.c, check_root).
+So root becomes the user `postgres` first.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,10 @@ from windtunnel.settings import Settings, load
 
 SERVICE_USER = "postgres"
 OLDEST_MAJOR = 15
+PG_HBA = """\
+# Only Airflow's own role, only from this machine, only with its password.
+host airflow airflow 127.0.0.1/32 scram-sha-256
+"""
 
 
 def _data(settings: Settings) -> Path:
@@ -26,12 +32,17 @@ def _data(settings: Settings) -> Path:
 def _program(name: str) -> str:
     path = shutil.which(name)
     if path is None:
-        raise WindtunnelError(f"{name} of PostgreSQL is not on PATH: run this through ./dev or `nix develop`, or see `windtunnel doctor`")
+        remedy = "run this through ./dev or `nix develop`, or see `windtunnel doctor`"
+        raise WindtunnelError(f"{name} of PostgreSQL is not on PATH: {remedy}")
     return path
 
 
 def service_user() -> pwd.struct_passwd | None:
-    """The user to become, None where we are an ordinary user already. Raises WindtunnelError where root has no such user."""
+    """The user to become; None where we are an ordinary user already.
+
+    Raises:
+        WindtunnelError: we are root, and there is no such user.
+    """
     if os.geteuid() != 0:
         return None
     try:
@@ -47,28 +58,37 @@ def _passable(folder: Path, user: pwd.struct_passwd) -> bool:
     """Whether the user may pass through every folder above this one."""
     for parent in folder.parents:
         info = parent.stat()
-        bit = 0o100 if info.st_uid == user.pw_uid else 0o010 if info.st_gid == user.pw_gid else 0o001
+        if info.st_uid == user.pw_uid:
+            bit = stat.S_IXUSR
+        elif info.st_gid == user.pw_gid:
+            bit = stat.S_IXGRP
+        else:
+            bit = stat.S_IXOTH
         if not info.st_mode & bit:
             return False
     return True
 
 
 def as_service_user(settings: Settings, command: list[str]) -> list[str]:
-    """The command, run as `service_user` with the right to reach the data folder. Raises what that raises."""
+    """The command, run as `service_user` with the right to reach the data folder.
+
+    Raises WindtunnelError as `service_user` does.
+    """
     user = service_user()
     if user is None:
         return command
     become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups"]
     if not _passable(_data(settings), user):
-        # A checkout below /root: the right to pass folders, and nothing else of root's, goes along.
+        # A checkout below /root: the user keeps root's right to pass folders, and no other.
         become += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
     return [*become, "--", *command]
 
 
 def installed_major() -> int:
     """Major version of the server on PATH."""
-    text = subprocess.run([_program("postgres"), "--version"], capture_output=True, text=True, check=True).stdout
-    return int(text.split()[2].split(".")[0])
+    command = [_program("postgres"), "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[2].split(".")[0])
 
 
 def create(settings: Settings) -> None:
@@ -83,53 +103,62 @@ def create(settings: Settings) -> None:
         have, wants = installed_major(), version.read_text().strip()
         if str(have) != wants:
             raise WindtunnelError(
-                f"the database in {data} was made by PostgreSQL {wants}, but PostgreSQL {have} is on PATH: put {wants} on PATH, "
+                f"the database in {data} was made by PostgreSQL {wants}, "
+                f"but PostgreSQL {have} is on PATH: put {wants} on PATH, "
                 "set WINDTUNNEL_STATE to another folder, or start afresh with `windtunnel reset`"
             )
         return
-    if (have := installed_major()) < OLDEST_MAJOR:
-        raise WindtunnelError(f"PostgreSQL {have} is too old: {OLDEST_MAJOR} or newer is needed (see `windtunnel doctor`)")
+    have = installed_major()
+    if have < OLDEST_MAJOR:
+        needed = f"{OLDEST_MAJOR} or newer is needed (see `windtunnel doctor`)"
+        raise WindtunnelError(f"PostgreSQL {have} is too old: {needed}")
     if data.exists():
-        # A creation that was interrupted: nothing was ever stored in it.
+        # A creation was interrupted: the folder has never held any data.
         shutil.rmtree(data)
     data.mkdir(mode=0o700)
     if (user := service_user()) is not None:
         os.chown(data, user.pw_uid, user.pw_gid)
-    _run(
-        settings,
-        # The superuser has no password and no way in: only the single-user mode below uses it.
-        ["initdb", "-D", str(data), "-U", SERVICE_USER, "-E", "UTF8", "--locale=C", "--no-sync", "--auth=reject"],
-        "",
-    )
-    (data / "pg_hba.conf").write_text(
-        "# Only Airflow's own role, only from this machine, only with its password.\nhost airflow airflow 127.0.0.1/32 scram-sha-256\n"
-    )
+    # The superuser has no password and cannot log in: only the single-user mode below uses it.
+    cluster = ["initdb", "-D", str(data), "-U", SERVICE_USER, "-E", "UTF8", "--locale=C"]
+    _run(settings, [*cluster, "--no-sync", "--auth=reject"], "")
+    (data / "pg_hba.conf").write_text(PG_HBA)
     password = settings.secret("postgres-password")
-    _run(
-        settings,
-        ["postgres", "--single", "-D", str(data), "-c", "log_min_error_statement=panic", "postgres"],
-        f"CREATE ROLE airflow LOGIN PASSWORD '{password}';\nCREATE DATABASE airflow OWNER airflow;\n",
+    server = ["postgres", "--single", "-D", str(data), "-c", "log_min_error_statement=panic"]
+    statements = (
+        f"CREATE ROLE airflow LOGIN PASSWORD '{password}'",
+        "CREATE DATABASE airflow OWNER airflow",
     )
+    _run(settings, [*server, "postgres"], "".join(f"{text};\n" for text in statements))
     (data / "created").touch()
 
 
 def _run(settings: Settings, command: list[str], stdin: str) -> None:
     command = [_program(command[0]), *command[1:]]
     done = subprocess.run(
-        as_service_user(settings, command), input=stdin, capture_output=True, text=True, cwd="/", env={**os.environ, "LC_ALL": "C"}
+        as_service_user(settings, command),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env=os.environ | {"LC_ALL": "C"},
     )
     if done.returncode:
-        raise WindtunnelError(f"{Path(command[0]).name} failed with exit code {done.returncode}: {_cause(done.stderr)}")
+        name, cause = Path(command[0]).name, _cause(done.stderr)
+        raise WindtunnelError(f"{name} failed with exit code {done.returncode}: {cause}")
 
 
 def _cause(stderr: str) -> str:
-    """The server's own complaint, else the program's; neither comes last: initdb ends by telling what it removed."""
+    """The server's error message, else the program's.
+
+    Neither is the last line: initdb ends with the names of the folders that it removed.
+    """
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     for marks in (("FATAL:", "PANIC:"), ("error:", "ERROR:"), ("could not",)):
         for line in lines:
             if any(mark in line for mark in marks):
                 return line
-    lines = [line for line in lines if "removing " not in line and "child process exited" not in line]
+    aftermath = ("removing ", "child process exited")
+    lines = [line for line in lines if not any(text in line for text in aftermath)]
     return lines[-1] if lines else "no message"
 
 
@@ -145,7 +174,7 @@ def main() -> None:
             "max_connections": settings.postgres_max_connections,
             # Below the data folder: a killed server leaves nothing in /dev/shm.
             "dynamic_shared_memory_type": "mmap",
-            # Passwords and statements stay out of the log; errors and restarts are what a person needs there.
+            # Passwords and statements stay out of the log. People need errors and restarts there.
             "log_statement": "none",
             "log_min_error_statement": "panic",
         }

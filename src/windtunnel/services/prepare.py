@@ -1,4 +1,4 @@
-"""`python -m windtunnel.services.prepare`: the one-shot that makes the state folder ready before anything starts."""
+"""`python -m windtunnel.services.prepare`: makes the state folder before any service starts."""
 
 from __future__ import annotations
 

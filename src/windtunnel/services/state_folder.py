@@ -1,4 +1,7 @@
-"""The state folder: folders, secrets, the services' configuration. Making it again changes nothing that is there."""
+"""The state folder: folders, secrets, the services' configuration.
+
+Making it again changes nothing that is there.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import base64
 import json
 import os
 import secrets as random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
@@ -22,11 +25,11 @@ def _password() -> str:
 
 
 def _fernet_key() -> str:
-    """32 random bytes in URL-safe base64, as `cryptography.fernet.Fernet.generate_key` makes them."""
+    """32 random bytes in URL-safe base64, as `Fernet.generate_key` of cryptography makes them."""
     return base64.urlsafe_b64encode(os.urandom(32)).decode()
 
 
-#: Secrets that are made once and kept. The shortest acceptable length tells a file that was cut short.
+#: Secrets that are made once and kept. A file below the shortest acceptable length was cut short.
 GENERATED: dict[str, tuple[Callable[[], str], int]] = {
     "airflow-password": (_password, 8),
     "flower-password": (_password, 8),
@@ -36,6 +39,25 @@ GENERATED: dict[str, tuple[Callable[[], str], int]] = {
     "api-secret-key": (lambda: random.token_urlsafe(32), 16),
     "fernet-key": (_fernet_key, 44),
 }
+
+
+def derived(secrets: Mapping[str, str], broker: str, database: str) -> dict[str, str]:
+    """The texts that follow from the generated secrets, by file name.
+
+    Args:
+        secrets: the text of each secret in `GENERATED`.
+        broker: `host:port` of Valkey.
+        database: `host:port` of PostgreSQL.
+    """
+    login = f"{DATABASE}:{secrets['postgres-password']}"
+    url = f"postgresql+psycopg2://{login}@{database}/{DATABASE}"
+    return {
+        "broker-url": f"redis://:{secrets['valkey-password']}@{broker}/0",
+        "database-url": url,
+        "result-backend": f"db+{url}",
+        "flower-basic-auth": f"{ADMIN}:{secrets['flower-password']}",
+        "simple-auth-manager.json": json.dumps({ADMIN: secrets["airflow-password"]}),
+    }
 
 
 def write_private(path: Path, text: str) -> None:
@@ -50,26 +72,32 @@ def write_private(path: Path, text: str) -> None:
 
 def _folders(settings: Settings) -> None:
     try:
-        # PostgreSQL runs as another user where we are root: it must be able to pass through, not to look.
+        # Where we are root, PostgreSQL runs as another user: it may pass through, not list.
         settings.state.mkdir(mode=0o711, parents=True, exist_ok=True)
         # Logs too: a task may print what only its user should read.
         for folder in (settings.secrets, settings.run, settings.state / "valkey", settings.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
-        for folder in (settings.logs / "tasks", settings.run / "heartbeats", settings.run / "workers"):
+        shared = (
+            settings.logs / "tasks",
+            settings.run / "heartbeats",
+            settings.run / "workers",
+        )
+        for folder in shared:
             folder.mkdir(parents=True, exist_ok=True)
         probe = settings.state / ".writable"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise WindtunnelError(
-            f"cannot write the state folder {settings.state} ({error.strerror}): set WINDTUNNEL_STATE to a folder you can write"
-        ) from None
+        problem = f"cannot write the state folder {settings.state} ({error.strerror})"
+        remedy = "set WINDTUNNEL_STATE to a folder you can write"
+        raise WindtunnelError(f"{problem}: {remedy}") from None
     if settings.socket.parent != settings.run:
         socket_folder.make(settings.socket.parent)
     if len(os.fsencode(settings.socket)) > SOCKET_PATH_LIMIT:
         raise WindtunnelError(
-            f"the path of the stack's socket is too long for the kernel ({settings.socket}): set WINDTUNNEL_STATE to a shorter path, "
+            f"the path of the stack's socket is too long for the kernel ({settings.socket}): "
+            "set WINDTUNNEL_STATE to a shorter path, "
             "or XDG_RUNTIME_DIR to a folder of your own with a short one"
         )
 
@@ -78,18 +106,20 @@ def _usable(path: Path, shortest: int) -> str | None:
     """The secret's text, None where there is no file.
 
     Raises:
-        WindtunnelError: the file is there but does not hold a secret; replacing it silently would lock us out.
+        WindtunnelError: the file is there but holds no secret. A new one would lock us out.
     """
     try:
         text = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise WindtunnelError(f"cannot read the secret {path} ({error.strerror}): run as the user who made it") from None
-    if len(text) < shortest or not text.isascii() or any(chr(c).isspace() or not chr(c).isprintable() for c in text):
+        message = f"cannot read the secret {path} ({error.strerror}): run as the user who made it"
+        raise WindtunnelError(message) from None
+    strange = any(chr(byte).isspace() or not chr(byte).isprintable() for byte in text)
+    if len(text) < shortest or not text.isascii() or strange:
         raise WindtunnelError(
-            f"the secret {path} is damaged ({len(text)} bytes, not the text that was made): restore the file, "
-            "or start afresh with `windtunnel reset`"
+            f"the secret {path} is damaged ({len(text)} bytes, not the text that was made): "
+            "restore the file, or start afresh with `windtunnel reset`"
         )
     return text.decode()
 
@@ -104,15 +134,9 @@ def _secrets(settings: Settings) -> None:
             write_private(path, text)
         path.chmod(0o600)
         made[name] = text
-    database = f"postgresql+psycopg2://{DATABASE}:{made['postgres-password']}@127.0.0.1:{settings.ports.postgres}/{DATABASE}"
-    derived = {
-        "broker-url": f"redis://:{made['valkey-password']}@127.0.0.1:{settings.ports.valkey}/0",
-        "database-url": database,
-        "result-backend": f"db+{database}",
-        "flower-basic-auth": f"{ADMIN}:{made['flower-password']}",
-        "simple-auth-manager.json": json.dumps({ADMIN: made["airflow-password"]}),
-    }
-    for name, text in derived.items():
+    broker = f"127.0.0.1:{settings.ports.valkey}"
+    database = f"127.0.0.1:{settings.ports.postgres}"
+    for name, text in derived(made, broker, database).items():
         write_private(settings.secrets / name, text)
 
 
@@ -120,7 +144,8 @@ def prepare(settings: Settings) -> None:
     """Make what is missing of the state folder.
 
     Raises:
-        WindtunnelError: it cannot be written, a secret is damaged, or the database is another PostgreSQL's.
+        WindtunnelError: it cannot be written, a secret is damaged, or another major version of
+            PostgreSQL made the database.
     """
     from windtunnel.services import postgres
 

@@ -1,4 +1,4 @@
-"""The configuration of the stack's Valkey; what other files need of it, they ask here."""
+"""The configuration of the stack's Valkey. No other file knows it; they call these functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from windtunnel.settings import Settings
 
 
 def file(settings: Settings) -> Path:
-    """The configuration's path, which process-compose.yaml names; the data lie beside it."""
+    """The configuration's path, as in process-compose.yaml. The data are in the same folder."""
     return settings.state / "valkey" / "valkey.conf"
 
 
@@ -36,7 +36,7 @@ def configuration(settings: Settings) -> str:
         "save": '""',
         "maxmemory-policy": "noeviction",
         "stop-writes-on-bgsave-error": "no",
-        # Keeps /proc/PID/environ readable, by which a stack's processes are told apart.
+        # Keeps /proc/PID/environ readable: it shows to which stack a process belongs.
         "set-proc-title": "no",
         "tcp-keepalive": 5,
     }

@@ -18,49 +18,49 @@ from windtunnel.system.folder_watch import FolderWatch
 
 
 class Line:
-    """Stands in for wake.Alarm: a connection on which a test tells things."""
+    """Stands in for database_notify.Listener: a test counts up its notifications."""
 
     def __init__(self, *_: Any) -> None:
-        self.told = 0
+        self.count = 0
         self.connection: object | None = object()
 
     @property
-    def hears(self) -> bool:
+    def listening(self) -> bool:
         return self.connection is not None
 
-    def rung(self) -> bool:
+    def notified(self) -> bool:
         return True
 
 
 @pytest.fixture
 def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     made = Line()
-    monkeypatch.setattr(database_notify, "Alarm", lambda *_: made)
+    monkeypatch.setattr(database_notify, "Listener", lambda *_: made)
     monkeypatch.setattr(idle_polling, "postgresql_url", lambda: "postgresql://nobody@127.0.0.1/none")
     return made
 
 
-def test_each_ear_hears_each_notification_for_itself_once() -> None:
+def test_each_subscription_sees_each_notification_for_itself_once() -> None:
     now, line = [100.0], Line()
-    one, other = (database_notify.Ear(line, 10.0, lambda: now[0]) for _ in range(2))  # type: ignore[arg-type]
-    assert (one.news(), other.news()) == (True, True), "what happened before is not known"
-    assert (one.news(), other.news()) == (False, False)
-    line.told += 1
-    assert (one.news(), one.news(), other.news()) == (True, False, True)
+    one, other = (database_notify.Subscription(line, 10.0, lambda: now[0]) for _ in range(2))  # type: ignore[arg-type]
+    assert (one.is_due(), other.is_due()) == (True, True), "what happened before is not known"
+    assert (one.is_due(), other.is_due()) == (False, False)
+    line.count += 1
+    assert (one.is_due(), one.is_due(), other.is_due()) == (True, False, True)
     one.again()
-    assert (one.news(), one.news(), other.news()) == (True, False, False)
+    assert (one.is_due(), one.is_due(), other.is_due()) == (True, False, False)
     now[0] += 10.0
-    assert (one.news(), one.news()) == (True, False), "it looks although nothing was told"
+    assert (one.is_due(), one.is_due()) == (True, False), "it looks although no notification came"
     line.connection = None
-    assert (one.news(), one.news()) == (True, True), "where nothing can be heard everything is news"
+    assert (one.is_due(), one.is_due()) == (True, True), "where it cannot listen it always looks"
 
 
-def test_an_alarm_without_a_database_is_news_to_everyone() -> None:
-    ear = database_notify.Ear(
-        database_notify.Alarm("postgresql+psycopg2://airflow:secret@127.0.0.1:1/airflow", database_notify.FILES, "test"), 60.0
+def test_a_listener_without_a_database_is_news_to_everyone() -> None:
+    subscription = database_notify.Subscription(
+        database_notify.Listener("postgresql+psycopg2://airflow:secret@127.0.0.1:1/airflow", database_notify.FILES, "test"), 60.0
     )
-    assert ear.news()
-    assert ear.news()
+    assert subscription.is_due()
+    assert subscription.is_due()
 
 
 @pytest.fixture
@@ -109,9 +109,9 @@ def test_without_news_the_dag_processor_makes_no_transaction(manager: Any, line:
 
     assert a_round() == ["claim", "refresh", "fetch", "purge"]
     assert a_round() == []
-    line.told += 1
+    line.count += 1
     assert a_round() == ["claim", "fetch"]
-    line.told += 1
+    line.count += 1
     manager.callbacks = [["two"], ["one"]]
     assert [a_round() for _ in range(4)] == [["claim", "fetch"], ["fetch"], ["fetch"], []], "callbacks are taken until none is left"
 
@@ -176,7 +176,7 @@ def test_a_triggerer_without_triggers_asks_for_some_when_told(line: Line, monkey
         return list(did)
 
     assert [a_round(), a_round()] == [["load", "clean"], []]
-    line.told += 1
+    line.count += 1
     assert [a_round(), a_round()] == [["load", "clean"], []]
     stand_in.running_triggers = {7}
     assert [a_round(), a_round()] == [["load", "clean"]] * 2, "with a trigger in hand as upstream does it"

@@ -9,16 +9,16 @@ import pytest
 from windtunnel.patches.scheduler_rounds import Rounds
 
 
-class Bell:
-    """Stands in for wake.Alarm."""
+class StandIn:
+    """Stands in for database_notify.Listener."""
 
     def __init__(self) -> None:
         self.news, self.due, self.waited = False, 0.0, list[float]()
 
-    def rung(self) -> bool:
+    def notified(self) -> bool:
         return self.news
 
-    def hear(self) -> None:
+    def acknowledge(self) -> None:
         self.news = False
 
     def wait(self, seconds: float) -> None:
@@ -36,9 +36,9 @@ class Clock:
 
 
 @pytest.fixture
-def loop() -> tuple[Rounds, Bell, Clock]:
-    bell, clock = Bell(), Clock()
-    return Rounds(bell, 1.0, clock), bell, clock  # type: ignore[arg-type]
+def loop() -> tuple[Rounds, StandIn, Clock]:
+    listener, clock = StandIn(), Clock()
+    return Rounds(listener, 1.0, clock), listener, clock  # type: ignore[arg-type]
 
 
 def a_look(watch: Rounds, **result: Any) -> None:
@@ -46,12 +46,12 @@ def a_look(watch: Rounds, **result: Any) -> None:
     watch.end(**({"queued": 1, "whole": True} | result))
 
 
-def test_the_first_round_looks_and_the_next_one_only_on_news(loop: tuple[Rounds, Bell, Clock]) -> None:
-    watch, bell, clock = loop
+def test_the_first_round_looks_and_the_next_one_only_on_news(loop: tuple[Rounds, StandIn, Clock]) -> None:
+    watch, listener, clock = loop
     assert watch.look()
     a_look(watch)
     assert not watch.look()
-    bell.news = True
+    listener.news = True
     assert watch.look()
     a_look(watch)
     assert not watch.look(), "the news was heard"
@@ -59,81 +59,81 @@ def test_the_first_round_looks_and_the_next_one_only_on_news(loop: tuple[Rounds,
     assert watch.look(), "as stock, after its sleep"
 
 
-def test_a_look_that_a_limit_cut_short_is_followed_by_another(loop: tuple[Rounds, Bell, Clock]) -> None:
+def test_a_look_that_a_limit_cut_short_is_followed_by_another(loop: tuple[Rounds, StandIn, Clock]) -> None:
     watch, _, _ = loop
     a_look(watch, whole=False)
     assert watch.look()
 
 
-def test_a_look_that_failed_is_followed_by_another(loop: tuple[Rounds, Bell, Clock]) -> None:
+def test_a_look_that_failed_is_followed_by_another(loop: tuple[Rounds, StandIn, Clock]) -> None:
     watch, _, _ = loop
     a_look(watch)
     watch.begin()  # and an exception
     assert watch.look()
 
 
-def test_looks_that_find_nothing_keep_a_distance_and_forget_no_news(loop: tuple[Rounds, Bell, Clock], monkeypatch: Any) -> None:
-    watch, bell, clock = loop
+def test_looks_that_find_nothing_keep_a_distance_and_forget_no_news(loop: tuple[Rounds, StandIn, Clock], monkeypatch: Any) -> None:
+    watch, listener, clock = loop
     slept: list[float] = []
     monkeypatch.setattr("windtunnel.patches.scheduler_rounds.time.sleep", slept.append)
     watch.begin()
     clock.now += 0.1
     watch.end(queued=0, whole=True)
-    bell.news = True
+    listener.news = True
     assert not watch.look()
     watch.sleep(1.0)
     assert slept == [pytest.approx(0.2)]
-    assert bell.waited == [pytest.approx(0.8)]
+    assert listener.waited == [pytest.approx(0.8)]
     clock.now += 0.2
     assert watch.look()
 
 
-def test_a_look_that_found_something_is_followed_at_once_by_the_next_news(loop: tuple[Rounds, Bell, Clock]) -> None:
-    watch, bell, clock = loop
+def test_a_look_that_found_something_is_followed_at_once_by_the_next_news(loop: tuple[Rounds, StandIn, Clock]) -> None:
+    watch, listener, clock = loop
     watch.begin()
     clock.now += 0.1
     watch.end(queued=1, whole=True)
-    bell.news = True
+    listener.news = True
     assert watch.look()
 
 
-def test_it_sleeps_longer_when_nothing_runs_and_nothing_is_due(loop: tuple[Rounds, Bell, Clock]) -> None:
-    watch, bell, _ = loop
-    bell.due = 60.0
+def test_it_sleeps_longer_when_nothing_runs_and_nothing_is_due(loop: tuple[Rounds, StandIn, Clock]) -> None:
+    watch, listener, _ = loop
+    listener.due = 60.0
     watch.sleep(1.0)
-    bell.due = 2.0
+    listener.due = 2.0
     watch.sleep(1.0)
-    bell.due = 0.0  # a run is under way, or the database does not answer
+    listener.due = 0.0  # a run is under way, or the database does not answer
     watch.sleep(1.0)
-    bell.due = 60.0
+    listener.due = 60.0
     watch.sleep(0.4)  # a timer of the loop
-    bell.news = True
+    listener.news = True
     watch.sleep(1.0)
-    assert bell.waited == [5.0, 2.0, 1.0, 0.4, 1.0]
+    assert listener.waited == [5.0, 2.0, 1.0, 0.4, 1.0]
 
 
-def test_it_sleeps_as_long_after_a_look(loop: tuple[Rounds, Bell, Clock], monkeypatch: Any) -> None:
-    watch, bell, clock = loop
+def test_it_sleeps_as_long_after_a_look(loop: tuple[Rounds, StandIn, Clock], monkeypatch: Any) -> None:
+    watch, listener, clock = loop
     monkeypatch.setattr("windtunnel.patches.scheduler_rounds.time.sleep", lambda seconds: None)
     watch.begin()
     clock.now += 0.1
     watch.end(queued=0, whole=True)
-    bell.due = 60.0
+    listener.due = 60.0
     watch.sleep(1.0)
-    assert bell.waited == [5.0], "the rest that follows a look does not make it a timer of the loop"
+    assert listener.waited == [5.0], "the rest that follows a look does not make it a timer of the loop"
 
 
-def test_with_a_full_executor_it_does_not_look_for_each_task_that_ends(loop: tuple[Rounds, Bell, Clock], monkeypatch: Any) -> None:
-    watch, bell, clock = loop
+def test_with_a_full_executor_it_does_not_look_for_each_task_that_ends(loop: tuple[Rounds, StandIn, Clock], monkeypatch: Any) -> None:
+    watch, listener, clock = loop
     slept: list[float] = []
     monkeypatch.setattr("windtunnel.patches.scheduler_rounds.time.sleep", slept.append)
     watch.begin()
     clock.now += 0.1
     watch.end(queued=1, whole=False, full=True)
-    bell.news = True
+    listener.news = True
     assert not watch.look(room=False)
     watch.sleep(1.0)
-    assert (slept, bell.waited) == ([0.1], []), "the executor is asked again soon"
+    assert (slept, listener.waited) == ([0.1], []), "the executor is asked again soon"
     assert watch.look(room=True), "its tasks went quickly"
     assert not watch.look(room=False)
     clock.now += 1.0

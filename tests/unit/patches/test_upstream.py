@@ -16,7 +16,7 @@ import pytest
 
 from windtunnel.patches import catalogue
 from windtunnel.patches.base import Unfit
-from windtunnel.services.database_notify import Alarm
+from windtunnel.services.database_notify import Listener
 from windtunnel.system import procfs
 
 
@@ -148,10 +148,10 @@ def test_the_wake_patch_steps_back_where_there_is_no_scheduler(monkeypatch: pyte
 
 
 def test_without_a_database_a_wait_is_a_plain_sleep() -> None:
-    alarm = Alarm("postgresql+psycopg2://airflow:secret@127.0.0.1:1/airflow")
+    listener = Listener("postgresql+psycopg2://airflow:secret@127.0.0.1:1/airflow")
     for _ in range(2):
         start = time.monotonic()
-        alarm.wait(0.2)
+        listener.wait(0.2)
         assert 0.19 < time.monotonic() - start < 1.0
 
 
@@ -174,8 +174,8 @@ def test_the_loop_patch_leaves_rounds_without_news_out(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(SchedulerJobRunner, "_schedule_all_dag_runs", _schedule_all_dag_runs)
     monkeypatch.setattr(SchedulerJobRunner, "_do_scheduling", _do_scheduling)
-    bell = SimpleNamespace(rung=lambda: False, hear=lambda: None)
-    examine, schedule = scheduler._without_idle_rounds(SchedulerJobRunner, Rounds(bell, 60.0, lambda: 0.0))  # type: ignore[arg-type]
+    listener = SimpleNamespace(notified=lambda: False, acknowledge=lambda: None)
+    examine, schedule = scheduler._without_idle_rounds(SchedulerJobRunner, Rounds(listener, 60.0, lambda: 0.0))  # type: ignore[arg-type]
     monkeypatch.setattr(SchedulerJobRunner, "_schedule_all_dag_runs", examine)
     monkeypatch.setattr(SchedulerJobRunner, "_do_scheduling", schedule)
     runner = SchedulerJobRunner.__new__(SchedulerJobRunner)
@@ -183,12 +183,12 @@ def test_the_loop_patch_leaves_rounds_without_news_out(monkeypatch: pytest.Monke
     runner.log_cache = None
     assert (runner._do_scheduling(None), runner._do_scheduling(None)) == (2, 0)
     assert done == ["looked"]
-    # No slot is left, and what frees one is not told by the database: it looks as soon as there are some again.
+    # No slot is left, and the database sends no notification for it: it looks as soon as there are some again.
     executor = SimpleNamespace(slots_available=2)
     runner.executors = [executor]
-    bell.rung = lambda: True
+    listener.notified = lambda: True
     runner._do_scheduling(None)
-    bell.rung = lambda: False
+    listener.notified = lambda: False
     executor.slots_available = 0
     assert runner._do_scheduling(None) == 0
     executor.slots_available = 20

@@ -1,4 +1,4 @@
-"""What the database tells, and what becomes of those who listen when it tells nothing: on a real PostgreSQL, without Airflow."""
+"""The database notifies, and a listener goes on without it: on a real PostgreSQL, without Airflow."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def database(server: Settings) -> Iterator[Any]:
         yield cursor
 
 
-def alarm(settings: Settings, port: int | None = None) -> database_notify.Alarm:
+def listen(settings: Settings, port: int | None = None) -> database_notify.Listener:
     url = libpq_url(settings)
-    return database_notify.Alarm(url.replace(f":{settings.ports.postgres}/", f":{port}/") if port else url, who="test")
+    return database_notify.Listener(url.replace(f":{settings.ports.postgres}/", f":{port}/") if port else url, who="test")
 
 
 def triggers(database: Any) -> set[str]:
@@ -68,11 +68,11 @@ def test_triggers_are_made_where_there_is_none_or_an_old_one_and_are_left_alone_
     assert database.fetchone() == (0,)
 
 
-def test_an_alarm_ends_a_sleep_when_a_task_ends(server: Settings, database: Any) -> None:
-    bell = alarm(server)
-    bell.hear()
+def test_a_listener_ends_a_sleep_when_a_task_ends(server: Settings, database: Any) -> None:
+    listener = listen(server)
+    listener.acknowledge()
     database.execute("INSERT INTO task_instance VALUES ('d', 'r', 't', 'running')")
-    bell.hear()
+    listener.acknowledge()
     ended: list[float] = []
 
     def end_the_task() -> None:
@@ -82,30 +82,30 @@ def test_an_alarm_ends_a_sleep_when_a_task_ends(server: Settings, database: Any)
             cursor.execute("UPDATE task_instance SET state = 'success'")
 
     threading.Thread(target=end_the_task).start()
-    bell.wait(20)
+    listener.wait(20)
     assert time.monotonic() - ended[0] < 5
-    assert bell.rung()
+    assert listener.notified()
 
 
 def test_triggers_that_are_gone_are_noticed_at_the_connection_and_made_anew(
     server: Settings, database: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        assert alarm(server).rung()
+        assert listen(server).notified()
     assert "triggers were missing" in caplog.text
     assert "windtunnel_task" in triggers(database)
 
 
-def test_triggers_that_go_while_the_alarm_listens_are_noticed_too(server: Settings, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_triggers_that_go_while_it_listens_are_noticed_too(server: Settings, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """`airflow db reset` beside a running scheduler: nothing holds a lock on the tables, the connection stays."""
-    bell = alarm(server)
-    bell.hear()
-    assert not bell.rung()
+    listener = listen(server)
+    listener.acknowledge()
+    assert not listener.notified()
     database.execute(DROP)
     database.execute(TABLES)
     assert triggers(database) == set()
-    monkeypatch.setattr(bell, "_check_at", 0.0)
-    assert bell.rung(), "what happened meanwhile was not told"
+    monkeypatch.setattr(listener, "_check_at", 0.0)
+    assert listener.notified(), "no notification came for what happened meanwhile"
     assert "windtunnel_task" in triggers(database)
 
 
@@ -116,82 +116,82 @@ def test_where_triggers_are_missing_and_may_not_be_made_everything_is_news_and_i
     database.execute("DROP TABLE task_instance")
     database.execute("CREATE VIEW task_instance AS SELECT 'd' AS dag_id, 'r' AS run_id, 'success' AS state")
     try:
-        bell = alarm(server)
-        ear = database_notify.Ear(bell, 3600.0)
+        listener = listen(server)
+        subscription = database_notify.Subscription(listener, 3600.0)
         with caplog.at_level(logging.WARNING):
             for _ in range(3):
-                assert bell.rung()
-                assert ear.news()
-                assert bell.quiet_for(5.0) == 0.0
-                bell.not_before = 0.0  # the pause is over
-        assert not bell.hears
+                assert listener.notified()
+                assert subscription.is_due()
+                assert listener.quiet_for(5.0) == 0.0
+                listener.not_before = 0.0  # the pause is over
+        assert not listener.listening
         assert len(caplog.records) == 1, caplog.text
         assert "cannot be made" in caplog.text
         start = time.monotonic()
-        bell.hear()
-        bell.wait(0.2)
+        listener.acknowledge()
+        listener.wait(0.2)
         assert time.monotonic() - start >= 0.2, "a plain sleep"
     finally:
         database.execute("DROP VIEW task_instance")
     database.execute("CREATE TABLE task_instance (dag_id text, run_id text, task_id text, state text)")
-    bell.not_before = 0.0
-    bell.hear()
-    assert not bell.rung()
+    listener.not_before = 0.0
+    listener.acknowledge()
+    assert not listener.notified()
 
 
 def test_a_half_open_connection_holds_nobody_up_for_five_seconds(server: Settings, database: Any) -> None:
     with TcpProxy(server.ports.postgres) as wire:
-        bell = alarm(server, wire.port)
-        bell.hear()
-        assert bell.quiet_for(5.0) == 5.0
+        listener = listen(server, wire.port)
+        listener.acknowledge()
+        assert listener.quiet_for(5.0) == 5.0
         wire.cut(silent=True)
         for _ in ("a question on the old connection", "the attempt to connect again"):
             start = time.monotonic()
-            assert bell.quiet_for(5.0) == 0.0
+            assert listener.quiet_for(5.0) == 0.0
             assert time.monotonic() - start < 5
-            assert not bell.hears
-            bell.not_before = 0.0  # the pause is over
+            assert not listener.listening
+            listener.not_before = 0.0  # the pause is over
         wire.heal()
-        bell.hear()
-        assert bell.quiet_for(5.0) == 5.0
+        listener.acknowledge()
+        assert listener.quiet_for(5.0) == 5.0
 
 
 def test_a_half_open_connection_is_noticed_although_nobody_asks_anything(server: Settings, database: Any) -> None:
     with TcpProxy(server.ports.postgres) as wire:
-        bell = alarm(server, wire.port)
-        bell.hear()
+        listener = listen(server, wire.port)
+        listener.acknowledge()
         wire.cut(silent=True)
-        bell._check_at = 0.0
+        listener._check_at = 0.0
         start = time.monotonic()
-        assert bell.rung()
+        assert listener.notified()
         assert time.monotonic() - start < 5
-        assert not bell.hears
+        assert not listener.listening
 
 
 def test_the_kernel_watches_the_connection(server: Settings, database: Any) -> None:
-    bell = alarm(server)
-    bell.hear()
-    parameters = bell.connection.info.dsn_parameters
+    listener = listen(server)
+    listener.acknowledge()
+    parameters = listener.connection.info.dsn_parameters
     assert {name: int(parameters[name]) for name in database_notify.KEEPALIVE} == database_notify.KEEPALIVE
 
 
-def test_an_alarm_outlives_the_end_of_its_session(server: Settings, database: Any) -> None:
-    bell = alarm(server)
-    bell.hear()
+def test_a_listener_outlives_the_end_of_its_session(server: Settings, database: Any) -> None:
+    listener = listen(server)
+    listener.acknowledge()
     database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'windtunnel test wake'")
     end = time.monotonic() + 10
-    while bell.hears:
-        bell.wait(0.1)
+    while listener.listening:
+        listener.wait(0.1)
         assert time.monotonic() < end
-    assert bell.rung()
-    bell.not_before = 0.0
-    assert bell.rung()
-    assert bell.hears
+    assert listener.notified()
+    listener.not_before = 0.0
+    assert listener.notified()
+    assert listener.listening
 
 
 def test_a_refused_connection_raises_nothing() -> None:
-    bell = database_notify.Alarm("postgresql://nobody@127.0.0.1:1/none")
-    assert bell.rung()
-    assert isinstance(bell._complaint, str)
+    listener = database_notify.Listener("postgresql://nobody@127.0.0.1:1/none")
+    assert listener.notified()
+    assert isinstance(listener._complaint, str)
     with pytest.raises(psycopg2.Error):
-        psycopg2.connect(bell.url)
+        psycopg2.connect(listener.url)
