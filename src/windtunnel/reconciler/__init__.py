@@ -1,4 +1,4 @@
-"""Brings back what a crash left half done: `python -m windtunnel.reconciler`, one per database.
+"""Repairs the damage of a crash: `python -m windtunnel.reconciler`, one per database.
 
 Each file watches one thing: broker, database, leases, machine, silent tasks.
 Imports runtime and below.

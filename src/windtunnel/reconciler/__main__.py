@@ -1,4 +1,4 @@
-"""`python -m windtunnel.reconciler`: what brings back what a crash left half done."""
+"""`python -m windtunnel.reconciler`: repairs the damage of a crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says in a log when the file system of the state folder gets full, while it is, and when there is room again."""
+"""Logs that the state folder's file system gets full, stays full, or has room again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from windtunnel.system import disk
 
-#: A disk that stays full is named again this often: the line before was perhaps not written either.
+#: How often a disk that stays full is named again, since the disk may have lost the first line.
 AGAIN_SECONDS = 60.0
 
 
@@ -21,17 +21,22 @@ class Watch:
         self.was = ""
 
     def check(self, now: float) -> None:
-        """Monotonic seconds."""
+        """One look; `now` is in monotonic seconds."""
         try:
             room = disk.room(self.folder)
         except OSError:
             return
-        state = "full" if room.full else "low" if room.low else ""
+        state = ""
+        if room.full:
+            state = "full"
+        elif room.low:
+            state = "low"
         if state and (state != self.was or now >= self.next):
             self.next = now + AGAIN_SECONDS
             self.say(str(room.problem()))
         if self.was == "full" and state != "full":
-            self.say(f"there is room again on {room.mount}: it was full for {now - self.since:.0f} s")
+            seconds = now - self.since
+            self.say(f"there is room again on {room.mount}: it was full for {seconds:.0f} s")
         if state == "full" and self.was != "full":
             self.since = now
         self.was = state

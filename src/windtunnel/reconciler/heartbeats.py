@@ -1,6 +1,7 @@
-"""Files that stay fresh while Airflow's jobs write heartbeats: what process-compose's probes of those without a port look at.
+"""Files that stay fresh while Airflow's jobs write heartbeats.
 
-One query for all of them; `airflow jobs check` in a probe would cost 3 CPU-seconds each time.
+process-compose's probes read them for the components without a port. One query serves all of them;
+`airflow jobs check` in a probe would cost 3 CPU-seconds each time.
 """
 
 from __future__ import annotations
@@ -8,7 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 #: Job type in Airflow's table `job` -> process.
-JOBS = {"DagProcessorJob": "dag-processor", "TriggererJob": "triggerer", "SchedulerJob": "scheduler"}
+JOBS = {
+    "DagProcessorJob": "dag-processor",
+    "TriggererJob": "triggerer",
+    "SchedulerJob": "scheduler",
+}
 FRESH_SECONDS = 30.0
 
 

@@ -1,8 +1,9 @@
 """Messages whose worker stopped renewing them (runtime/lease.py): they go back into their queues.
 
-The limit counts on this process's own clock while broker, database and scheduler are well. A task whose process lives on this
-machine keeps its message whatever its worker's main loop does. Where a worker on another machine lives but cannot reach the
-broker, its message is delivered again, and Airflow refuses that copy (`PATCH /run` answers 409 for a running task).
+The limit counts on this process's own clock while broker, database and scheduler are well. A task
+whose process lives on this machine keeps its message, even if its worker's main loop hangs. Where a
+worker on another machine lives but cannot reach the broker, its message is delivered again. Airflow
+refuses that copy (`PATCH /run` answers 409 for a running task).
 """
 
 from __future__ import annotations
@@ -22,20 +23,29 @@ STEP_SECONDS = 15.0
 
 
 class Leases:
-    """What it knows between two looks may be lost: a message then comes back later."""
+    """Its state is in memory only. A restart loses it, and a message then comes back later."""
 
     def __init__(self, settings: Settings, broker: Broker, say: Callable[..., None]) -> None:
         self.settings, self.broker, self.say = settings, broker, say
         self.silence: Silence[str] = Silence(LEASE_SECONDS, STEP_SECONDS)
 
     def check(self, held: dict[str, Held], now: float) -> None:
-        """`held` is what workers hold by Celery task id. Raises redis.RedisError."""
+        """Puts the messages with an ended lease back.
+
+        Args:
+            held: the messages that workers hold, by Celery task id.
+            now: monotonic seconds.
+
+        Raises:
+            redis.RedisError: the broker is away.
+        """
         ended = self.silence.look(self.broker.renewals(), now)
-        lapsed = {task_id: row for task_id, row in held.items() if row[0] in ended}
+        lapsed = {task_id: held[task_id] for task_id, (tag, _, _) in held.items() if tag in ended}
         if not lapsed:
             return
         running = {task_id for task_id, _ in living.tasks(self.settings.run)}
         for task_id in lapsed.keys() - running:
             if self.broker.restore(task_id, lapsed[task_id]):
-                text = f"put Celery task {task_id} back into its queue: its worker has not renewed the message for {LEASE_SECONDS:.0f} s"
-                self.say(text, restored_messages=1)
+                done = f"put Celery task {task_id} back into its queue"
+                why = f"its worker has not renewed the message for {LEASE_SECONDS:.0f} s"
+                self.say(f"{done}: {why}", restored_messages=1)

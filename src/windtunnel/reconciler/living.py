@@ -1,4 +1,7 @@
-"""Which tasks have a process that lives on this machine, whatever Airflow and the broker have heard of them."""
+"""Lists the tasks with a live process on this machine.
+
+It asks neither Airflow nor the broker: their view of a task may be old.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from windtunnel.system import procfs
 
 
 def tasks(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Celery id and ledger entry of each: its pool child runs, or a process of it could not be killed.
+    """Celery id and ledger entry of each such task.
+
+    Its pool process runs, or a process of it could not be killed.
 
     Args:
         run: the folder of that name in the state folder.

@@ -1,4 +1,4 @@
-"""The reconciler's view of this machine: supervisors that were stopped, workers that nobody starts again."""
+"""The reconciler's view of this machine: stopped supervisors, and workers that stay dead."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from windtunnel.ledger.survivors import Survivors
 from windtunnel.settings import Settings
 from windtunnel.system import procfs
 
-#: process-compose starts a supervisor again within seconds, and that one clears up by itself.
+#: process-compose starts a supervisor again within seconds, and the new one clears up by itself.
 ABANDONED_SECONDS = 20.0
 
 
@@ -26,7 +26,7 @@ class Machine:
         self.settings = settings
         self.say = say
         self.dead_since: dict[str, float] = {}
-        self.told: dict[str, str] = {}
+        self.complaints: dict[str, str] = {}
 
     def check(self, now: float) -> None:
         for files in ledger.all_workers(self.settings.run):
@@ -36,7 +36,8 @@ class Machine:
                 self.dead_since.pop(files.name, None)
                 process = procfs.find(pid, start)
                 if process is not None and process.state == "T":
-                    self.say(f"the supervisor of {files.name} (pid {pid}) was stopped by a signal: sent SIGCONT")
+                    who = f"the supervisor of {files.name} (pid {pid})"
+                    self.say(f"{who} was stopped by a signal: sent SIGCONT")
                     procfs.kill(process, signal.SIGCONT)
                 continue
             if not (data.get("celery_pid") or files.in_hand() or files.given_up()):
@@ -45,16 +46,16 @@ class Machine:
             if now - since >= ABANDONED_SECONDS:
                 try:
                     self._clear(files, data)
-                except OSError as error:  # one worker's folder must not hold up what the others need
+                except OSError as error:  # one worker's folder must not delay the others
                     self._cannot(files.name, str(error))
 
     def _cannot(self, name: str, why: str) -> None:
-        if self.told.get(name) != why:
-            self.told[name] = why
+        if self.complaints.get(name) != why:
+            self.complaints[name] = why
             self.say(f"cannot clear up behind {name}: {why}")
 
     def _clear(self, files: ledger.WorkerFiles, data: dict[str, object]) -> None:
-        """What a supervisor of that name would do first, under the lock that it would hold."""
+        """Clears up as a new supervisor of that name would, under the lock that it would hold."""
         lock = os.open(files.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,27 +66,38 @@ class Machine:
             files.create()
             generation = None
             if data.get("celery_pid"):
-                numbers = int(str(data["celery_pid"])), int(str(data.get("celery_start") or 0))
-                generation = Generation(*numbers, str(data.get("boot", "")))
+                pid, start = int(str(data["celery_pid"])), int(str(data.get("celery_start") or 0))
+                generation = Generation(pid, start, str(data.get("boot", "")))
             survivors = Survivors.written(data)
-            lost = Lost(files, self.settings.state, lambda text: self.say(f"{files.name}: {text}"), survivors)
-            lost.fence_and_note(generation, None, "its supervisor died and was not started again", lambda: None)
+
+            def say(text: str) -> None:
+                self.say(f"{files.name}: {text}")
+
+            lost = Lost(files, self.settings.state, say, survivors)
+            reason = "its supervisor died and was not started again"
+            lost.fence_and_note(generation, None, reason, lambda: None)
             lost.send(until=0.0)
-            left = {k: v for k, v in data.items() if k not in ("celery_pid", "sid", "celery_start")}
-            news = {"state": "stopped", "detail": "its supervisor died", "survivors": survivors.entries}
+            of_celery = ("celery_pid", "sid", "celery_start")
+            left = {key: value for key, value in data.items() if key not in of_celery}
+            news = {
+                "state": "stopped",
+                "detail": "its supervisor died",
+                "survivors": survivors.entries,
+            }
             ledger.write(files.supervisor, left | news)
         finally:
             os.close(lock)
 
     def schedulers(self) -> int | None:
-        """How many schedulers of this stack run here; None where that cannot be told."""
+        """How many schedulers of this stack run here; None where it finds none."""
         found: dict[int, int] = {}
         for process in procfs.snapshot().values():
             try:
-                words = Path(f"/proc/{process.pid}/cmdline").read_bytes().replace(b"\0", b" ").split()
+                text = Path(f"/proc/{process.pid}/cmdline").read_bytes()
             except OSError:
                 continue
-            if b"scheduler" in words and any(w.endswith(b"airflow") for w in words):
+            words = text.replace(b"\0", b" ").split()
+            if b"scheduler" in words and any(word.endswith(b"airflow") for word in words):
                 state = procfs.environment(process.pid).get("WINDTUNNEL_STATE")
                 if state == str(self.settings.state) and process.state not in "ZX":
                     found[process.pid] = process.ppid

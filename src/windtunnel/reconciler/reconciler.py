@@ -1,8 +1,9 @@
-"""Brings back what a crash left half done: `python -m windtunnel.reconciler`. One per database (advisory lock).
+"""Repairs the damage of a crash: `python -m windtunnel.reconciler`.
 
-It decides nothing about tasks: it ages two time stamps, and the scheduler's own checks then retry, fail or queue again.
-It acts only while broker, database and scheduler have been well for a while, since during an outage everything looks lost.
-No Airflow import: it must be light and start before Airflow does.
+One per database (advisory lock). It decides nothing about tasks. It moves two timestamps back, and the scheduler's own checks then
+retry, fail or queue again. It acts only while broker, database and scheduler have been well for a
+while, since during an outage everything looks lost. It does not import Airflow: it must be light
+and start before Airflow does. Over 200 lines: the rounds and their actions share one state.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import psycopg2
 import redis
 
+from windtunnel.clients.postgres import libpq_url
 from windtunnel.errors import WindtunnelError
 from windtunnel.ledger import ledger
 from windtunnel.reconciler import heartbeats
@@ -25,11 +27,19 @@ from windtunnel.reconciler.database import Database
 from windtunnel.reconciler.disk_watch import Watch
 from windtunnel.reconciler.leases import Leases
 from windtunnel.reconciler.machine import Machine
-from windtunnel.reconciler.silent_tasks import LOOK_SECONDS, SILENT_SECONDS, Silences, alive_here, api_server, api_server_well
+from windtunnel.reconciler.silent_tasks import (
+    LOOK_SECONDS,
+    SILENT_SECONDS,
+    Silences,
+    alive_here,
+    api_server,
+    api_server_well,
+)
 from windtunnel.settings import Settings, load
 
 TICK_SECONDS = 2.0
-#: How long everything must have been well: for tasks whose processes are known to be dead, and for guesses from absence.
+#: How long everything must have been well: first for tasks whose processes are certainly dead,
+#: then for conclusions from an absence.
 STEADY_SECONDS = 4.0
 LONG_STEADY_SECONDS = 30.0
 SCHEDULER_FRESH_SECONDS = 15.0
@@ -42,36 +52,52 @@ UNFINISHED_CALLBACK = ("pending", "queued", "running")
 #: A sweep over a long queue may take at most this share of the time.
 SWEEP_SHARE = 0.01
 
+#: A supervisor's report of a lost task (ledger/lost_tasks.py).
+Report = dict[str, Any]
+
 
 class Reconciler:
-    """Everything it knows between two rounds; losing it only delays things."""
+    """Its state is in memory only; a restart loses it, which delays a repair and does no harm."""
 
     def __init__(self, settings: Settings) -> None:
         self.folder = settings.run / "reconciler"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.heartbeats = settings.run / "heartbeats"
         self.broker = Broker(settings.secret("broker-url"))
-        self.database = Database(settings.secret("database-url").replace("+psycopg2", "", 1))
+        self.database = Database(libpq_url(settings))
         self.machine = Machine(settings, self.say)
         self.leases = Leases(settings, self.broker, self.say)
         self.disk = Watch(settings.state, self.say)
         api = api_server(settings)
-        self.silences = Silences(SILENT_SECONDS, lambda: api_server_well(api), lambda: alive_here(settings))
+        self.silences = Silences(
+            SILENT_SECONDS,
+            lambda: api_server_well(api),
+            lambda: alive_here(settings),
+        )
         self.well_since = 0.0
         self.absent: set[str] = set()
-        self.due = {"sweep": 0.0, "schedulers": 0.0, "machine": 0.0, "heartbeats": 0.0, "silent": 0.0, "clean": time.monotonic() + 30.0}
+        self.due = dict.fromkeys(("sweep", "schedulers", "machine", "heartbeats", "silent"), 0.0)
+        self.due["clean"] = time.monotonic() + 30.0
         self.data: dict[str, Any] = {
-            **{"version": 1, "pid": os.getpid(), "started": time.time(), "incidents": []},
-            **{"lost_tasks": 0, "lost_messages": 0, "restored_messages": 0, "deleted_results": 0, "dead_schedulers": 0},
+            "version": 1,
+            "pid": os.getpid(),
+            "started": time.time(),
+            "incidents": [],
+            "lost_tasks": 0,
+            "lost_messages": 0,
+            "restored_messages": 0,
+            "deleted_results": 0,
+            "dead_schedulers": 0,
         }
         self.stop = False
 
     def say(self, text: str, **counters: int) -> None:
-        """One line, and kept for `status`."""
-        print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} reconciler: {text}", flush=True)
+        """Prints one line, and keeps it for `status`."""
+        _print(text)
         for name, value in counters.items():
             self.data[name] += value
-        self.data["incidents"] = [*self.data["incidents"], {"time": time.time(), "text": text}][-20:]
+        incident = {"time": time.time(), "text": text}
+        self.data["incidents"] = [*self.data["incidents"], incident][-20:]
 
     def on_signal(self, signum: int, frame: FrameType | None) -> None:
         self.stop = True
@@ -84,7 +110,7 @@ class Reconciler:
             start = time.monotonic()
             now_state = self.turn(start)
             if now_state != state:
-                print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} reconciler: {now_state}", flush=True)
+                _print(now_state)
             state = self.data["state"] = now_state
             self.data["time"] = time.time()
             try:
@@ -97,12 +123,13 @@ class Reconciler:
         return 0
 
     def turn(self, now: float) -> str:
-        """One round; what counts on absence begins anew where it could not work."""
+        """One round. Where it cannot work, every conclusion from an absence begins anew."""
         try:
             state = self.round(now)
         except (psycopg2.Error, redis.RedisError, OSError) as error:
             self.database.drop()
-            state = f"waiting: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+            lines = str(error).strip().splitlines()
+            state = f"waiting: {lines[0] if lines else type(error).__name__}"
         if not state.startswith("working"):
             self.well_since, self.absent = 0.0, set()
             self.leases.silence.reset()
@@ -110,10 +137,11 @@ class Reconciler:
         return state
 
     def round(self, now: float) -> str:
-        """One look. Returns what it is doing, for `status`.
+        """One look. Returns its state, for `status`.
 
         Raises:
-            psycopg2.Error, redis.RedisError, OSError: a part is away; nothing was half done that the next round cannot repeat.
+            psycopg2.Error, redis.RedisError, OSError: a part is away. The next round can repeat
+                every step that was half done.
         """
         if now >= self.due["machine"]:
             self.due["machine"] = now + MACHINE_SECONDS
@@ -125,7 +153,8 @@ class Reconciler:
         if not self.database.lead():
             return "standing by: another reconciler works on this database"
         lost = self.broker.lost()
-        if not (lost or not self.well_since or now >= min(self.due[name] for name in ("sweep", "schedulers", "silent"))):
+        next_look = min(self.due[name] for name in ("sweep", "schedulers", "silent"))
+        if not lost and self.well_since and now < next_look:
             return "working"
         age = self.database.scheduler_age()
         if age is None or age > SCHEDULER_FRESH_SECONDS:
@@ -139,100 +168,148 @@ class Reconciler:
             self.end_silent(now)
         if now >= self.due["schedulers"] and steady >= STEADY_SECONDS:
             self.due["schedulers"] = now + SWEEP_SECONDS
-            if count := self.database.age_dead_schedulers(self.machine.schedulers()):
-                self.say(f"{count} scheduler job(s) of dead processes: their tasks can be adopted", dead_schedulers=count)
+            count = self.database.age_dead_schedulers(self.machine.schedulers())
+            if count:
+                text = f"{count} scheduler job(s) of dead processes: their tasks can be adopted"
+                self.say(text, dead_schedulers=count)
         if now >= self.due["sweep"]:
             self.due["sweep"] = now + SWEEP_SECONDS
             if steady >= LONG_STEADY_SECONDS:
                 self.sweep(now)
         if steady >= LONG_STEADY_SECONDS and now >= self.due["clean"]:
             self.due["clean"] = now + CLEAN_SECONDS
-            if count := self.database.delete_old_results():
+            count = self.database.delete_old_results()
+            if count:
                 self.say(f"deleted {count} old results of Celery", deleted_results=count)
         return "working"
 
-    def give_back(self, lost: dict[str, dict[str, Any]]) -> None:
-        """Tasks whose processes a supervisor has ended."""
+    def give_back(self, lost: dict[str, Report]) -> None:
+        """Gives back the tasks whose processes a supervisor has ended."""
         held = self.broker.unacked()
         for task_id, entry in lost.items():
             try:
                 self.give_back_one(task_id, entry, held)
-            except (ValueError, OverflowError) as error:  # a name that PostgreSQL cannot hold, a time beyond all calendars
+            # A name that PostgreSQL cannot hold, or a timestamp outside its range.
+            except (ValueError, OverflowError) as error:
                 self.broker.forget(task_id)
-                self.say(f"dropped the report of a lost task that makes no sense: {task_id!r}: {error}")
+                text = "dropped the report of a lost task that makes no sense"
+                self.say(f"{text}: {task_id!r}: {error}")
 
-    def give_back_one(self, task_id: str, entry: dict[str, Any], held: dict[str, Held]) -> None:
-        """One of them. Raises ValueError or OverflowError where the report holds what no worker of ours writes."""
+    def give_back_one(self, task_id: str, entry: Report, held: dict[str, Held]) -> None:
+        """One of them.
+
+        Raises:
+            ValueError, OverflowError: no worker of ours wrote this report.
+        """
         name = ledger.describe(task_id, entry)
         if entry.get("callback"):
             self.give_back_callback(task_id, entry, held, name)
         else:
             self.give_back_task(task_id, entry, held, name)
 
-    def give_back_task(self, task_id: str, entry: dict[str, Any], held: dict[str, Held], name: str) -> None:
-        """The scheduler retries or fails it; one that had not begun goes back into its queue."""
+    def give_back_task(
+        self,
+        task_id: str,
+        entry: Report,
+        held: dict[str, Held],
+        name: str,
+    ) -> None:
+        """The scheduler retries or fails it; a task that had not begun goes back into its queue."""
         names = (str(entry.get("worker", "")), str(entry.get("hostname", "")))
-        states = self.database.age_heartbeat(task_id, names, _seconds(entry.get("noted")))
-        if states == "running":
-            return  # aged; the entry stays until the scheduler has acted
-        if states == "queued" and task_id in held:
+        state = self.database.age_heartbeat(task_id, names, _seconds(entry.get("noted")))
+        if state == "running":
+            return  # the report stays until the scheduler has acted
+        if state == "queued" and task_id in held:
             if self.broker.restore(task_id, held[task_id]):
-                self.say(f"put {name} back into its queue: its worker died before it began", restored_messages=1)
+                text = f"put {name} back into its queue: its worker died before it began"
+                self.say(text, restored_messages=1)
             return
         self.drop(task_id, held)
-        if states != "queued":
+        if state != "queued":
             self.database.forget_result(task_id)
-            self.say(f"{name} is {states or 'gone'} after its worker was lost", lost_tasks=1)
+            self.say(f"{name} is {state or 'gone'} after its worker was lost", lost_tasks=1)
 
     def drop(self, task_id: str, held: dict[str, Held]) -> None:
-        """Nobody needs the message or the report any more."""
+        """Deletes the message and the report."""
         if task_id in held:
             self.broker.discard(held[task_id])
         self.broker.forget(task_id)
 
-    def give_back_callback(self, task_id: str, entry: dict[str, Any], held: dict[str, Held], name: str) -> None:
-        """A callback has no retry policy, and its executor slot is free only with a result: it runs again under the same id."""
+    def give_back_callback(
+        self,
+        task_id: str,
+        entry: Report,
+        held: dict[str, Held],
+        name: str,
+    ) -> None:
+        """A callback runs again under the same id.
+
+        It has no retry policy, and only a result frees its executor slot.
+        """
         self.database.forget_result(task_id)
         state = self.database.callback_state(str(entry["callback"]))
         if task_id in held and state in UNFINISHED_CALLBACK:
             if self.broker.restore(task_id, held[task_id]):
-                self.say(f"put {name} back into its queue: its worker died while it ran", restored_messages=1)
+                text = f"put {name} back into its queue: its worker died while it ran"
+                self.say(text, restored_messages=1)
             return
         self.drop(task_id, held)
         self.say(f"{name} is {state or 'gone'} after its worker was lost", lost_tasks=1)
 
     def end_silent(self, now: float) -> None:
-        """Running task instances whose heartbeats stopped while everything was well: their host has vanished."""
+        """Ends task instances whose heartbeats stopped while everything was well.
+
+        Their host has vanished.
+        """
         running = self.database.running()
-        for key in self.silences.look(now, {key: beat for key, (beat, _) in running.items()}):
+        beats = {key: beat for key, (beat, _) in running.items()}
+        for key in self.silences.look(now, beats):
             beat, name = running[key]
             if self.database.age_silent(key, beat):
-                self.say(f"{name} sent no heartbeat for {SILENT_SECONDS:.0f} s while everything was well", lost_tasks=1)
+                silence = f"sent no heartbeat for {SILENT_SECONDS:.0f} s"
+                self.say(f"{name} {silence} while everything was well", lost_tasks=1)
 
     def sweep(self, now: float) -> None:
-        """Queued task instances whose message nobody has, seen twice; messages still held whose task has long ended."""
+        """Repairs two kinds of damage.
+
+        - The message of a queued task instance is missing in two sweeps.
+        - A worker's message is still held although its task has long ended.
+        """
         start = time.monotonic()
         queued = self.database.queued()
         held = self.broker.unacked()
         absent: set[str] = set()
         if queued:
-            # Read after the database: what was taken from a queue meanwhile is not queued any more when it is asked again below.
-            absent = set(queued) - self.broker.message_ids(set(queued.values())) - set(self.broker.unacked())
+            # The broker is read after the database. A task whose message was taken meanwhile is no
+            # longer queued when `age_queued` below asks again.
+            waiting = self.broker.message_ids(set(queued.values()))
+            absent = set(queued) - waiting - set(self.broker.unacked())
         for task_id in absent & self.absent:
-            if name := self.database.age_queued(task_id):
-                self.say(f"the message of {name} is nowhere: the scheduler is made to queue it again", lost_messages=1)
+            name = self.database.age_queued(task_id)
+            if name:
+                text = f"the message of {name} is nowhere: the scheduler is made to queue it again"
+                self.say(text, lost_messages=1)
         self.absent = absent
         for task_id in self.database.finished(list(held)):
             self.broker.discard(held.pop(task_id))
-            self.say(f"removed the message of Celery task {task_id}: it ended, and its worker died before it could say so")
+            why = "it ended, and its worker died before it could say so"
+            self.say(f"removed the message of Celery task {task_id}: {why}")
         self.leases.check(held, now)
         took = time.monotonic() - start
-        self.data |= {"last_sweep": time.time(), "last_sweep_seconds": round(took, 3), "queued": len(queued)}
+        self.data["last_sweep"] = time.time()
+        self.data["last_sweep_seconds"] = round(took, 3)
+        self.data["queued"] = len(queued)
         self.due["sweep"] = now + max(SWEEP_SECONDS, took / SWEEP_SHARE)
 
 
+def _print(text: str) -> None:
+    """One line of the log, with a timestamp."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    print(f"{stamp} reconciler: {text}", flush=True)
+
+
 def _seconds(value: object) -> float:
-    """A time that somebody else wrote; 0 where it is none."""
+    """A timestamp from a report; 0 where it is not a number."""
     return float(value) if isinstance(value, int | float) else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Things that should change and do not, counted by an observer who may be asleep himself."""
+"""Measures for how long a value has not changed, although the observer may be suspended itself."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ K = TypeVar("K")
 class Silence(Generic[K]):
     """For how long each value has not changed, on the observer's monotonic clock.
 
-    Wall clocks jump, and a suspended machine suspends the observed process too. So only the change of a value counts, and one
-    look adds `step` seconds at most.
+    Wall clocks jump, and a suspended machine suspends the observed process too. So only the change
+    of a value counts, and one look adds `step` seconds at most.
 
     Args:
         limit: seconds without a change after which a key is silent.
@@ -25,16 +25,17 @@ class Silence(Generic[K]):
         self._seen: dict[K, tuple[object, float]] = {}
 
     def reset(self) -> None:
-        """Nothing could be observed meanwhile: begin anew."""
+        """Observation was interrupted: all values begin anew."""
         self._last, self._seen = None, {}
 
     def pause(self) -> None:
-        """Nothing could be observed since the last look: that time counts for nobody."""
+        """Observation was interrupted since the last look: that time counts for no value."""
         self._last = None
 
     def unchanged(self, values: Mapping[K, object]) -> bool:
         """Whether any value is the one of the last look."""
-        return any(key in self._seen and self._seen[key][0] == value for key, value in values.items())
+        last = {key: value for key, (value, _) in self._seen.items()}
+        return any(key in last and last[key] == value for key, value in values.items())
 
     def look(self, values: Mapping[K, object], now: float) -> set[K]:
         """The keys that are silent. Keys that `values` lacks are forgotten."""
@@ -42,8 +43,8 @@ class Silence(Generic[K]):
         self._last = now
         seen: dict[K, tuple[object, float]] = {}
         for key, value in values.items():
-            before = self._seen.get(key)
-            unchanged = before is not None and before[0] == value
-            seen[key] = (value, before[1] + passed if before is not None and unchanged else 0.0)
+            former, seconds = self._seen.get(key, (None, 0.0))
+            unchanged = key in self._seen and former == value
+            seen[key] = (value, seconds + passed if unchanged else 0.0)
         self._seen = seen
         return {key for key, (_, seconds) in seen.items() if seconds >= self.limit}

@@ -18,6 +18,7 @@ DEFERRED = "windtunnel_deferred"
 #: With at most this many unfinished tasks in a run, each end of a task notifies.
 #: Two tasks that end at the same moment do not see each other's end.
 LAST_TASKS = 8
+_MORE = LAST_TASKS + 1
 #: An advisory lock, any number that nobody else uses in this database.
 #: Without it, two processes that make a function at once would fail.
 LOCK = 7_305_140_612
@@ -41,7 +42,7 @@ CREATE OR REPLACE FUNCTION {CHANNEL}_task() RETURNS trigger AS $$ BEGIN
                WHERE {_SAME_RUN} AND (t.state IS NULL OR t.state = 'scheduled'))
     OR EXISTS (SELECT 1 FROM task_instance t WHERE t.state = 'scheduled')
     OR (SELECT count(*) FROM ({_FEW}
-{" " * 30}AND t.state IN ({_UNFINISHED}) LIMIT {LAST_TASKS + 1}) few) <= {LAST_TASKS}
+                              AND t.state IN ({_UNFINISHED}) LIMIT {_MORE}) few) <= {LAST_TASKS}
   THEN NOTIFY {CHANNEL}; END IF;
   RETURN NULL; END $$ LANGUAGE plpgsql"""  # noqa: S608 - constants only
 #: name -> (table, event, condition, function)
