@@ -1,4 +1,4 @@
-"""A patch of the client by which tasks talk to the API server: for how long a request is sent again."""
+"""A patch of the tasks' client of the API server: for how long it sends a request again."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from windtunnel.patches.registry import Replacements, patch
 
 log = logging.getLogger(__name__)
 
-#: So many definite answers, over at least so many seconds, while API server and database are well: then the request fails.
+#: The request fails after this many definite answers, over at least this many seconds, while
+#: API server and database are well.
 ANSWERS = 5
 SECONDS = 20.0
 HEALTH = "/api/v2/monitor/health"
 HEALTH_SECONDS = 5.0
-#: A proxy's words for "the API server is away".
+#: A proxy answers with these while the API server is away.
 AWAY = (502, 503, 504)
-#: What these record decides whether work is lost. The health route only reads: a database without room looks well there.
+#: These record a task's start, end or heartbeat, so they are never given up. The health route only
+#: reads: it looks well although the database has no room.
 NEVER_REFUSED = ("/run", "/state", "/heartbeat")
 
 
 def api_is_well(base_url: str) -> bool | None:
-    """Whether the API server says that it reaches its database; None where it says nothing, or nothing that we understand.
+    """Whether the API server says that it reaches its database; None without a usable answer.
 
     Args:
         base_url: of the task-execution API; the health route is asked on the same host and port.
@@ -32,16 +34,23 @@ def api_is_well(base_url: str) -> bool | None:
     import httpx
 
     try:
-        answer = httpx.get(str(httpx.URL(base_url).join(HEALTH)), timeout=HEALTH_SECONDS, verify=False)  # noqa: S501 - no secret is sent
+        url = str(httpx.URL(base_url).join(HEALTH))
+        # Unverified, since no secret is sent.
+        answer = httpx.get(url, timeout=HEALTH_SECONDS, verify=False)  # noqa: S501
         return bool(answer.json()["metadatabase"]["status"] == "healthy")
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return None
 
 
-def refused(retry_state: Any, well: Callable[[str], bool | None] = api_is_well, clock: Callable[[], float] = time.monotonic) -> bool:
+def refused(
+    retry_state: Any,
+    well: Callable[[str], bool | None] = api_is_well,
+    clock: Callable[[], float] = time.monotonic,
+) -> bool:
     """Whether a request is hopeless: tenacity asks this after each attempt that may be repeated.
 
-    An API server or a database that is away takes everything back: what it said just before may have come from that.
+    The count begins anew while API server or database is away: the outage may have caused the
+    answers just before.
     """
     import httpx
 
@@ -49,8 +58,10 @@ def refused(retry_state: Any, well: Callable[[str], bool | None] = api_is_well, 
         return False
 
     error = retry_state.outcome.exception()
-    status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
-    answered = status not in AWAY if status else isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout)
+    if isinstance(error, httpx.HTTPStatusError):
+        answered = error.response.status_code not in AWAY
+    else:
+        answered = isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout)
     healthy = well(str(retry_state.args[0].base_url)) if answered else False
     since, count = getattr(retry_state, "windtunnel", (clock(), 0))
     if healthy is False:
@@ -60,7 +71,8 @@ def refused(retry_state: Any, well: Callable[[str], bool | None] = api_is_well, 
     retry_state.windtunnel = (clock() if count == 0 else since, count)
     if count < ANSWERS or clock() - since < SECONDS:
         return False
-    log.error("the API server is well and did not accept this request %d times: giving up: %s", count, error)
+    text = "the API server is well and did not accept this request %d times: giving up: %s"
+    log.error(text, count, error)
     return True
 
 
@@ -75,11 +87,13 @@ STOP = "airflow.sdk.api.client:Client.request.retry.stop"
     late=("worker",),
 )
 def refused_requests_end_soon() -> Replacements:
-    """A request that the API server refuses fails within a minute, while one that finds it away is sent again for very long.
+    """A request that the API server refuses fails within a minute.
 
-    Cause: `Client.request` counts attempts only, so that patience with an outage is patience with a permanent 500 too: the
-    task then hangs, without heartbeats, until its attempts are used up. Ours: one more condition to stop, which looks at the
-    errors and asks the health route.
+    A request that finds the API server away is still sent again for about 25 minutes.
+
+    Cause: `Client.request` counts attempts only, so a permanent 500 is repeated as long as an
+    outage. The task then hangs, without heartbeats, until its attempts are used up. Ours: one more
+    condition to stop, which looks at the errors and asks the health route.
     """
     from airflow.sdk.api.client import Client
 

@@ -1,4 +1,4 @@
-"""How a patch steps back, and what several of them ask."""
+"""How a patch declines to apply, and the questions that several patches ask."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ log = logging.getLogger("windtunnel.patches")
 
 
 class Unfit(Exception):
-    """A target is not as the patch knows it; the text is the reason. Nothing has been replaced."""
+    """A target is not as the patch knows it; the text is the reason.
+
+    Nothing has been replaced.
+    """
 
 
 def postgresql_url() -> str | None:
-    """Airflow's database, as SQLAlchemy spells it; None where it is another than PostgreSQL, which nothing of ours can listen to."""
+    """Airflow's database, as SQLAlchemy spells it.
+
+    None where it is not PostgreSQL: a patch cannot listen to another database.
+    """
     from airflow.configuration import conf
 
     url = str(conf.get_mandatory_value("database", "sql_alchemy_conn"))
@@ -23,5 +29,5 @@ def postgresql_url() -> str | None:
 
 
 def parameters(function: Callable[..., Any]) -> list[str]:
-    """Names of a function's parameters, by which a patch knows its target."""
+    """Names of a function's parameters; a patch recognises its target by them."""
     return list(inspect.signature(function).parameters)

@@ -1,19 +1,24 @@
-"""Every place where this project reaches into Airflow, Celery and Flower: one list of patches (registry.py).
+"""The list of patches: each place that replaces an internal of Airflow, Celery or Flower.
 
-A patch is applied whole, where its targets look as expected, or not at all: then one warning is logged, `status --json` says
-so, and Airflow runs unpatched, which is slower and never wrong. WINDTUNNEL_PATCHES switches them (variables/patch_switch.py).
-docs/reference/upstream.md tells the stories; tests/unit/patches/test_upstream.py fails when one is no longer needed.
+registry.py applies them. A patch is applied whole where its targets look as expected. Otherwise it
+logs one warning, `status --json` names it, and Airflow runs unpatched: slower and never wrong.
+WINDTUNNEL_PATCHES switches patches (variables/patch_switch.py). docs/reference/upstream.md
+describes each; tests/unit/patches/test_upstream.py fails when upstream no longer needs one.
 """
 
 from __future__ import annotations
 
-# The order is that of the list, in which they are applied: libcst_when_asked first, since the others load Airflow, and the routes
-# before what loads some.
+# Patches are applied in the order of these imports. libcst_when_asked is first, since the others
+# load Airflow. routes_are_built_when_used comes before the patches that load routes.
 from windtunnel.patches.libcst import libcst_when_asked  # isort: skip
 from windtunnel.patches.log_server import log_server_when_asked  # isort: skip
 from windtunnel.patches.routes import routes_are_built_when_used  # isort: skip
 from windtunnel.patches.api_client import refused_requests_end_soon
-from windtunnel.patches.execution_api import dag_processor_api_when_asked, newest_execution_api_first, triggerer_api_when_asked
+from windtunnel.patches.execution_api import (
+    dag_processor_api_when_asked,
+    newest_execution_api_first,
+    triggerer_api_when_asked,
+)
 from windtunnel.patches.flower import flower_looks_again_soon
 from windtunnel.patches.idle_polling import files_when_told, triggers_when_told
 from windtunnel.patches.middleware import middlewares_step_aside
@@ -21,7 +26,12 @@ from windtunnel.patches.operators import operators_cost_less
 from windtunnel.patches.registry import PATCHES, apply, record, recorded
 from windtunnel.patches.scheduler import keep_result_connection, wake_scheduler
 from windtunnel.patches.task_log import task_log_survives_full_disk
-from windtunnel.patches.task_runner import PidFd, decoders_made_once, first_heartbeat_later, free_slot_at_once
+from windtunnel.patches.task_runner import (
+    PidFd,
+    decoders_made_once,
+    first_heartbeat_later,
+    free_slot_at_once,
+)
 
 __all__ = [
     "PATCHES",

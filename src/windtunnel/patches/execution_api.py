@@ -1,4 +1,4 @@
-"""The task-execution API: its newest version first, and in the DAG processor and the triggerer only when somebody asks."""
+"""The task-execution API: its newest version first; in DAG processor and triggerer on demand."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from windtunnel.patches.registry import Replacements, patch
 def newest_execution_api_first() -> Replacements:
     """The API server answers its first task seconds earlier.
 
-    Cause: at its first request Cadwyn makes the routes and the models of every version of the task-execution API (nine in
-    3.3), 2 to 3 CPU-seconds; a worker of the same release asks for the newest only. Ours: the newest
-    is made alone, by Cadwyn itself from a bundle of one version; the first request for another one, or for the OpenAPI
-    pages, makes all of them as upstream does.
+    Cause: at its first request Cadwyn makes the routes and the models of every version of the
+    task-execution API (nine in 3.3), 2 to 3 CPU-seconds. A worker of the same release asks for the
+    newest only. Ours: Cadwyn makes the newest alone, from a bundle of one version. The first
+    request for another version, or for the OpenAPI pages, makes all of them as upstream does.
     """
     from cadwyn import Cadwyn, Version, VersionBundle
     from cadwyn.route_generation import _DELETED_ROUTE_TAG, generate_versioned_routers
@@ -34,7 +34,8 @@ def newest_execution_api_first() -> Replacements:
 
     if Cadwyn._cadwyn_initialize.__module__ == __name__:
         return {}
-    whole, route, pages = Cadwyn._cadwyn_initialize, _RootCadwynAPIRouter.__call__, Cadwyn.openapi_jsons
+    whole, pages = Cadwyn._cadwyn_initialize, Cadwyn.openapi_jsons
+    route = _RootCadwynAPIRouter.__call__
     wanted: list[tuple[Callable[..., Any], list[str]]] = [
         (whole, ["self"]),
         (route, ["self", "scope", "receive", "send"]),
@@ -45,11 +46,17 @@ def newest_execution_api_first() -> Replacements:
 
     def newest_only(self: Any) -> None:
         newest = self.versions.versions[0]
-        if len(self.versions.versions) < 2 or self.webhooks.routes or self.api_version_format != "date":
+        several = len(self.versions.versions) > 1
+        if not several or self.webhooks.routes or self.api_version_format != "date":
             return whole(self)
         latest = copy(self._latest_version_router)
-        latest.routes = [r for r in latest.routes if _DELETED_ROUTE_TAG not in getattr(r, "tags", ())]
-        one = VersionBundle(self.versions.head_version, Version(newest.value), api_version_var=self.versions.api_version_var)
+        routes = latest.routes
+        latest.routes = [r for r in routes if _DELETED_ROUTE_TAG not in getattr(r, "tags", ())]
+        one = VersionBundle(
+            self.versions.head_version,
+            Version(newest.value),
+            api_version_var=self.versions.api_version_var,
+        )
         made = generate_versioned_routers(
             latest,
             versions=one,
@@ -64,7 +71,8 @@ def newest_execution_api_first() -> Replacements:
             self.router.windtunnel_rest = None
             self.router.routes[:] = before
             for version in self.versions:
-                self.router.versioned_routers[version.value] = APIRouter(**self._kwargs_to_router)
+                router = APIRouter(**self._kwargs_to_router)
+                self.router.versioned_routers[version.value] = router
             whole(self)
 
         self.router.windtunnel_rest = make_all
@@ -73,12 +81,15 @@ def newest_execution_api_first() -> Replacements:
 
     async def routed(self: Any, scope: Any, receive: Any, send: Any) -> None:
         rest = getattr(self, "windtunnel_rest", None)
-        if rest and scope["type"] == "http" and self.api_version_var.get(None) not in (None, self.windtunnel_newest):
-            rest()
+        if rest and scope["type"] == "http":
+            version = self.api_version_var.get(None)
+            if version not in (None, self.windtunnel_newest):
+                rest()
         await route(self, scope, receive, send)
 
     async def all_pages(self: Any, req: Any) -> Any:
-        if rest := getattr(self.router, "windtunnel_rest", None):
+        rest = getattr(self.router, "windtunnel_rest", None)
+        if rest:
             rest()
         return await pages(self, req)
 
@@ -121,12 +132,14 @@ class WhenAsked:
 def dag_processor_api_when_asked() -> Replacements:
     """The DAG processor loads the web framework only when a DAG file asks for something.
 
-    Cause: it makes a task-execution API of its own inside the process at start, FastAPI and all; that serves DAG files which
-    read a Variable or Connection while they are parsed. Ours: its transport is made at the first request.
+    Cause: at its start it makes a task-execution API of its own inside the process, with FastAPI.
+    That serves DAG files which read a Variable or Connection while they are parsed. Ours: its
+    transport is made at the first request.
     """
     from airflow.dag_processing import manager
 
-    return _when_asked_instead_of(manager._make_execution_api, "airflow.dag_processing.manager:_make_execution_api")
+    target = "airflow.dag_processing.manager:_make_execution_api"
+    return _when_asked_instead_of(manager._make_execution_api, target)
 
 
 @patch(
@@ -139,15 +152,17 @@ def triggerer_api_when_asked() -> Replacements:
     """The same for the triggerer, whose triggers may read a Variable or Connection."""
     from airflow.jobs import triggerer_job_runner
 
-    return _when_asked_instead_of(triggerer_job_runner.in_process_api_server, "airflow.jobs.triggerer_job_runner:in_process_api_server")
+    target = "airflow.jobs.triggerer_job_runner:in_process_api_server"
+    return _when_asked_instead_of(triggerer_job_runner.in_process_api_server, target)
 
 
 def _when_asked_instead_of(function: Any, target: str) -> Replacements:
     if function.__code__ is _when_asked.__code__:
         return {}
-    if parameters(function) or function.__closure__ or "InProcessExecutionAPI()" not in inspect.getsource(function):
+    makes_api = "InProcessExecutionAPI()" in inspect.getsource(function)
+    if parameters(function) or function.__closure__ or not makes_api:
         raise Unfit(f"{target} looks different")
-    # The DAG processor's class holds the function itself, so its inside is what can be changed.
+    # The DAG processor's class holds the function itself, so only its code can be replaced.
     return {f"{target}.__code__": _when_asked.__code__}
 
 

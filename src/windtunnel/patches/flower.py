@@ -9,7 +9,7 @@ from typing import Any
 from windtunnel.patches.base import Unfit
 from windtunnel.patches.registry import Replacements, patch
 
-#: Between two attempts to hear the workers again.
+#: The pause between two attempts to receive the workers' events again.
 AGAIN_SECONDS = 2.0
 
 
@@ -17,8 +17,8 @@ AGAIN_SECONDS = 2.0
 def flower_looks_again_soon() -> Replacements:
     """Flower shows the workers within seconds of the broker's return, however long that was away.
 
-    Fault: `Events.run` (flower/events.py) doubles its pause after each failed attempt, without end: after ten minutes without a
-    broker Flower shows no worker for another eight and a half.
+    Fault: `Events.run` (flower/events.py) doubles its pause after each failed attempt, without end.
+    After ten minutes without a broker Flower shows no worker for another eight and a half.
     No upstream report found. Ours: a pause of AGAIN_SECONDS.
     """
     from flower import events  # type: ignore[import-untyped]
@@ -32,14 +32,16 @@ def flower_looks_again_soon() -> Replacements:
         while True:
             try:
                 with self.capp.connection() as connection:
-                    heard = receiver(connection, handlers={"*": self.on_event}, app=self.capp)
-                    heard.capture(limit=None, timeout=None, wakeup=True)
+                    handlers = {"*": self.on_event}
+                    events_of_workers = receiver(connection, handlers=handlers, app=self.capp)
+                    events_of_workers.capture(limit=None, timeout=None, wakeup=True)
             except (KeyboardInterrupt, SystemExit):
                 import _thread
 
                 _thread.interrupt_main()
             except Exception as error:
-                logger.error("Failed to capture events: '%s', trying again in %.0f seconds.", error, AGAIN_SECONDS)
+                message = "Failed to capture events: '%s', trying again in %.0f seconds."
+                logger.error(message, error, AGAIN_SECONDS)
                 time.sleep(AGAIN_SECONDS)
 
     return {"flower.events:Events.run": run}

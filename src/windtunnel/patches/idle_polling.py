@@ -1,4 +1,4 @@
-"""Patches of DAG processor and triggerer: an idle one leaves the database alone until it is told of something."""
+"""Patches of DAG processor and triggerer: an idle one asks the database after a notification."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import Any
 from windtunnel.patches.base import Unfit, parameters, postgresql_url
 from windtunnel.patches.registry import Replacements, patch
 
-#: Seconds. Without news, and whatever was missed, each looks this often.
+#: Seconds. Without a notification each looks this often.
 LOOK_SECONDS = 10.0
-#: Seconds. How often what may go wrong beside the files themselves is put right: stale warnings, DAGs of files long gone.
+#: Seconds. How often the DAG processor tidies: stale warnings, DAGs of files long gone.
 TIDY_SECONDS = 60.0
-#: Of a core, at most, for reading through all files of the DAG folder although no directory has changed, and for tidying.
+#: At most this share of a core is for reading all files of the DAG folder although no directory has
+#: changed, and for tidying.
 SHARE = 0.005
-#: The same while directories change all the time (a package is being installed), but a new file waits no longer than SEEN_SECONDS.
+#: The same while directories change all the time (a package is being installed).
+#: A new file waits no longer than SEEN_SECONDS.
 BUSY_SHARE = 0.1
 SEEN_SECONDS = 5.0
 
@@ -35,12 +37,15 @@ TRIGGERER = "airflow.jobs.triggerer_job_runner:TriggerRunnerSupervisor"
     components=("dag-processor",),
 )
 def files_when_told() -> Replacements:
-    """The DAG processor asks the database for callbacks and requests when there are some, and tidies it when files came or went.
+    """The DAG processor asks the database for callbacks and requests only when there are some.
 
-    Cause: `_run_parsing_loop` makes three transactions in each of its rounds, two rounds a second, and about twelve more each
-    time it looks for new files (`bundle_refresh_check_interval`): 1.3 % of a core here, and half as much in PostgreSQL.
-    Ours: NOTIFY tells of callbacks and requests; a refresh that finds the files of the last one ends
-    there, for a minute at most. Bundles other than folders are refreshed as upstream does it.
+    It tidies the database when files came or went.
+
+    Cause: `_run_parsing_loop` makes three transactions in each of its rounds, two rounds a second.
+    It makes about twelve more each time it looks for new files (`bundle_refresh_check_interval`):
+    1.3 % of a core here, and half as much in PostgreSQL. Ours: the database notifies of callbacks
+    and requests. A refresh that finds the files of the last one ends there, for a minute at most.
+    Bundles other than folders are refreshed as upstream does it.
     """
     from airflow.dag_processing.bundles.local import LocalDagBundle
     from airflow.dag_processing.manager import DagFileProcessorManager as Manager
@@ -56,7 +61,8 @@ def files_when_told() -> Replacements:
     fits = fits and parameters(list_py_file_paths)[:2] == ["directory", "safe_mode"]
     if not fits:
         raise Unfit("DagFileProcessorManager looks different")
-    if (url := postgresql_url()) is None:
+    url = postgresql_url()
+    if url is None:
         raise Unfit("the database is not PostgreSQL")
     from windtunnel.services.database_notify import FILES, Listener, Subscription
     from windtunnel.system.folder_watch import FolderWatch
@@ -64,7 +70,8 @@ def files_when_told() -> Replacements:
     listener = Listener(url, FILES, "dag-processor")
     callbacks = Subscription(listener, LOOK_SECONDS)
     requests = Subscription(listener, LOOK_SECONDS)
-    fetch, claim, purge, refresh = (getattr(Manager, step) for step in steps)
+    fetch, claim = Manager.fetch_callbacks, Manager.claim_priority_files
+    purge, refresh = Manager.purge_inactive_dag_warnings, Manager._refresh_dag_bundles
     purged = looked = refresh_due = soonest = latest = -float("inf")
     moved = True
     watches: dict[str, FolderWatch] = {}
@@ -90,12 +97,18 @@ def files_when_told() -> Replacements:
             purge(self)
 
     def local(self: Any) -> bool:
-        return all(type(b) is LocalDagBundle and b.is_initialized and b.name in self._bundle_versions for b in self._dag_bundles)
+        for bundle in self._dag_bundles:
+            if type(bundle) is not LocalDagBundle or not bundle.is_initialized:
+                return False
+            if bundle.name not in self._bundle_versions:
+                return False
+        return True
 
     def same_files(self: Any, known_files: dict[str, Any]) -> bool:
         for bundle in self._dag_bundles:
             paths = list_py_file_paths(bundle.path, safe_mode=self.dag_discovery_safe_mode)
-            if {Path(path).relative_to(bundle.path) for path in paths} != {file.rel_path for file in known_files.get(bundle.name, ())}:
+            found = {Path(path).relative_to(bundle.path) for path in paths}
+            if found != {file.rel_path for file in known_files.get(bundle.name, ())}:
                 return False
         return True
 
@@ -103,7 +116,8 @@ def files_when_told() -> Replacements:
         nonlocal moved, soonest, latest
         if not local(self):
             return False
-        # A new or lost file changes its directory. One that has become a DAG is found by reading through all of them.
+        # A new or lost file changes its directory. To find a file that has become a DAG, it has to
+        # read all of them.
         for bundle in self._dag_bundles:
             moved |= watches.setdefault(bundle.name, FolderWatch(bundle.path)).changed()
         now = time.monotonic()
@@ -112,8 +126,10 @@ def files_when_told() -> Replacements:
         began = time.thread_time()
         same = same_files(self, known_files)
         took = time.thread_time() - began
-        # What differs stays news until upstream has taken it in. It is asked once a second anyway.
-        moved, soonest, latest = not same, now + min(max(0.0, took / BUSY_SHARE - 1), SEEN_SECONDS), now + took / SHARE
+        # A difference counts until upstream has taken it in. The loop comes once a second anyway.
+        moved = not same
+        soonest = now + min(max(0.0, took / BUSY_SHARE - 1), SEEN_SECONDS)
+        latest = now + took / SHARE
         return same
 
     @functools.wraps(refresh)
@@ -122,7 +138,8 @@ def files_when_told() -> Replacements:
         now = time.monotonic()
         if now < refresh_due and not self._force_refresh_bundles:
             # As often as the bundles themselves ask for it.
-            if now - looked < min((bundle.refresh_interval for bundle in self._dag_bundles), default=0):
+            intervals = [bundle.refresh_interval for bundle in self._dag_bundles]
+            if now - looked < min(intervals, default=0):
                 return
             looked = now
             if unchanged(self, known_files):
@@ -133,8 +150,12 @@ def files_when_told() -> Replacements:
         refresh(self, known_files)
         refresh_due = now + max(TIDY_SECONDS, (time.thread_time() - began) / SHARE)
 
-    made = (fetch_callbacks, claim_priority_files, purge_inactive_dag_warnings, _refresh_dag_bundles)
-    return {f"{MANAGER}.{step.__name__}": step for step in made}
+    return {
+        f"{MANAGER}.fetch_callbacks": fetch_callbacks,
+        f"{MANAGER}.claim_priority_files": claim_priority_files,
+        f"{MANAGER}.purge_inactive_dag_warnings": purge_inactive_dag_warnings,
+        f"{MANAGER}._refresh_dag_bundles": _refresh_dag_bundles,
+    }
 
 
 @patch(
@@ -147,19 +168,27 @@ def files_when_told() -> Replacements:
 def triggers_when_told() -> Replacements:
     """A triggerer without triggers asks the database for some when there are some.
 
-    Cause: `TriggerRunnerSupervisor.run_once` assigns, lists and cleans up triggers once a second, five statements, whether there
-    is one or not: 1 % of a core here, and a third as much in PostgreSQL.
-    Ours: with none in hand it does so when NOTIFY tells of a trigger without a triggerer, and every
-    LOOK_SECONDS, since those of a triggerer that died become free by the clock.
+    Cause: `TriggerRunnerSupervisor.run_once` assigns, lists and cleans up triggers once a second,
+    five statements, even if there is no trigger: 1 % of a core here, and a third as much in
+    PostgreSQL. Ours: with none in hand it does so after a notification of a trigger without a
+    triggerer. It also does so every LOOK_SECONDS, since the triggers of a dead triggerer become
+    free by the clock.
     """
     from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor as Supervisor
 
     load, clean = Supervisor.load_triggers, Supervisor.clean_unused
-    held = ("running_triggers", "creating_triggers", "cancelling_triggers", "events", "failed_triggers")
+    held = (
+        "running_triggers",
+        "creating_triggers",
+        "cancelling_triggers",
+        "events",
+        "failed_triggers",
+    )
     fields = {field.name for field in getattr(Supervisor, "__attrs_attrs__", ())}
     if parameters(load) != ["self"] or parameters(clean) != ["self"] or not fields.issuperset(held):
         raise Unfit("TriggerRunnerSupervisor looks different")
-    if (url := postgresql_url()) is None:
+    url = postgresql_url()
+    if url is None:
         raise Unfit("the database is not PostgreSQL")
     from windtunnel.services.database_notify import DEFERRED, Listener, Subscription
 
@@ -170,7 +199,7 @@ def triggers_when_told() -> Replacements:
     @functools.wraps(load)
     def load_triggers(self: Any) -> None:
         nonlocal looked
-        # In this order: what is heard is heard, busy or not.
+        # In this order: a busy triggerer takes note of the notification too.
         looked = subscription.is_due() or any(getattr(self, field) for field in held)
         if looked:
             load(self)

@@ -21,11 +21,11 @@ MODULE = "airflow.utils.serve_logs"
     components=("scheduler", "triggerer", "worker"),
 )
 def log_server_when_asked() -> Replacements:
-    """Scheduler, triggerer and worker load no web framework for a log server that they are told not to start.
+    """Scheduler, triggerer and worker load no web framework for a log server that never starts.
 
-    Cause: `_serve_logs` of their commands imports it before it looks at --skip-serve-logs: 0.15 to 0.25 CPU-seconds, 10 MiB.
-    Ours: a stand-in for the package; its function, or any other name, becomes the real one
-    when it is used.
+    Cause: `_serve_logs` of their commands imports it before it looks at --skip-serve-logs: 0.15 to
+    0.25 CPU-seconds, 10 MiB. Ours: a stand-in for the package; its function, or any other name,
+    becomes the real one when it is used.
     """
     if MODULE in sys.modules:
         if isinstance(sys.modules[MODULE], _StandIn):
@@ -36,7 +36,7 @@ def log_server_when_asked() -> Replacements:
         raise Unfit(f"there is no package {MODULE}")
     stand_in = _StandIn(MODULE)
     stand_in.__path__ = list(spec.submodule_search_locations)
-    # As an import leaves it. There is no target to look at before it is loaded, which is what must not happen.
+    # As an import leaves it. There is no target to look at, since the module must not be loaded.
     parent, _, name = MODULE.rpartition(".")
     setattr(sys.modules[parent], name, stand_in)
     sys.modules[MODULE] = stand_in

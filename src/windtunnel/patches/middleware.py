@@ -1,4 +1,4 @@
-"""Patches of what every request to the API server passes through, three of them for each task."""
+"""Patches of the middlewares of the API server, which each of a task's three requests passes."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ from typing import Any
 from windtunnel.patches.base import Unfit
 from windtunnel.patches.registry import Replacements, patch
 
-#: Each gets a `__call__` of its own.
+#: The middlewares. Each gets a `__call__` of its own.
 REFRESH = "airflow.api_fastapi.auth.middlewares.refresh_token:JWTRefreshMiddleware.__call__"
 REISSUE = "airflow.api_fastapi.execution_api.app:JWTReissueMiddleware.__call__"
 CORRELATION = "airflow.api_fastapi.execution_api.app:CorrelationIdMiddleware.__call__"
 VERSION = "cadwyn.middleware:VersionPickingMiddleware.__call__"
 
 
-@patch("speed", REFRESH, REISSUE, CORRELATION, VERSION, tested="apache-airflow 3.3, cadwyn 7", components=("api-server",))
+@patch(
+    "speed",
+    REFRESH,
+    REISSUE,
+    CORRELATION,
+    VERSION,
+    tested="apache-airflow 3.3, cadwyn 7",
+    components=("api-server",),
+)
 def middlewares_step_aside() -> Replacements:
-    """A request passes by a middleware that has nothing to do for it, and so is spared a task and two streams of its own.
+    """A request skips a middleware that has nothing to do for it, which saves a task and two streams.
 
-    Cause: starlette's `BaseHTTPMiddleware` runs the rest of the application in another task, 0.15 ms a layer. A request to the
-    task-execution API passes four. One refreshes the session in a cookie that it never has; one renews its token when a fifth of
-    its life is left, and validates it a second time to see that; one echoes a header, and one the version of the API. In all more than
-    half of what the smallest request with a token takes.
-    Ours: the first two are passed by where there is nothing to refresh, and are upstream's
-    otherwise; the others do the same as plain ASGI.
+    Cause: starlette's `BaseHTTPMiddleware` runs the rest of the application in another task, 0.15
+    ms a layer. A request to the task-execution API passes four. One refreshes the session in a
+    cookie that the request never has. One renews its token when a fifth of its life is left, and
+    validates it a second time to see that. One echoes a header, and one the version of the API.
+    Together they take more than half of the time of the smallest request with a token. Ours: a
+    request skips the first two where there is nothing to refresh; otherwise upstream's code runs.
+    The others do the same as plain ASGI.
     """
     from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
     from airflow.api_fastapi.auth.middlewares.refresh_token import JWTRefreshMiddleware
@@ -37,24 +46,36 @@ def middlewares_step_aside() -> Replacements:
     from starlette.requests import Request
     from structlog.contextvars import bound_contextvars
 
-    kinds = (JWTRefreshMiddleware, JWTReissueMiddleware, CorrelationIdMiddleware, VersionPickingMiddleware)
-    texts = {kind: inspect.getsource(kind) for kind in kinds}
     needed = {
-        JWTRefreshMiddleware: ("request.cookies.get(COOKIE_NAME_JWT_TOKEN)", "if current_token is not None:"),
-        JWTReissueMiddleware: ("refresh_when_less_than = max(int(token_lifetime * 0.20), 30)", 'claims.get("scope") == "workload"'),
-        CorrelationIdMiddleware: ("bind_contextvars(correlation_id=correlation_id)", 'response.headers["correlation-id"]'),
+        JWTRefreshMiddleware: (
+            "request.cookies.get(COOKIE_NAME_JWT_TOKEN)",
+            "if current_token is not None:",
+        ),
+        JWTReissueMiddleware: (
+            "refresh_when_less_than = max(int(token_lifetime * 0.20), 30)",
+            'claims.get("scope") == "workload"',
+        ),
+        CorrelationIdMiddleware: (
+            "bind_contextvars(correlation_id=correlation_id)",
+            'response.headers["correlation-id"]',
+        ),
         VersionPickingMiddleware: (
             "self.api_version_var.set(api_version)",
             "response.headers[self.api_version_parameter_name] = api_version",
         ),
     }
-    if any("__call__" in vars(kind) or not all(part in texts[kind] for part in parts) for kind, parts in needed.items()):
-        raise Unfit("the middlewares look different")
+    for kind, parts in needed.items():
+        text = inspect.getsource(kind)
+        if "__call__" in vars(kind) or not all(part in text for part in parts):
+            raise Unfit("the middlewares look different")
     through = BaseHTTPMiddleware.__call__
     cookie = COOKIE_NAME_JWT_TOKEN.encode()
 
+    def has_session(headers: Any) -> bool:
+        return any(cookie in value for key, value in headers if key == b"cookie")
+
     async def session(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and not any(cookie in value for key, value in scope["headers"] if key == b"cookie"):
+        if scope["type"] == "http" and not has_session(scope["headers"]):
             await self.app(scope, receive, send)
         else:
             await through(self, scope, receive, send)
@@ -66,12 +87,13 @@ def middlewares_step_aside() -> Replacements:
             await through(self, scope, receive, send)
 
     async def correlation(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        given = next((value for key, value in scope.get("headers", ()) if key == b"correlation-id"), None)
+        headers = scope.get("headers", ())
+        given = next((value for key, value in headers if key == b"correlation-id"), None)
         if scope["type"] != "http" or not given:
             await self.app(scope, receive, send)
             return
         text = given.decode("latin-1")
-        # Bound no further out than in the task that upstream's next layer would have made.
+        # Bound for the rest of the request, as in the task that upstream's layer makes.
         with bound_contextvars(correlation_id=text):
             await self.app(scope, receive, with_header(send, "correlation-id", text))
 
@@ -84,7 +106,9 @@ def middlewares_step_aside() -> Replacements:
             picked = self.api_version_default_value
             DEFAULT_API_VERSION_VAR.set(picked)
         self.api_version_var.set(picked)
-        await self.app(scope, receive, send if picked is None else with_header(send, self.api_version_parameter_name, picked))
+        if picked is not None:
+            send = with_header(send, self.api_version_parameter_name, picked)
+        await self.app(scope, receive, send)
 
     def with_header(send: Any, name: str, value: str) -> Any:
         async def sender(message: Any) -> None:
@@ -98,9 +122,9 @@ def middlewares_step_aside() -> Replacements:
 
 
 def refresh_is_near(headers: Any) -> bool:
-    """Whether the bearer token among a request's headers may be due for a new one, by what it says of itself.
+    """Whether the bearer token among a request's headers may be due for renewal, by its own claims.
 
-    A token that lies about its age is refused, or validated before it is renewed, by Airflow itself.
+    Airflow itself refuses a token with false claims, or validates it before it renews it.
     """
     import jwt
 
@@ -112,7 +136,8 @@ def refresh_is_near(headers: Any) -> bool:
         if claims.get("scope") == "workload":
             return False
         lifetime = int(claims.get("exp", 0)) - int(claims.get("iat", 0))
-        # One second earlier than Airflow, whose clock is read a moment later.
-        return int(claims.get("exp", 0)) - int(time.time()) <= max(int(lifetime * 0.20), 30) + 1
+        left = int(claims.get("exp", 0)) - int(time.time())
+        # One second earlier than Airflow, which reads the clock a moment later.
+        return left <= max(int(lifetime * 0.20), 30) + 1
     except Exception:
         return True

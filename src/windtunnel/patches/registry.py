@@ -1,8 +1,9 @@
-"""The one list of patches: what each replaces, for which component it is, whether it is wanted, and what became of it.
+"""The one list of patches: the targets and the components of each, its switch, and its outcome.
 
-A patch never replaces anything itself. Its function looks at every target, raises `Unfit` where one looks different, and
-returns what is to take each target's place; only then is the first one touched, here. So a patch is in place whole or not at
-all, and whatever it raises ends as "skipped": Airflow then runs as upstream made it, which is slower and never wrong.
+A patch never replaces anything itself. Its function looks at every target, raises `Unfit` where one
+looks different, and returns each target's replacement. Only then does this file replace the first.
+So a patch is in place whole or not at all. An exception of any kind ends as "skipped": Airflow then
+runs as upstream made it, slower and never wrong.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from typing import Any, Literal
 from windtunnel.patches.base import Unfit, log
 from windtunnel.variables.patch_switch import wanted
 
-#: Target -> what takes its place. A target is `module:Class.attribute`; empty where the patch is in place already.
+#: Target -> its replacement. A target is `module:Class.attribute`.
+#: Empty where the patch is in place already.
 Replacements = Mapping[str, Any]
 _MISSING = object()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a patch in this process: `state` is applied, skipped or off; `reason` says why it was skipped."""
+    """The outcome of a patch in this process; `reason` says why it was skipped."""
 
     state: Literal["applied", "skipped", "off"]
     reason: str = ""
@@ -33,16 +35,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Patch:
-    """One patch. Called, it applies itself, switch or no switch, and returns whether it is in place.
+    """One patch. A call applies it, whatever the switch is, and returns whether it is in place.
 
     Args:
         name: as in WINDTUNNEL_PATCHES and docs/reference/upstream.md.
-        kind: `fault` where upstream does something wrong, `speed` where it only takes longer.
+        kind: `fault` for an error of upstream's; `speed` where upstream only takes longer.
         tested: packages and versions.
         components: where it is applied.
-        late: those of them that apply it when the executor's settings are loaded; the others before Airflow is.
+        late: the components that apply it when the executor's settings are loaded. The others
+            apply it before they load Airflow.
         replaces: every target.
-        make: looks at the targets and returns what takes their place.
+        make: looks at the targets and returns their replacements.
     """
 
     name: str
@@ -60,8 +63,9 @@ class Patch:
         """Raises nothing. One warning where it is skipped."""
         try:
             made = self.make()
-            if strangers := set(made) - set(self.replaces):
-                raise Unfit(f"it does not say that it replaces {', '.join(sorted(strangers))}")
+            unlisted = set(made) - set(self.replaces)
+            if unlisted:
+                raise Unfit(f"it does not say that it replaces {', '.join(sorted(unlisted))}")
             _replace(made)
         except Unfit as error:
             reason = str(error)
@@ -69,12 +73,13 @@ class Patch:
             reason = f"{type(error).__name__}: {error}"
         else:
             return Outcome("applied")
-        log.warning("windtunnel: patch %r is not applied: %s (docs/reference/upstream.md)", self.name, reason)
+        text = "windtunnel: patch %r is not applied: %s (docs/reference/upstream.md)"
+        log.warning(text, self.name, reason)
         return Outcome("skipped", reason)
 
 
 PATCHES: dict[str, Patch] = {}
-#: What became of the patches of this process.
+#: The outcomes of the patches of this process.
 outcomes: dict[str, Outcome] = {}
 
 
@@ -91,14 +96,17 @@ def patch(
         made = Patch(make.__name__, kind, tested, components, late, replaces, make)
         PATCHES[made.name] = made
         made_doc = make.__doc__
-        assert made_doc, f"{made.name} says nothing of itself"
+        assert made_doc, f"{made.name} has no docstring"
         return made
 
     return register
 
 
 def apply(component: str, *, late: bool = False) -> None:
-    """Applies a component's patches: those that must come before Airflow is loaded, or the late ones. Raises nothing."""
+    """Applies a component's patches: the early ones, before Airflow is loaded, or the late ones.
+
+    Raises nothing.
+    """
     for name, each in PATCHES.items():
         if component in each.components and (component in each.late) is late:
             outcomes[name] = each.apply() if wanted(name) else Outcome("off")
@@ -116,14 +124,17 @@ def place(target: str) -> tuple[Any, str]:
 
 
 def _own(holder: Any, name: str) -> Any:
-    """What the holder itself has under a name; a method that it inherits is not its own."""
+    """The holder's own attribute of that name; an inherited method is not its own."""
     if isinstance(holder, FunctionType):
         return getattr(holder, name)
     return vars(holder).get(name, _MISSING)
 
 
 def _replace(made: Replacements) -> None:
-    """All of them, or none: every place is looked up before the first one changes, and a failure takes back what was done."""
+    """Replaces all targets, or none.
+
+    It looks every target up before it changes the first. A failure undoes the replacements so far.
+    """
     places = [(*place(target), new) for target, new in made.items()]
     done: list[tuple[Any, str, Any]] = []
     try:
@@ -141,13 +152,18 @@ def _replace(made: Replacements) -> None:
 
 
 def record(process: str) -> None:
-    """Writes what became of this process's patches to `run/patches/` of its stack; without a stack, or room, nothing."""
+    """Writes the outcomes of this process's patches to `run/patches/` of its stack.
+
+    Writes nothing without a stack, or on a full disk.
+    """
     from windtunnel.ledger import ledger
 
-    if not (state := os.environ.get("WINDTUNNEL_STATE")):
+    state = os.environ.get("WINDTUNNEL_STATE")
+    if not state:
         return
     folder = Path(state) / "run" / "patches"
-    data = {"version": 1, "pid": os.getpid(), "patches": {name: vars(outcome) for name, outcome in outcomes.items()}}
+    patches = {name: vars(outcome) for name, outcome in outcomes.items()}
+    data = {"version": 1, "pid": os.getpid(), "patches": patches}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         ledger.write(folder / f"{process}.json", data)
@@ -156,7 +172,11 @@ def record(process: str) -> None:
 
 
 def recorded(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(process, its record) of each process of a stack that wrote one; `run` is the folder of that name in the state folder."""
+    """(process, its record) of each process of a stack that wrote one.
+
+    Args:
+        run: the folder of that name in the state folder.
+    """
     from windtunnel.ledger import ledger
 
     for path in sorted((run / "patches").glob("*.json")):

@@ -9,21 +9,45 @@ from typing import Any
 from windtunnel.patches.base import Unfit, parameters
 from windtunnel.patches.registry import Replacements, patch
 
-#: What `APIRouter.include_router` reads of a route to make the next one of it; all but the first four as they were given.
+#: `APIRouter.include_router` reads these attributes of a route to make the next one of it.
+#: FastAPI's constructor changes the first four and keeps the others as given.
+CHANGED = ("path", "endpoint", "methods", "name")
 GIVEN = (
-    *("path", "endpoint", "methods", "name"),
-    *("response_model", "status_code", "tags", "dependencies", "summary", "description", "response_description", "responses"),
-    *("deprecated", "operation_id", "response_model_include", "response_model_exclude", "response_model_by_alias"),
-    *("response_model_exclude_unset", "response_model_exclude_defaults", "response_model_exclude_none", "include_in_schema"),
-    *("response_class", "dependency_overrides_provider", "callbacks", "openapi_extra", "generate_unique_id_function"),
+    *CHANGED,
+    "response_model",
+    "status_code",
+    "tags",
+    "dependencies",
+    "summary",
+    "description",
+    "response_description",
+    "responses",
+    "deprecated",
+    "operation_id",
+    "response_model_include",
+    "response_model_exclude",
+    "response_model_by_alias",
+    "response_model_exclude_unset",
+    "response_model_exclude_defaults",
+    "response_model_exclude_none",
+    "include_in_schema",
+    "response_class",
+    "dependency_overrides_provider",
+    "callbacks",
+    "openapi_extra",
+    "generate_unique_id_function",
     "strict_content_type",
 )
 
 
 def _streams(endpoint: Callable[..., Any]) -> bool:
-    """FastAPI forgets what a generator yields when its router is included: only the constructor itself can do as much."""
-    told = str(getattr(endpoint, "__annotations__", {}).get("return", ""))
-    return "Itera" in told or "Generator" in told
+    """Whether the endpoint is a generator.
+
+    FastAPI loses the type that a generator yields when its router is included, so only FastAPI's
+    own constructor makes such a route.
+    """
+    returned = str(getattr(endpoint, "__annotations__", {}).get("return", ""))
+    return "Itera" in returned or "Generator" in returned
 
 
 @patch(
@@ -35,12 +59,12 @@ def _streams(endpoint: Callable[..., Any]) -> bool:
 def routes_are_built_when_used() -> Replacements:
     """The API server starts in a third of the processor time.
 
-    Cause: each of Airflow's routers is included in another one up to three times, and every time FastAPI makes each route
-    anew: reads signatures, builds a validator for each parameter and each response. 1,300 routes are built, 300 are kept.
-    (FastAPI 0.137 includes lazily by itself; Airflow 3.3 asks for less than that). Ours: a route class
-    that keeps what it was given and becomes a full route, by FastAPI's own constructor, when anything else is asked of it:
-    by its first request or by the OpenAPI page. Only routers of Airflow's own class, and only endpoints of Airflow's.
-
+    Cause: each of Airflow's routers is included in another one up to three times. Every time
+    FastAPI makes each route anew: it reads signatures, and builds a validator for each parameter
+    and each response. 1,300 routes are built, 300 are kept. (FastAPI 0.137 includes lazily by
+    itself; Airflow 3.3 needs an older one.) Ours: a route class that keeps its arguments. It
+    becomes a full route, by FastAPI's own constructor, at its first request or for the OpenAPI
+    page. Only routers of Airflow's own class, and only endpoints of Airflow's.
     """
     from airflow.api_fastapi.common.router import AirflowRouter
     from fastapi.routing import APIRoute, APIRouter
@@ -48,12 +72,14 @@ def routes_are_built_when_used() -> Replacements:
 
     if AirflowRouter.add_api_route.__module__ == __name__:
         return {}
-    if set(parameters(APIRoute.__init__)) != {"self", *GIVEN} or "add_api_route" in AirflowRouter.__dict__:
+    has_own = "add_api_route" in AirflowRouter.__dict__
+    if set(parameters(APIRoute.__init__)) != {"self", *GIVEN} or has_own:
         raise Unfit("FastAPI's routes look different")
-    defaults = {p.name: p.default for p in inspect.signature(APIRoute.__init__).parameters.values() if p.name in GIVEN[2:]}
+    signature = inspect.signature(APIRoute.__init__).parameters
+    defaults = {name: signature[name].default for name in GIVEN[2:]}
 
     class Route(APIRoute):
-        """Acts as the full route; is one from the first look at anything that was not given."""
+        """Acts as the full route; becomes one when another attribute is read."""
 
         def __init__(self, path: str, endpoint: Any, **kwargs: Any) -> None:
             self.__dict__["windtunnel_given"] = (path, endpoint, kwargs)
@@ -81,7 +107,8 @@ def routes_are_built_when_used() -> Replacements:
 
     def add_api_route(self: Any, path: str, endpoint: Any, **kwargs: Any) -> None:
         cls = kwargs.get("route_class_override") or self.route_class
-        if cls is APIRoute and str(getattr(endpoint, "__module__", "")).startswith("airflow.") and not _streams(endpoint):
+        module = str(getattr(endpoint, "__module__", ""))
+        if cls is APIRoute and module.startswith("airflow.") and not _streams(endpoint):
             kwargs["route_class_override"] = Route
         APIRouter.add_api_route(self, path, endpoint, **kwargs)
 

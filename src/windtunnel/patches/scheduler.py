@@ -28,14 +28,14 @@ RUNNER = "airflow.jobs.scheduler_job_runner"
     late=("scheduler",),
 )
 def wake_scheduler() -> Replacements:
-    """The scheduler looks for work as soon as the database says that there is some, and not in between.
+    """The scheduler looks for work as soon as the database notifies it of some, and not in between.
 
-    Cause: the loop ends with `time.sleep(scheduler_idle_sleep_time)`; a chain of tasks pays that once per task (40 tasks: 45 s).
-    And after every round that did anything it looks through all runs again, twice for each task that ends.
-    Ours: the name `time` inside that one module is a stand-in whose `sleep` waits for
-    NOTIFY (triggers: windtunnel.services.database_notify) for as long as the sleep would have lasted, and which sleeps plainly on
-    any trouble;
-    `_do_scheduling` is left out while there was nothing to hear (windtunnel.patches.scheduler_rounds).
+    Cause: the loop ends with `time.sleep(scheduler_idle_sleep_time)`; a chain of tasks pays that
+    once per task (40 tasks: 45 s). And after every round that did anything it looks through all
+    runs again, twice for each task that ends. Ours: the name `time` inside that one module is a
+    stand-in. Its `sleep` waits for a notification (windtunnel.services.notify_triggers) as long as
+    the original sleep lasts; on any trouble it is a plain sleep. `_do_scheduling` is left out while
+    no notification came (windtunnel.patches.scheduler_rounds).
     """
     module: ModuleType | None = sys.modules.get(RUNNER)
     if module is None:
@@ -47,10 +47,12 @@ def wake_scheduler() -> Replacements:
     from windtunnel.patches.scheduler_rounds import Rounds
     from windtunnel.services.database_notify import Listener
 
-    if (url := postgresql_url()) is None:
+    url = postgresql_url()
+    if url is None:
         raise Unfit("the database is not PostgreSQL")
     rounds = Rounds(Listener(url), conf.getfloat("scheduler", "scheduler_idle_sleep_time"))
-    examine, schedule = _without_idle_rounds(getattr(module, "SchedulerJobRunner", None), rounds)
+    runner = getattr(module, "SchedulerJobRunner", None)
+    examine, schedule = _without_idle_rounds(runner, rounds)
 
     class WakingTime(ModuleType):
         def __getattr__(self, attribute: str) -> Any:
@@ -67,11 +69,17 @@ def wake_scheduler() -> Replacements:
 
 
 def _without_idle_rounds(runner: Any, rounds: Rounds) -> tuple[Any, Any]:
-    """`_schedule_all_dag_runs` and `_do_scheduling` that ask first whether there was anything to hear. Raises `Unfit`."""
-    schedule, examine = getattr(runner, "_do_scheduling", None), getattr(runner, "_schedule_all_dag_runs", None)
+    """Replacements of `_schedule_all_dag_runs` and `_do_scheduling` that leave out idle rounds.
+
+    Raises `Unfit`.
+    """
+    schedule = getattr(runner, "_do_scheduling", None)
+    examine = getattr(runner, "_schedule_all_dag_runs", None)
     if schedule is None or examine is None:
         raise Unfit("the scheduler's loop looks different")
-    if parameters(schedule) != ["self", "session"] or parameters(examine) != ["self", "guard", "dag_runs", "session"]:
+    fits = parameters(schedule) == ["self", "session"]
+    fits = fits and parameters(examine) == ["self", "guard", "dag_runs", "session"]
+    if not fits:
         raise Unfit("the scheduler's steps take other arguments")
     from airflow.configuration import conf
     from airflow.models.dagrun import DagRun
@@ -92,15 +100,16 @@ def _without_idle_rounds(runner: Any, rounds: Rounds) -> tuple[Any, Any]:
     def _do_scheduling(self: Any, session: Any) -> int:
         nonlocal examined
         free = sum(executor.slots_available for executor in self.executors)
-        # With nearly all slots taken the workers have enough for a while: not one look for each task that ends.
+        # With nearly all slots taken the workers are busy, so it does not look at each task's end.
         if not rounds.look(room=free * 4 > parallelism):
             return 0
         rounds.begin()
-        examined = most_runs  # where it ends before it has counted, something is left
+        examined = most_runs  # an exception before the count means that runs are left
         queued: int = schedule(self, session)
-        # A limit was met: more may be waiting, and what frees a slot of the executor is not told by the database.
+        # Where a limit was met more may be waiting: the database does not notify of a free slot.
         whole = examined < most_runs and queued < min(most_tasks or free, free)
-        rounds.end(queued=queued, whole=whole, full=queued >= free and free * 4 <= parallelism)
+        full = queued >= free and free * 4 <= parallelism
+        rounds.end(queued=queued, whole=whole, full=full)
         return queued
 
     return _schedule_all_dag_runs, _do_scheduling
@@ -116,9 +125,10 @@ def _without_idle_rounds(runner: Any, rounds: Rounds) -> tuple[Any, Any]:
 def keep_result_connection() -> Replacements:
     """The scheduler asks Celery's result table over one connection instead of a new one each time.
 
-    Cause: `SessionManager.get_engine` (celery/backends/database/session.py) pools connections only in forked processes; the
-    scheduler is none, so each of its rounds connects, logs in and asks PostgreSQL for its types (5 ms and a server process).
-    Ours: the manager believes to be in a forked process. `database_engine_options` has pool_pre_ping.
+    Cause: `SessionManager.get_engine` (celery/backends/database/session.py) pools connections only
+    in forked processes. The scheduler is none, so each of its rounds connects, logs in and asks
+    PostgreSQL for its types (5 ms and a server process). Ours: the manager's `forked` is set.
+    `database_engine_options` has pool_pre_ping.
     """
     from celery.backends.database.session import SessionManager
 

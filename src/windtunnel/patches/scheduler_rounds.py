@@ -10,7 +10,8 @@ from windtunnel.services.database_notify import Listener
 #: A look that found nothing is followed by a rest in this proportion to its length.
 REST = 2.0
 REST_SECONDS = 0.5
-#: With an executor that holds plenty for its workers the rest lasts until it has room, or this long.
+#: With an executor that holds plenty for its workers the rest lasts until it has room, or this
+#: long.
 FULL_SECONDS = 1.0
 #: How often the executor is asked for room meanwhile.
 FULL_PACE = 0.1

@@ -18,7 +18,10 @@ WAIT_SECONDS = 2.0
 
 
 class LogFile:
-    """Writes lines straight to a file; what finds no room is counted, and said in the log once there is some."""
+    """Writes lines to a file without a buffer.
+
+    It counts the lines that find no room, and writes their number once there is room again.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -26,7 +29,7 @@ class LogFile:
         self.torn = False
 
     def write(self, line: bytes) -> None:
-        """Raises OSError for every reason but want of room."""
+        """Raises OSError, except on a full disk."""
         text = (b"\n" if self.torn else b"") + self._notice() + line
         try:
             written = os.write(self.descriptor, text)
@@ -46,10 +49,16 @@ class LogFile:
             return b""
         stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         text = f"{self.missing} line(s) of this log are missing: the disk was full"
-        return json.dumps({"timestamp": stamp, "level": "warning", "event": text, "logger": "windtunnel.worker"}).encode() + b"\n"
+        line = {
+            "timestamp": stamp,
+            "level": "warning",
+            "event": text,
+            "logger": "windtunnel.worker",
+        }
+        return json.dumps(line).encode() + b"\n"
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Does nothing: there is no buffer."""
 
 
 CONFIGURE = "airflow.sdk.execution_time.supervisor:_configure_logging"
@@ -65,10 +74,10 @@ CONFIGURE = "airflow.sdk.execution_time.supervisor:_configure_logging"
 def task_log_survives_full_disk() -> Replacements:
     """A task whose log finds no room goes on without those lines instead of being failed.
 
-    Fault: `_log_to_target` and `supervise_task` let an OSError of the log file pass, which ends Airflow's supervisor of the task
-    and with it the task; buffered lines raise it once more when the file is closed. A log file that cannot be made fails the
-    task before it begins. No upstream report found. Ours: the lines are dropped and counted; a task that has not begun waits
-    for room.
+    Fault: `_log_to_target` and `supervise_task` let an OSError of the log file pass. It ends
+    Airflow's supervisor of the task, and with it the task; buffered lines raise it once more when
+    the file is closed. A log file that cannot be made fails the task before it begins. No upstream
+    report found. Ours: the lines are dropped and counted; a task that has not begun waits for room.
     """
     import structlog
     from airflow.sdk.execution_time import supervisor
@@ -76,7 +85,8 @@ def task_log_survives_full_disk() -> Replacements:
     original = supervisor._configure_logging
     if getattr(original, "windtunnel", False):
         return {}
-    if parameters(original) != ["log_path", "client"] or not {"_write", "_flush"} <= set(structlog.BytesLogger.__slots__):
+    has_slots = {"_write", "_flush"} <= set(structlog.BytesLogger.__slots__)
+    if parameters(original) != ["log_path", "client"] or not has_slots:
         raise Unfit("the SDK configures a task's log differently")
 
     @functools.wraps(original)

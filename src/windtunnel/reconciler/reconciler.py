@@ -1,9 +1,10 @@
 """Repairs the damage of a crash: `python -m windtunnel.reconciler`.
 
-One per database (advisory lock). It decides nothing about tasks. It moves two timestamps back, and the scheduler's own checks then
-retry, fail or queue again. It acts only while broker, database and scheduler have been well for a
-while, since during an outage everything looks lost. It does not import Airflow: it must be light
-and start before Airflow does. Over 200 lines: the rounds and their actions share one state.
+One per database (advisory lock). It decides nothing about tasks. It moves two timestamps back, and
+the scheduler's own checks then retry, fail or queue again. It acts only while broker, database and
+scheduler have been well for a while, since during an outage everything looks lost. It does not
+import Airflow: it must be light and start before Airflow does. Over 200 lines: the rounds and their
+actions share one state.
 """
 
 from __future__ import annotations
