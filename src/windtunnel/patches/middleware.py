@@ -26,7 +26,7 @@ VERSION = "cadwyn.middleware:VersionPickingMiddleware.__call__"
     components=("api-server",),
 )
 def middlewares_step_aside() -> Replacements:
-    """A request skips a middleware that has nothing to do for it, which saves a task and two streams.
+    """A request skips a middleware without work for it, which saves a task and two streams.
 
     Cause: starlette's `BaseHTTPMiddleware` runs the rest of the application in another task, 0.15
     ms a layer. A request to the task-execution API passes four. One refreshes the session in a
