@@ -20,7 +20,11 @@ LINKS = 5
     tags=["example"],
     params={
         "seconds": Param(0, type="number", minimum=0, description="How long each task takes"),
-        "marks": Param("", type=["null", "string"], description="A file to note starts and ends in; empty for none"),
+        "marks": Param(
+            "",
+            type=["null", "string"],
+            description="A file to note starts and ends in; empty for none",
+        ),
     },
 )
 def links() -> None:

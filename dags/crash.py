@@ -22,9 +22,18 @@ from windtunnel.dag_helpers import marked, spend
     doc_md=__doc__,
     tags=["example"],
     params={
-        "kills": Param(1, type="integer", minimum=0, description="How many tries are killed; 4 or more fails the run"),
+        "kills": Param(
+            1,
+            type="integer",
+            minimum=0,
+            description="How many tries are killed; 4 or more fails the run",
+        ),
         "seconds": Param(1, type="number", minimum=0, description="How long each try takes"),
-        "marks": Param("", type=["null", "string"], description="A file to note starts and ends in; empty for none"),
+        "marks": Param(
+            "",
+            type=["null", "string"],
+            description="A file to note starts and ends in; empty for none",
+        ),
     },
 )
 def crash() -> None:

@@ -20,7 +20,11 @@ from windtunnel.dag_helpers import mark
     tags=["example"],
     params={
         "seconds": Param(5, type="number", minimum=0, description="How long to wait"),
-        "marks": Param("", type=["null", "string"], description="A file to note starts and ends in; empty for none"),
+        "marks": Param(
+            "",
+            type=["null", "string"],
+            description="A file to note starts and ends in; empty for none",
+        ),
     },
 )
 def deferrable() -> None:

@@ -19,8 +19,17 @@ from windtunnel.dag_helpers import BASH_MARK, marked, spend
     doc_md=__doc__,
     tags=["example"],
     params={
-        "seconds": Param(20, type="number", minimum=0, description="How long each of the two tasks takes"),
-        "marks": Param("", type=["null", "string"], description="A file to note starts and ends in; empty for none"),
+        "seconds": Param(
+            20,
+            type="number",
+            minimum=0,
+            description="How long each of the two tasks takes",
+        ),
+        "marks": Param(
+            "",
+            type=["null", "string"],
+            description="A file to note starts and ends in; empty for none",
+        ),
     },
 )
 def drain() -> None:

@@ -26,11 +26,31 @@ from windtunnel.dag_helpers import REAL, marked, spend
     max_active_tasks=1000,
     max_active_runs=100,
     params={
-        "tasks": Param(20, type="integer", minimum=1, maximum=1000, description="How many tasks to run"),
+        "tasks": Param(
+            20,
+            type="integer",
+            minimum=1,
+            maximum=1000,
+            description="How many tasks to run",
+        ),
         "seconds": Param(5, type="number", minimum=0, description="How long a long task takes"),
-        "real": Param(0, type="number", minimum=0, description="Seconds of the tasks that fork or print; 0 for none"),
-        "megabytes": Param(20, type="number", minimum=0, description="How much a task that prints a lot prints"),
-        "marks": Param("", type=["null", "string"], description="A file to note starts and ends in; empty for none"),
+        "real": Param(
+            0,
+            type="number",
+            minimum=0,
+            description="Seconds of the tasks that fork or print; 0 for none",
+        ),
+        "megabytes": Param(
+            20,
+            type="number",
+            minimum=0,
+            description="How much a task that prints a lot prints",
+        ),
+        "marks": Param(
+            "",
+            type=["null", "string"],
+            description="A file to note starts and ends in; empty for none",
+        ),
     },
 )
 def load() -> None:

@@ -23,7 +23,11 @@ PAGE = 4096
     params={
         "megabytes": Param(100, type="integer", minimum=0, description="How much memory to take"),
         "seconds": Param(5, type="number", minimum=0, description="How long to hold it"),
-        "marks": Param("", type=["null", "string"], description="A file to note starts and ends in; empty for none"),
+        "marks": Param(
+            "",
+            type=["null", "string"],
+            description="A file to note starts and ends in; empty for none",
+        ),
     },
 )
 def memory() -> None:

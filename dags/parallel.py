@@ -20,9 +20,19 @@ from windtunnel.dag_helpers import marked, spend
     # Airflow lets 16 tasks of a run be active by default; here the workers' slots are to be the limit.
     max_active_tasks=1000,
     params={
-        "tasks": Param(8, type="integer", minimum=1, maximum=1000, description="How many tasks to run"),
+        "tasks": Param(
+            8,
+            type="integer",
+            minimum=1,
+            maximum=1000,
+            description="How many tasks to run",
+        ),
         "seconds": Param(2, type="number", minimum=0, description="How long each takes"),
-        "marks": Param("", type=["null", "string"], description="A file to note starts and ends in; empty for none"),
+        "marks": Param(
+            "",
+            type=["null", "string"],
+            description="A file to note starts and ends in; empty for none",
+        ),
     },
 )
 def parallel() -> None:

@@ -20,7 +20,11 @@ from windtunnel.dag_helpers import marked, spend, worker
     tags=["example"],
     params={
         "seconds": Param(1, type="number", minimum=0, description="How long each task takes"),
-        "marks": Param("", type=["null", "string"], description="A file to note starts and ends in; empty for none"),
+        "marks": Param(
+            "",
+            type=["null", "string"],
+            description="A file to note starts and ends in; empty for none",
+        ),
     },
 )
 def queues() -> None:

@@ -21,11 +21,28 @@ from windtunnel.dag_helpers import detach_helper, marked, spend
     tags=["example"],
     max_active_runs=1000,
     params={
-        "failures": Param(1, type="integer", minimum=0, description="How many tries fail; 3 or more fails the run"),
+        "failures": Param(
+            1,
+            type="integer",
+            minimum=0,
+            description="How many tries fail; 3 or more fails the run",
+        ),
         "seconds": Param(1, type="number", minimum=0, description="How long each try takes"),
-        "later_seconds": Param(None, type=["null", "number"], description="How long later tries take; empty for `seconds`"),
-        "helper": Param(False, type="boolean", description="Whether each try detaches a helper process"),
-        "marks": Param("", type=["null", "string"], description="A file to note starts and ends in; empty for none"),
+        "later_seconds": Param(
+            None,
+            type=["null", "number"],
+            description="How long later tries take; empty for `seconds`",
+        ),
+        "helper": Param(
+            False,
+            type="boolean",
+            description="Whether each try detaches a helper process",
+        ),
+        "marks": Param(
+            "",
+            type=["null", "string"],
+            description="A file to note starts and ends in; empty for none",
+        ),
     },
 )
 def retry() -> None:

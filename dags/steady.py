@@ -21,7 +21,11 @@ from windtunnel.dag_helpers import marked, spend, spend_printing
     params={
         "seconds": Param(10, type="number", minimum=0, description="How long the task takes"),
         "megabytes": Param(0, type="number", minimum=0, description="How much it prints meanwhile"),
-        "marks": Param("", type=["null", "string"], description="A file to note starts and ends in; empty for none"),
+        "marks": Param(
+            "",
+            type=["null", "string"],
+            description="A file to note starts and ends in; empty for none",
+        ),
     },
 )
 def steady() -> None:

@@ -40,16 +40,39 @@ class Sizes:
         """By name, in the order of the table."""
         rows = [
             Figure("chain", f"{self.chain} no-op tasks in sequence", "s", quick=True),
-            Figure("parallel-2", f"{self.parallel} no-op tasks, one worker, concurrency 2", "s", quick=True),
+            Figure(
+                "parallel-2",
+                f"{self.parallel} no-op tasks, one worker, concurrency 2",
+                "s",
+                quick=True,
+            ),
             Figure("parallel-16", f"{self.parallel} no-op tasks, one worker, concurrency 16", "s"),
             Figure("cpu", "CPU-seconds per no-op task, whole stack (concurrency 16)", "CPU-s"),
             Figure("sleep", f"{self.sleeps} x `sleep 2`, one worker, concurrency 2", "s"),
-            Figure("many", f"{self.many} no-op tasks ({self.many_runs} runs of {self.parallel}), 4 workers, concurrency 4", "s"),
-            Figure("trigger", f"trigger by API to first task running, idle stack (median of {self.triggers})", "s"),
+            Figure(
+                "many",
+                f"{self.many} no-op tasks ({self.many_runs} runs of {self.parallel}), 4 workers, concurrency 4",
+                "s",
+            ),
+            Figure(
+                "trigger",
+                f"trigger by API to first task running, idle stack (median of {self.triggers})",
+                "s",
+            ),
             Figure("first-run", "empty state to `hello` success", "s", quick=True),
             Figure("up", "warm `up` to all ready", "s", quick=True),
-            Figure("idle", f"CPU of the idle stack over {self.idle:.0f} s", "% of a core", quick=True),
-            Figure("memory", "memory of the idle stack, one worker (sum of PSS)", "MiB", quick=True),
+            Figure(
+                "idle",
+                f"CPU of the idle stack over {self.idle:.0f} s",
+                "% of a core",
+                quick=True,
+            ),
+            Figure(
+                "memory",
+                "memory of the idle stack, one worker (sum of PSS)",
+                "MiB",
+                quick=True,
+            ),
             Figure("down", "`down` of an idle stack", "s", quick=True),
         ]
         return {row.name: row for row in rows}

@@ -29,7 +29,13 @@ class Growth:
         say: told what is being done. told: told each finding, as text.
     """
 
-    def __init__(self, stack: Big, sizes: GrowthSizes, say: Callable[[str], None], told: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        stack: Big,
+        sizes: GrowthSizes,
+        say: Callable[[str], None],
+        told: Callable[[str], None],
+    ) -> None:
         self.stack, self.sizes, self.say, self.told = stack, sizes, say, told
         self.settings = stack.settings
         self.found: dict[str, Any] = {}
@@ -58,10 +64,16 @@ class Growth:
         for count in self.sizes.workers:
             self.say(f"{count} workers")
             scale.scale(self.settings, count)
-            self._until(f"{count} workers are in Flower", lambda n=count: len(Flower(self.settings).online()) == n, 120)  # type: ignore[misc]
+            self._until(
+                f"{count} workers are in Flower",
+                lambda n=count: len(Flower(self.settings).online()) == n,
+                120,
+            )  # type: ignore[misc]
             self.stack.runs.run("bench_one")
             rows[str(count)] = self.sizes.tasks_by_workers / self.stack.runs.run(f"bench_{self.sizes.tasks_by_workers}").seconds
-            self.told(f"{count} {'worker' if count == 1 else 'workers'}: {rows[str(count)]:.2f} tasks a second")
+            self.told(
+                f"{count} {'worker' if count == 1 else 'workers'}: {rows[str(count)]:.2f} tasks a second",
+            )
         scale.scale(self.settings, 1)
 
     def _by_depth(self) -> None:
@@ -77,9 +89,16 @@ class Growth:
             self.stack.runs.trigger(f"bench_{self.sizes.run_size}")
         self.say(f"{runs} runs of {self.sizes.run_size} tasks are queued by the scheduler")
         wanted = runs * self.sizes.run_size
-        self._until(f"{wanted} messages are in the queue", lambda: int(broker.llen(QUEUE)) >= wanted, self.sizes.queueing_seconds)
+        self._until(
+            f"{wanted} messages are in the queue",
+            lambda: int(broker.llen(QUEUE)) >= wanted,
+            self.sizes.queueing_seconds,
+        )
         queued = time.monotonic() - began
-        rows: dict[str, Any] = {"messages": int(broker.llen(QUEUE)), "queued a second by the scheduler": wanted / queued}
+        rows: dict[str, Any] = {
+            "messages": int(broker.llen(QUEUE)),
+            "queued a second by the scheduler": wanted / queued,
+        }
         self.told(f"{rows['messages']} messages queued in {queued:.0f} s")
         flower = Flower(self.settings, timeout=60)
         rows["seconds of a broker command"] = self._slowest(lambda: broker.llen(QUEUE))
@@ -87,7 +106,11 @@ class Growth:
         rows["seconds of Flower's /api/workers"] = self._slowest(flower.workers)
         rows["seconds of Flower's /api/queues/length"] = self._slowest(flower.queue_lengths)
         self.say("waiting for a sweep of the reconciler over all of it")
-        self._until("the reconciler swept the whole queue", lambda: self._swept().get("queued", 0) >= wanted, 180)
+        self._until(
+            "the reconciler swept the whole queue",
+            lambda: self._swept().get("queued", 0) >= wanted,
+            180,
+        )
         rows["seconds of the reconciler's sweep"] = float(self._swept()["last_sweep_seconds"])
         self.found["with a deep queue"] = rows
         for name, value in rows.items():
@@ -99,9 +122,17 @@ class Growth:
     def _status(self) -> None:
         command = ["windtunnel", "status", "--json"]
         env = {**os.environ, **self.stack.variables()}
-        done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
         if not done.stdout.startswith("{"):
-            raise WindtunnelError(f"`windtunnel status --json` printed no JSON: {done.stderr.strip()}")
+            raise WindtunnelError(
+                f"`windtunnel status --json` printed no JSON: {done.stderr.strip()}",
+            )
 
     def _slowest(self, call: Callable[[], object]) -> float:
         slowest = 0.0

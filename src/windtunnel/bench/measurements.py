@@ -31,7 +31,14 @@ class Worker:
         wanted: names of figures. say: told what is being done. told: told each figure.
     """
 
-    def __init__(self, stack: Stack, sizes: Sizes, wanted: set[str], say: Callable[[str], None], told: Told) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        sizes: Sizes,
+        wanted: set[str],
+        say: Callable[[str], None],
+        told: Told,
+    ) -> None:
         self.stack, self.sizes, self.wanted, self.say, self.told = stack, sizes, wanted, say, told
         self.round = Round()
 
@@ -42,16 +49,25 @@ class Worker:
             (DEFAULT, {"idle", "memory"}, self._idle),
             (DEFAULT, {"trigger"}, self._trigger),
             (DEFAULT, {"chain"}, lambda: self._run("chain", "bench_chain")),
-            (TWO, {"parallel-2"}, lambda: self._run("parallel-2", "bench_parallel", self.sizes.parallel)),
+            (
+                TWO,
+                {"parallel-2"},
+                lambda: self._run("parallel-2", "bench_parallel", self.sizes.parallel),
+            ),
             (TWO, {"sleep"}, lambda: self._run("sleep", "bench_sleep")),
             (SIXTEEN, {"parallel-16", "cpu"}, self._sixteen),
             (FOUR_BY_FOUR, {"many"}, self._many),
         ]
         # What runs in the default shape comes first: one start less.
-        for shape, names, step in sorted(steps, key=lambda row: self.stack.exact(row[0]) != self.stack.exact(DEFAULT)):
+        for shape, names, step in sorted(
+            steps,
+            key=lambda row: self.stack.exact(row[0]) != self.stack.exact(DEFAULT),
+        ):
             if self.wanted & names:
                 if step != self._life:
-                    self.say(f"starting {shape.workers} x concurrency {shape.concurrency or self.stack.default_concurrency}")
+                    self.say(
+                        f"starting {shape.workers} x concurrency {shape.concurrency or self.stack.default_concurrency}",
+                    )
                     self.stack.ensure(shape)
                 self.say(", ".join(sorted(self.wanted & names)))
                 step()
@@ -78,7 +94,10 @@ class Worker:
         client = self.stack.compose
         before, began = processes.cpu(client), time.monotonic()
         time.sleep(self.sizes.idle)
-        used, seconds = processes.difference(before, processes.cpu(client)), time.monotonic() - began
+        used, seconds = (
+            processes.difference(before, processes.cpu(client)),
+            time.monotonic() - began,
+        )
         self.round.details["idle"] = {name: 100 * value / seconds for name, value in used.items()}
         self._set("idle", sum(self.round.details["idle"].values()))
         self.round.details["memory"] = processes.pss(client)

@@ -13,7 +13,17 @@ from windtunnel.settings import is_running, load
 from windtunnel.stack.launcher import real_binary
 
 #: Variables that say which stack is meant, or how it is to be: the user's own must not reach the private ones.
-_OWN = ("WINDTUNNEL_", "PC_", "WORKER_", "WORKERS", "PORT_OFFSET", "DAGS_FOLDER", "BROKER", "PYTHONDONTWRITEBYTECODE", "SPT_NOENV")
+_OWN = (
+    "WINDTUNNEL_",
+    "PC_",
+    "WORKER_",
+    "WORKERS",
+    "PORT_OFFSET",
+    "DAGS_FOLDER",
+    "BROKER",
+    "PYTHONDONTWRITEBYTECODE",
+    "SPT_NOENV",
+)
 _KEPT = ("WINDTUNNEL_PROCESS_COMPOSE", "WINDTUNNEL_NO_NIX")
 PROGRAMS = ("airflow", "postgres", "initdb", "valkey-server", "process-compose")
 
@@ -40,7 +50,9 @@ def prepare_environment() -> None:
 def require_programs() -> None:
     """Raises `WindtunnelError` that names what is missing."""
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
-        raise WindtunnelError(f"{', '.join(missing)} not on PATH: run this through ./dev or `nix develop`, or see `windtunnel doctor`")
+        raise WindtunnelError(
+            f"{', '.join(missing)} not on PATH: run this through ./dev or `nix develop`, or see `windtunnel doctor`",
+        )
     real_binary()
 
 

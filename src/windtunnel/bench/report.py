@@ -47,7 +47,11 @@ def _figures(result: Result) -> Table:
     for name, figure in result.figures.items():
         cells = [_cell(result.summary(stack, name), figure.unit) for stack in result.rounds]
         ratio = result.ratio(name)
-        table.add_row(figure.title, *cells, *([f"{ratio:.2f}x" if ratio else "-"] if ratios else []))
+        table.add_row(
+            figure.title,
+            *cells,
+            *([f"{ratio:.2f}x" if ratio else "-"] if ratios else []),
+        )
     return table
 
 
@@ -63,7 +67,10 @@ def _by_process(result: Result, stack: str) -> Table | None:
         return None
     table = _table(stack, *(", ".join(BY_PROCESS[detail]) for detail in found))
     for name in sorted({name for row in found.values() for name in row}):
-        table.add_row(name, *(value(row.get(name, 0.0), BY_PROCESS[detail][1]) for detail, row in found.items()))
+        table.add_row(
+            name,
+            *(value(row.get(name, 0.0), BY_PROCESS[detail][1]) for detail, row in found.items()),
+        )
     return table
 
 
@@ -74,7 +81,9 @@ def _memory_of_many(result: Result) -> list[str]:
         pairs = [(r.details["many memory before"], r.details["many memory after"]) for r in rounds if "many memory after" in r.details]
         if pairs:
             before, after = (statistics.median(sum(pair[side].values()) for pair in pairs) for side in (0, 1))
-            lines.append(f"{stack}: {before:.0f} MiB before the many tasks, {after:.0f} MiB after them")
+            lines.append(
+                f"{stack}: {before:.0f} MiB before the many tasks, {after:.0f} MiB after them",
+            )
     return lines
 
 
@@ -95,7 +104,10 @@ def render(result: Result) -> RenderableType:
             parts += [table, ""]
     parts += _memory_of_many(result)
     rounds = max((len(r) for r in result.rounds.values()), default=0)
-    return Group(*parts, f"{rounds} round{'s' if rounds != 1 else ''}, {result.seconds:.0f} s in all; {about(result.machine)}")
+    return Group(
+        *parts,
+        f"{rounds} round{'s' if rounds != 1 else ''}, {result.seconds:.0f} s in all; {about(result.machine)}",
+    )
 
 
 def render_growth(grown: dict[str, Any]) -> RenderableType:

@@ -30,7 +30,14 @@ PREFIX = "windtunnel-bench-"
 S = TypeVar("S", bound=Stack)
 
 
-def bench(figures: dict[str, Figure], sizes: Sizes, *, stock: bool, rounds: int, console: Console) -> Result:
+def bench(
+    figures: dict[str, Figure],
+    sizes: Sizes,
+    *,
+    stock: bool,
+    rounds: int,
+    console: Console,
+) -> Result:
     """Measure; whichever stack is up is gone again when this returns or raises.
 
     Raises:
@@ -57,7 +64,10 @@ def _prepare(console: Console) -> None:
     places.prepare_environment()
     places.require_programs()
     if (state := places.own_stack()) is not None:
-        console.print(f"your own stack is running ({state}) and takes part in every figure: stop it for better ones", soft_wrap=True)
+        console.print(
+            f"your own stack is running ({state}) and takes part in every figure: stop it for better ones",
+            soft_wrap=True,
+        )
 
 
 @contextmanager
@@ -83,7 +93,9 @@ def private(make: Callable[[Path], S]) -> Iterator[S]:
         # PostgreSQL is another user where we are root: it must be able to pass through, not to look.
         folder.chmod(0o711)
     except OSError as error:
-        raise WindtunnelError(f"cannot make a temporary folder ({error.strerror}): set TMPDIR to one that can be written") from None
+        raise WindtunnelError(
+            f"cannot make a temporary folder ({error.strerror}): set TMPDIR to one that can be written",
+        ) from None
     try:
         stack = make(folder)
     except BaseException:
@@ -106,10 +118,21 @@ def _round(kind: type[Stack], result: Result, sizes: Sizes, title: str, console:
 
         def told(name: str, number: float) -> None:
             unit = result.figures[name].unit
-            console.print(f"{title}: {name} {value(number, unit)} {unit}", highlight=False, markup=False, soft_wrap=True)
+            console.print(
+                f"{title}: {name} {value(number, unit)} {unit}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
 
         with private(lambda folder: kind(folder, sizes)) as stack:
-            worker = Worker(stack, sizes, set(result.figures), lambda text: status.update(f"{title}: {text}"), told)
+            worker = Worker(
+                stack,
+                sizes,
+                set(result.figures),
+                lambda text: status.update(f"{title}: {text}"),
+                told,
+            )
             result.rounds[kind.name].append(worker.measure())
             if kind is Ours:
                 result.patches = {process: found["patches"] for process, found in catalogue.recorded(stack.state / "run")}
@@ -128,5 +151,15 @@ def grow(*, quick: bool, console: Console) -> dict[str, Any]:
             console.print(text, highlight=False, markup=False, soft_wrap=True)
 
         with private(lambda folder: Big(folder, FULL, made=sizes.folder)) as stack:
-            found = Growth(stack, sizes, lambda text: status.update(f"growth: {text}"), told).measure()
-    return {"version": 1, "machine": facts, "seconds": round(time.monotonic() - began, 1), "growth": rounded(found)}
+            found = Growth(
+                stack,
+                sizes,
+                lambda text: status.update(f"growth: {text}"),
+                told,
+            ).measure()
+    return {
+        "version": 1,
+        "machine": facts,
+        "seconds": round(time.monotonic() - began, 1),
+        "growth": rounded(found),
+    }

@@ -31,7 +31,9 @@ class Runs:
         deadline = time.monotonic() + READ_SECONDS
         while not self._watch.known(dag_id, since):
             if time.monotonic() > deadline:
-                raise WindtunnelError(f"the private stack did not read {dag_id} within {READ_SECONDS:.0f} s")
+                raise WindtunnelError(
+                    f"the private stack did not read {dag_id} within {READ_SECONDS:.0f} s",
+                )
             time.sleep(POLL_SECONDS)
 
     def trigger(self, dag_id: str) -> tuple[str, float]:

@@ -92,7 +92,9 @@ class Stack(ABC):
         return self._wait(
             {
                 "API server": lambda: api_answers(self.settings),
-                "heartbeats of scheduler, dag-processor and triggerer": lambda: self.watch.beating(self.since),
+                "heartbeats of scheduler, dag-processor and triggerer": lambda: self.watch.beating(
+                    self.since,
+                ),
                 "workers in Flower": lambda: len(Flower(self.settings, timeout=5).online()) >= count,
                 "own services": self._also_ready,
             }
@@ -100,7 +102,12 @@ class Stack(ABC):
 
     def first_run(self) -> float:
         """Seconds from the beginning until a run of `hello` has succeeded that was created as soon as the API takes it."""
-        self._wait({"API server": lambda: api_answers(self.settings), "DAG hello": lambda: self.watch.known("hello", self.since)})
+        self._wait(
+            {
+                "API server": lambda: api_answers(self.settings),
+                "DAG hello": lambda: self.watch.known("hello", self.since),
+            }
+        )
         return self.runs.run("hello").ended - self.since
 
     def start(self, shape: Shape) -> float:
@@ -109,8 +116,13 @@ class Stack(ABC):
         return self.ready()
 
     def _wait(self, waiting: dict[str, Callable[[], bool]]) -> float:
-        if missing := until_all(waiting, lambda: self._failed() or time.monotonic() - self._began > READY_SECONDS):
-            raise WindtunnelError(f"the private stack ({self.name}) did not come up: no {', no '.join(missing)}; {self._last_words()}")
+        if missing := until_all(
+            waiting,
+            lambda: self._failed() or time.monotonic() - self._began > READY_SECONDS,
+        ):
+            raise WindtunnelError(
+                f"the private stack ({self.name}) did not come up: no {', no '.join(missing)}; {self._last_words()}",
+            )
         return time.monotonic() - self._began
 
     def exact(self, shape: Shape) -> tuple[object, ...]:
@@ -145,5 +157,7 @@ class Stack(ABC):
         """Leaves no process and no file."""
         self.watch.close()
         self._kill()
-        self.settings.socket.unlink(missing_ok=True)  # outside of the folder where that has a long path
+        self.settings.socket.unlink(
+            missing_ok=True,
+        )  # outside of the folder where that has a long path
         shutil.rmtree(self.folder)

@@ -46,8 +46,16 @@ def prepare(settings: Settings) -> None:
 
 def _valkey(settings: Settings, password: str) -> None:
     """The image starts it without a configuration: its defaults (snapshots, no append-only file). Ours writes each message to disk."""
-    lines = {"bind": "127.0.0.1", "port": settings.ports.valkey, "dir": json.dumps(str(settings.state / "valkey")), "requirepass": password}
-    write_private(settings.state / "valkey" / "valkey.conf", "".join(f"{key} {value}\n" for key, value in lines.items()))
+    lines = {
+        "bind": "127.0.0.1",
+        "port": settings.ports.valkey,
+        "dir": json.dumps(str(settings.state / "valkey")),
+        "requirepass": password,
+    }
+    write_private(
+        settings.state / "valkey" / "valkey.conf",
+        "".join(f"{key} {value}\n" for key, value in lines.items()),
+    )
 
 
 def _postgres(settings: Settings, password: str) -> None:
@@ -59,16 +67,39 @@ def _postgres(settings: Settings, password: str) -> None:
     _run(settings, ["initdb", "-D", str(data), "-U", DATABASE, "--auth=reject"], "")
     (data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
     create = f"ALTER ROLE {DATABASE} PASSWORD '{password}';\nCREATE DATABASE {DATABASE};\n"
-    _run(settings, ["postgres", "--single", "-D", str(data), "-c", "log_min_error_statement=panic", "postgres"], create)
-    serve = [shutil.which("postgres") or "postgres", "-D", str(data), "-c", "listen_addresses=127.0.0.1"]
+    _run(
+        settings,
+        [
+            "postgres",
+            "--single",
+            "-D",
+            str(data),
+            "-c",
+            "log_min_error_statement=panic",
+            "postgres",
+        ],
+        create,
+    )
+    serve = [
+        shutil.which("postgres") or "postgres",
+        "-D",
+        str(data),
+        "-c",
+        "listen_addresses=127.0.0.1",
+    ]
     serve += ["-c", f"port={settings.ports.postgres}", "-c", "unix_socket_directories="]
     script = settings.state / "postgres.sh"
     script.write_text(f"exec {shlex.join(postgres.as_service_user(settings, serve))}\n")
 
 
 def _run(settings: Settings, command: list[str], stdin: str) -> None:
-    full = postgres.as_service_user(settings, [shutil.which(command[0]) or command[0], *command[1:]])
+    full = postgres.as_service_user(
+        settings,
+        [shutil.which(command[0]) or command[0], *command[1:]],
+    )
     done = subprocess.run(full, input=stdin, capture_output=True, text=True, cwd="/")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise WindtunnelError(f"{command[0]} of the stock stack failed with exit code {done.returncode}: {last}")
+        raise WindtunnelError(
+            f"{command[0]} of the stock stack failed with exit code {done.returncode}: {last}",
+        )

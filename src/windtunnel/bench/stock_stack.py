@@ -41,7 +41,9 @@ def environment(settings: Settings, dags: Path, env: Mapping[str, str]) -> dict[
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "false",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(settings.secrets / "simple-auth-manager.json"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(
+            settings.secrets / "simple-auth-manager.json",
+        ),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
     }
     # What a container has for itself: a home, its ports, its network.
@@ -51,7 +53,9 @@ def environment(settings: Settings, dags: Path, env: Mapping[str, str]) -> dict[
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(settings.ports.api),
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_HOST": "127.0.0.1",
-        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(settings.ports.scheduler_health),
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(
+            settings.ports.scheduler_health,
+        ),
         "AIRFLOW__CELERY__FLOWER_HOST": "127.0.0.1",
         "AIRFLOW__CELERY__FLOWER_PORT": str(settings.ports.flower),
         "AIRFLOW__CELERY__FLOWER_BASIC_AUTH": settings.secret("flower-basic-auth"),
@@ -67,7 +71,10 @@ class Stock(Stack):
     default_concurrency = 16  # [celery] worker_concurrency
 
     def _settings(self) -> Settings:
-        return load({"WINDTUNNEL_STATE": str(self.state), "PORT_OFFSET": str(self.offset)}, client=False)
+        return load(
+            {"WINDTUNNEL_STATE": str(self.state), "PORT_OFFSET": str(self.offset)},
+            client=False,
+        )
 
     def _launch(self, shape: Shape) -> subprocess.Popen[bytes]:
         if not self.settings.state.exists():
@@ -88,7 +95,14 @@ class Stock(Stack):
             )
 
     def _command(self) -> list[str]:
-        return [real_binary(), "-U", "-u", str(self.settings.socket), "-L", str(self.folder / "process-compose.log")]
+        return [
+            real_binary(),
+            "-U",
+            "-u",
+            str(self.settings.socket),
+            "-L",
+            str(self.folder / "process-compose.log"),
+        ]
 
     def _failed(self) -> bool:
         return self._process is not None and self._process.poll() is not None
@@ -97,15 +111,26 @@ class Stock(Stack):
         assert self._process is not None
         asking = [real_binary(), "-U", "-u", str(self.settings.socket), "-L", os.devnull, "down"]
         env = places.clean_environment(os.environ, airflow=False) | {"PC_DISABLE_DOTENV": "1"}
-        subprocess.run(asking, env=env, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True)
+        subprocess.run(
+            asking,
+            env=env,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            start_new_session=True,
+        )
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            raise WindtunnelError(f"the private stack ({self.name}) did not stop within {STOP_SECONDS:.0f} s") from None
+            raise WindtunnelError(
+                f"the private stack ({self.name}) did not stop within {STOP_SECONDS:.0f} s",
+            ) from None
 
     def _kill(self) -> None:
         if self._process is None:
             return
         if alive := leftovers.end(processes.family(self._process.pid)):
-            raise WindtunnelError(f"cannot end {', '.join(str(p.pid) for p in alive)} of the private stack: end them by hand")
+            raise WindtunnelError(
+                f"cannot end {', '.join(str(p.pid) for p in alive)} of the private stack: end them by hand",
+            )
         self._process.wait()

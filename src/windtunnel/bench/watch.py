@@ -39,7 +39,11 @@ class Watch:
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Raises psycopg2.Error while the database is away."""
         if self._connection is None or self._connection.closed:
-            self._connection = psycopg2.connect(libpq_url(self.settings), connect_timeout=2, application_name="bench")
+            self._connection = psycopg2.connect(
+                libpq_url(self.settings),
+                connect_timeout=2,
+                application_name="bench",
+            )
             self._connection.autocommit = True
         with self._connection.cursor() as cursor:
             cursor.execute(sql, values)
@@ -70,7 +74,9 @@ class Watch:
                 return Times(posted, float(self.rows(first, dag_id, run_id)[0][0]), float(end))
             if state == "failed" or time.monotonic() > deadline:
                 what = "failed" if state == "failed" else f"did not end within {timeout:.0f} s"
-                raise WindtunnelError(f"the run of {dag_id} {what}, so there is no figure: {self._counts(dag_id, run_id)}")
+                raise WindtunnelError(
+                    f"the run of {dag_id} {what}, so there is no figure: {self._counts(dag_id, run_id)}",
+                )
             time.sleep(POLL_SECONDS)
 
     def _counts(self, dag_id: str, run_id: str) -> str:

@@ -25,7 +25,12 @@ class Ours(Stack):
         """What a person would export for this stack, beside their own environment."""
         env = places.clean_environment(os.environ, airflow=True)
         env |= {"WINDTUNNEL_ROOT": str(find_root(os.environ)), "WINDTUNNEL_STATE": str(self.state)}
-        env |= {"PORT_OFFSET": str(self.offset), "DAGS_FOLDER": str(self.dags_folder), **SAME, **self._temporary()}
+        env |= {
+            "PORT_OFFSET": str(self.offset),
+            "DAGS_FOLDER": str(self.dags_folder),
+            **SAME,
+            **self._temporary(),
+        }
         if shape is not None:
             env["WORKERS"] = str(shape.workers)
             if shape.concurrency:
@@ -59,7 +64,9 @@ class Ours(Stack):
             start_new_session=True,
         )
         if done.returncode:
-            raise WindtunnelError(f"`process-compose down` ended with {done.returncode}: {done.stderr.strip()}")
+            raise WindtunnelError(
+                f"`process-compose down` ended with {done.returncode}: {done.stderr.strip()}",
+            )
 
     def _kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -69,6 +76,8 @@ class Ours(Stack):
         end = time.monotonic() + 20
         while found := leftovers.find(self.settings):
             if time.monotonic() > end:
-                raise WindtunnelError(f"cannot end {', '.join(str(p.pid) for p in found)} of the private stack: end them by hand")
+                raise WindtunnelError(
+                    f"cannot end {', '.join(str(p.pid) for p in found)} of the private stack: end them by hand",
+                )
             # PostgreSQL is asked, so that it removes its shared memory; the rest is killed.
             leftovers.end(found)

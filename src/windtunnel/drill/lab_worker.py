@@ -36,7 +36,10 @@ class LabWorker:
         """Returns when it serves. Raises `WindtunnelError`."""
         url = self.settings.run / "lab-broker-url"
         plain = self.settings.secret("broker-url")
-        state_folder.write_private(url, plain.replace(f":{self.settings.ports.valkey}/", f":{self.proxy.port}/"))
+        state_folder.write_private(
+            url,
+            plain.replace(f":{self.settings.ports.valkey}/", f":{self.proxy.port}/"),
+        )
         self.environment |= {
             "WINDTUNNEL_VALKEY_PORT": str(self.proxy.port),
             "WINDTUNNEL_LAB_BROKER_URL": str(url),
@@ -78,7 +81,11 @@ class LabWorker:
 
     def _kill(self) -> None:
         record = checks.supervisor_record(self.settings, NAME)
-        celery = int(record.get("celery_pid") or 0), int(record.get("celery_start") or 0), str(record.get("boot"))
+        celery = (
+            int(record.get("celery_pid") or 0),
+            int(record.get("celery_start") or 0),
+            str(record.get("boot")),
+        )
         if self.process:
             self.process.kill()
         if (process := procfs.find(*celery)) is not None:

@@ -8,7 +8,15 @@ from collections import Counter
 from types import TracebackType
 
 from windtunnel.drill.cluster import Away, Checks, LocalStack, Mark, Run
-from windtunnel.drill.steps import log, marks_of, no_message_left, overlaps, seconds_until, tally, wait_final
+from windtunnel.drill.steps import (
+    log,
+    marks_of,
+    no_message_left,
+    overlaps,
+    seconds_until,
+    tally,
+    wait_final,
+)
 
 #: Retries of each task of dags/load.py.
 RETRIES = {"numbers": 2, "work": 2, "kinds": 100, "real": 100}
@@ -24,7 +32,13 @@ class Load:
     """
 
     def __init__(
-        self, cluster: LocalStack, every: float = 8, tasks: int = 8, seconds: float = 4, real: float = 0, megabytes: float = 20
+        self,
+        cluster: LocalStack,
+        every: float = 8,
+        tasks: int = 8,
+        seconds: float = 4,
+        real: float = 0,
+        megabytes: float = 20,
     ) -> None:
         self.cluster = cluster
         self.every = every
@@ -37,7 +51,12 @@ class Load:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._stop.set()
         self._thread.join()
 
@@ -51,20 +70,35 @@ class Load:
             self._stop.wait(self.every)
 
 
-def settle(checks: Checks, cluster: LocalStack, load: Load, *, retries_allowed: bool, patience: float = 300) -> None:
+def settle(
+    checks: Checks,
+    cluster: LocalStack,
+    load: Load,
+    *,
+    retries_allowed: bool,
+    patience: float = 300,
+) -> None:
     """Every task instance is in a final state that its retry policy explains, side effects match, nothing is left."""
     rows = wait_final(cluster, load.runs, patience)
     counts = Counter(instance.state for _, instance in rows)
     checks.add(
-        "every task has ended", set(counts) <= {"success", "failed", "upstream_failed", "skipped"}, f"{len(load.runs)} runs: {tally(rows)}"
+        "every task has ended",
+        set(counts) <= {"success", "failed", "upstream_failed", "skipped"},
+        f"{len(load.runs)} runs: {tally(rows)}",
     )
     if retries_allowed:
         odd = [i for _, i in rows if i.state == "failed" and i.try_number < RETRIES[i.task_id] + 1]
-        checks.add("none failed before its retries were used up", not odd, f"{counts['failed']} failed, {len(odd)} too early")
+        checks.add(
+            "none failed before its retries were used up",
+            not odd,
+            f"{counts['failed']} failed, {len(odd)} too early",
+        )
     else:
         retried = [i for _, i in rows if i.try_number > 1]
         checks.add(
-            "none failed, none was retried", set(counts) <= {"success", "skipped"} and not retried, f"{tally(rows)}; {len(retried)} retried"
+            "none failed, none was retried",
+            set(counts) <= {"success", "skipped"} and not retried,
+            f"{tally(rows)}; {len(retried)} retried",
         )
     marks = marks_of(cluster, load.runs)
     ends = Counter(mark.task for mark in marks if mark.event == "end")
@@ -88,6 +122,18 @@ def nothing_left(checks: Checks, cluster: LocalStack, marks: list[Mark]) -> None
     log.info("looking for what is left")
     time.sleep(1)
     alive = cluster.alive(marks)
-    checks.add("no process of a task is left over", not alive, f"{len(alive)} of {len({(m.pid, m.start) for m in marks})}")
-    open_results = seconds_until("no result to be awaited", lambda: cluster.open_results() == 0, 400)
-    checks.add("no slot of the executor is held for ever", open_results is not None, f"{cluster.open_results()} open results")
+    checks.add(
+        "no process of a task is left over",
+        not alive,
+        f"{len(alive)} of {len({(m.pid, m.start) for m in marks})}",
+    )
+    open_results = seconds_until(
+        "no result to be awaited",
+        lambda: cluster.open_results() == 0,
+        400,
+    )
+    checks.add(
+        "no slot of the executor is held for ever",
+        open_results is not None,
+        f"{cluster.open_results()} open results",
+    )

@@ -43,9 +43,14 @@ class LocalCluster(Facts):
         self._running = {process_compose.node(row.name) for row in rows if row.is_running}
         self._count = len([row for row in rows if process_compose.is_worker(row.name)])
         self._cages: list[Path] = []
-        worker = next((row for row in rows if process_compose.is_worker(row.name) and row.pid > 0), None)
+        worker = next(
+            (row for row in rows if process_compose.is_worker(row.name) and row.pid > 0),
+            None,
+        )
         if worker is None:
-            raise WindtunnelError("no worker is running: start one with `process-compose process start worker`")
+            raise WindtunnelError(
+                "no worker is running: start one with `process-compose process start worker`",
+            )
         # What the stack was started with, for a lab worker that differs in nothing and for an `up` that repeats it.
         self._worker_environment = psutil.Process(worker.pid).environ()
         self._up_environment = psutil.Process(psutil.Process(worker.pid).ppid()).environ()
@@ -86,7 +91,9 @@ class LocalCluster(Facts):
     @contextmanager
     def partition(self, service: str, *, silent: bool = True) -> Iterator[None]:
         if service != LAB or self.lab is None:
-            raise WindtunnelError(f"only a lab worker can be cut off from the broker here, not {service}")
+            raise WindtunnelError(
+                f"only a lab worker can be cut off from the broker here, not {service}",
+            )
         self.lab.proxy.cut(silent=silent)
         try:
             yield
@@ -108,7 +115,13 @@ class LocalCluster(Facts):
 
         node = next(name for name in Flower(self.settings).workers() if name.split("@")[0] == worker)
         with Celery(broker=self.settings.secret("broker-url"), set_as_current=False) as app:
-            app.control.broadcast(command, arguments=arguments, destination=[node], reply=True, timeout=5)
+            app.control.broadcast(
+                command,
+                arguments=arguments,
+                destination=[node],
+                reply=True,
+                timeout=5,
+            )
 
     def age_queued_tasks(self, seconds: float) -> int:
         # The column that the scheduler compares with task_queued_timeout (scheduler_job_runner.py, _handle_tasks_stuck_in_queued).
@@ -165,10 +178,18 @@ class LocalCluster(Facts):
         command = [str(Path(sys.executable).parent / "process-compose"), "up", "-D"]
         environment = {k: v for k, v in self._up_environment.items() if k != "WINDTUNNEL_PREPARED"}
         done = subprocess.run(
-            command, env=environment, cwd=self.settings.root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            command,
+            env=environment,
+            cwd=self.settings.root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
-            raise WindtunnelError(f"`process-compose up -D` ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+            raise WindtunnelError(
+                f"`process-compose up -D` ended with {done.returncode}: {done.stderr.strip()[-500:]}",
+            )
 
     # -- healing ---------------------------------------------------------------------------
     def heal(self) -> list[str]:

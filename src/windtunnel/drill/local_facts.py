@@ -32,7 +32,7 @@ from windtunnel.system import procfs
 QUEUES = ("default", "heavy")
 #: A supervisor's own lines in its log begin so (worker_record.Record.say); these words tell of trouble.
 SAID = re.compile(
-    r"^(\S+Z) supervisor of \S+: (.*(?:unhealthy|crashed|lost |ended \d+ process|hung|stopped by a signal|did not come up).*)$"
+    r"^(\S+Z) supervisor of \S+: (.*(?:unhealthy|crashed|lost |ended \d+ process|hung|stopped by a signal|did not come up).*)$",
 )
 
 
@@ -127,7 +127,9 @@ class Facts:
             return None
         for line in lines:
             # The log's stamps have whole seconds.
-            if (found := SAID.match(line)) and datetime.fromisoformat(found[1]).timestamp() >= int(since):
+            if (found := SAID.match(line)) and datetime.fromisoformat(found[1]).timestamp() >= int(
+                since,
+            ):
                 return found[2]
         return None
 
@@ -153,7 +155,9 @@ class Facts:
         for row in rows:
             if service in (row.name, process_compose.node(row.name)):
                 return row
-        raise WindtunnelError(f"process-compose has no {service!r}; it has {', '.join(row.name for row in rows)}")
+        raise WindtunnelError(
+            f"process-compose has no {service!r}; it has {', '.join(row.name for row in rows)}",
+        )
 
     def main_pid(self, service: str) -> int | None:
         name, _, part = service.partition("/")
@@ -182,7 +186,9 @@ class Facts:
     def messages(self) -> dict[str, int]:
         try:
             with checks.broker(self.settings) as broker:
-                return {name: int(broker.llen(name)) for name in QUEUES} | {"unacked": int(broker.hlen("unacked"))}
+                return {name: int(broker.llen(name)) for name in QUEUES} | {
+                    "unacked": int(broker.hlen("unacked")),
+                }
         except redis.RedisError as error:
             raise Away(f"Valkey: {error}") from None
 
@@ -197,7 +203,9 @@ class Facts:
         for name in ("scheduler", "triggerer", "dag_processor"):
             found[name] = (_moment((health.get(name) or {}).get(f"latest_{name}_heartbeat")) or 0.0) - time.time()
         for worker in self.compose.workers():
-            pulse = ledger.read(self.settings.run / "workers" / process_compose.node(worker.name) / "health.json")
+            pulse = ledger.read(
+                self.settings.run / "workers" / process_compose.node(worker.name) / "health.json",
+            )
             found[process_compose.node(worker.name)] = float(pulse.get("time") or 0.0) - time.time()
         return found
 
@@ -210,7 +218,11 @@ class Facts:
         return min((_expiry(text) - time.time() for text in texts), default=None)
 
     def open_results(self) -> int:
-        return int(self._query("SELECT count(*) FROM celery_taskmeta WHERE status IN ('PENDING', 'RECEIVED', 'STARTED', 'RETRY')"))
+        return int(
+            self._query(
+                "SELECT count(*) FROM celery_taskmeta WHERE status IN ('PENDING', 'RECEIVED', 'STARTED', 'RETRY')",
+            )
+        )
 
     def _query(self, statement: str, *values: object) -> Any:
         """The first column of the first row, or how many rows a change met."""

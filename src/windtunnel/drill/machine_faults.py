@@ -109,7 +109,9 @@ def jump_clock(environment: Mapping[str, str], seconds: float) -> None:
     """
     path = environment.get(CLOCK_VARIABLE)
     if not path:
-        raise WindtunnelError("this stack's clock is the machine's, which is not moved (tests/faults/own_clock.py gives it one of its own)")
+        raise WindtunnelError(
+            "this stack's clock is the machine's, which is not moved (tests/faults/own_clock.py gives it one of its own)",
+        )
     with open(path, "r+b") as file:
         (before,) = struct.unpack("d", file.read(8))
         os.pwrite(file.fileno(), struct.pack("d", before + float(int(seconds))), 0)

@@ -98,7 +98,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _one(settings: Settings, scenario: Scenario, marks: Path, console: Console, options: dict[str, Any]) -> Outcome:
+def _one(
+    settings: Settings,
+    scenario: Scenario,
+    marks: Path,
+    console: Console,
+    options: dict[str, Any],
+) -> Outcome:
     cluster = LocalCluster(settings, marks)
     with console.status(scenario.title) as status, _Told(status, scenario):
         try:
@@ -109,7 +115,7 @@ def _one(settings: Settings, scenario: Scenario, marks: Path, console: Console, 
             raise
         if wrong := _heal(cluster, status):
             raise WindtunnelError(
-                f"after {scenario.name} the stack did not become whole again: {', '.join(wrong)}; see `windtunnel status`"
+                f"after {scenario.name} the stack did not become whole again: {', '.join(wrong)}; see `windtunnel status`",
             )
     return outcome
 
@@ -132,7 +138,11 @@ class _Told(logging.Handler):
         self.status, self.name_shown, self.began = status, scenario.name, time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.status.update(Text(f"{self.name_shown} ({time.monotonic() - self.began:.0f} s): {record.getMessage()}"))
+        self.status.update(
+            Text(
+                f"{self.name_shown} ({time.monotonic() - self.began:.0f} s): {record.getMessage()}",
+            )
+        )
 
     def __enter__(self) -> None:
         log.setLevel(logging.INFO)
@@ -149,7 +159,11 @@ def listing() -> RenderableType:
     for column in ("scenario", "row", "what is rehearsed"):
         table.add_column(column, overflow="fold", no_wrap=column == "scenario")
     for scenario in SCENARIOS.values():
-        table.add_row(scenario.name + ("*" if scenario.asked_for else ""), scenario.row, scenario.title)
+        table.add_row(
+            scenario.name + ("*" if scenario.asked_for else ""),
+            scenario.row,
+            scenario.title,
+        )
     table.caption = "* only when named"
     return table
 
@@ -158,13 +172,19 @@ def render(outcome: Outcome) -> RenderableType:
     """Promised and seen, side by side."""
     scenario = outcome.scenario
     table = Table(
-        title=f"{scenario.name}: {scenario.title} (row {scenario.row}, {outcome.seconds:.0f} s)", title_justify="left", expand=False
+        title=f"{scenario.name}: {scenario.title} (row {scenario.row}, {outcome.seconds:.0f} s)",
+        title_justify="left",
+        expand=False,
     )
     for column in ("promised", "seen"):
         table.add_column(column, overflow="fold")
     table.add_column("")
     for check in outcome.checks:
-        table.add_row(Text(check.promised), Text(check.seen), Text("pass", "green") if check.ok else Text("fail", "bold red"))
+        table.add_row(
+            Text(check.promised),
+            Text(check.seen),
+            Text("pass", "green") if check.ok else Text("fail", "bold red"),
+        )
     return table
 
 
@@ -187,14 +207,29 @@ def as_json(outcomes: list[Outcome]) -> dict[str, Any]:
 def write_junit(path: Path, outcomes: list[Outcome]) -> None:
     """One test case a scenario, its broken promises as the failure's text. Raises `WindtunnelError` where it cannot be written."""
     failures = [o for o in outcomes if not o.ok]
-    suite = ET.Element("testsuite", name="windtunnel drill", tests=str(len(outcomes)), failures=str(len(failures)), errors="0")
+    suite = ET.Element(
+        "testsuite",
+        name="windtunnel drill",
+        tests=str(len(outcomes)),
+        failures=str(len(failures)),
+        errors="0",
+    )
     suite.set("time", f"{sum(o.seconds for o in outcomes):.1f}")
     for outcome in outcomes:
-        case = ET.SubElement(suite, "testcase", classname=f"row {outcome.scenario.row}", name=outcome.scenario.name)
+        case = ET.SubElement(
+            suite,
+            "testcase",
+            classname=f"row {outcome.scenario.row}",
+            name=outcome.scenario.name,
+        )
         case.set("time", f"{outcome.seconds:.1f}")
         broken = [f"{check.promised}: {check.seen}" for check in outcome.checks if not check.ok]
         if not outcome.ok:
-            ET.SubElement(case, "failure", message=(broken or ["nothing was checked"])[0]).text = "\n".join(broken)
+            ET.SubElement(
+                case,
+                "failure",
+                message=(broken or ["nothing was checked"])[0],
+            ).text = "\n".join(broken)
         ET.SubElement(case, "system-out").text = "\n".join(f"{c.promised}: {c.seen}" for c in outcome.checks)
     try:
         ET.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)

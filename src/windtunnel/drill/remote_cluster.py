@@ -23,7 +23,9 @@ STATE = PurePosixPath("/var/lib/windtunnel")
 MARKS = STATE / "run" / "marks.jsonl"
 SECRETS = PurePosixPath("/var/lib/windtunnel-secrets")
 #: A supervisor's lines that tell of trouble (worker_record.Record.say).
-INCIDENT = re.compile(r" supervisor of \S+: .*(unhealthy|crashed|lost |ended \d+ process|hung|stopped by a signal|did not come up)")
+INCIDENT = re.compile(
+    r" supervisor of \S+: .*(unhealthy|crashed|lost |ended \d+ process|hung|stopped by a signal|did not come up)",
+)
 #: Names of process-compose.yaml whose unit is not `windtunnel-NAME`.
 UNITS = {"valkey": "redis-windtunnel", "postgres": "postgresql"}
 
@@ -64,7 +66,9 @@ class NixosCluster:
         """Of a command on that service's machine. Raises `Away` when it fails."""
         status, text = self.roles[service].execute(command)
         if status:
-            raise Away(f"{self.roles[service].name}: exit code {status}: {command.splitlines()[0][:80]}: {text.strip()[-200:]}")
+            raise Away(
+                f"{self.roles[service].name}: exit code {status}: {command.splitlines()[0][:80]}: {text.strip()[-200:]}",
+            )
         return text
 
     def systemctl(self, command: str, service: str) -> str:
@@ -74,7 +78,14 @@ class NixosCluster:
     def secret(self, name: str) -> str:
         return self.output("api-server", f"cat {SECRETS / name}")
 
-    def http(self, port: int, path: str, method: str = "GET", body: object = None, header: str = "") -> Any:
+    def http(
+        self,
+        port: int,
+        path: str,
+        method: str = "GET",
+        body: object = None,
+        header: str = "",
+    ) -> Any:
         """JSON of one call on the API server's machine; curl is told by its standard input, since argv is public."""
         lines = [
             f'url = "http://127.0.0.1:{port}{path}"',
@@ -86,8 +97,14 @@ class NixosCluster:
         if header:
             lines.append(f"header = {json.dumps(header)}")
         if body is not None:
-            lines += ['header = "Content-Type: application/json"', f"data = {json.dumps(json.dumps(body))}"]
-        text = self.output("api-server", f"printf %s {shlex.quote(chr(10).join(lines))} | curl --config -")
+            lines += [
+                'header = "Content-Type: application/json"',
+                f"data = {json.dumps(json.dumps(body))}",
+            ]
+        text = self.output(
+            "api-server",
+            f"printf %s {shlex.quote(chr(10).join(lines))} | curl --config -",
+        )
         answer, _, code = text.rpartition("\n")
         if not code.startswith("2"):
             raise Away(f"{method} {path}: HTTP {code}: {answer[:200]}")
@@ -97,7 +114,13 @@ class NixosCluster:
         if not self._token:
             login = {"username": "admin", "password": self.secret("airflow-password")}
             self._token = str(self.http(8080, "/auth/token", "POST", login)["access_token"])
-        return self.http(8080, f"/api/v2{path}", method, body, f"Authorization: Bearer {self._token}")
+        return self.http(
+            8080,
+            f"/api/v2{path}",
+            method,
+            body,
+            f"Authorization: Bearer {self._token}",
+        )
 
     # -- Cluster ------------------------------------------------------------------------------
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
@@ -197,7 +220,10 @@ class NixosCluster:
 
     def supervisor(self, worker: str) -> dict[str, Any]:
         """What the worker's supervisor wrote down; empty before it ever ran."""
-        text = self.output(worker, f"cat {STATE}/run/workers/{worker}/supervisor.json 2>/dev/null || echo '{{}}'")
+        text = self.output(
+            worker,
+            f"cat {STATE}/run/workers/{worker}/supervisor.json 2>/dev/null || echo '{{}}'",
+        )
         return dict(json.loads(text))
 
     def alive(self, marks: Iterable[Mark]) -> set[int]:
@@ -228,7 +254,9 @@ class NixosCluster:
         return {name: int(count) for name, count in (line.split() for line in self.output("valkey", ask).splitlines())}
 
     def scheduler_age(self) -> float:
-        beat = _unix(self.http(8080, "/api/v2/monitor/health")["scheduler"]["latest_scheduler_heartbeat"])
+        beat = _unix(
+            self.http(8080, "/api/v2/monitor/health")["scheduler"]["latest_scheduler_heartbeat"],
+        )
         return time.time() - beat if beat else 3600.0
 
     @contextlib.contextmanager
@@ -269,7 +297,9 @@ def share_secrets(source: Machine, others: list[Machine]) -> None:
     wait(lambda: source.execute(f"test -s {SECRETS}/broker-url")[0] == 0, "the secrets to be made")
     packed = source.execute(f"tar -C {SECRETS.parent} -cf - {SECRETS.name} | base64 -w0")[1].strip()
     for machine in others:
-        status, text = machine.execute(f"umask 077; printf %s {packed} | base64 -d | tar -C {SECRETS.parent} -xf -")
+        status, text = machine.execute(
+            f"umask 077; printf %s {packed} | base64 -d | tar -C {SECRETS.parent} -xf -",
+        )
         assert status == 0, text
 
 

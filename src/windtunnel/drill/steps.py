@@ -24,7 +24,11 @@ class NeverCame(AssertionError):
 
 
 def seconds_until(
-    what: str, condition: Callable[[], object], patience: float, since: float | None = None, every: float = 0.1
+    what: str,
+    condition: Callable[[], object],
+    patience: float,
+    since: float | None = None,
+    every: float = 0.1,
 ) -> float | None:
     """Seconds from `since` (monotonic, default now) until the condition holds; None where `patience` seconds pass first.
 
@@ -44,7 +48,13 @@ def seconds_until(
         time.sleep(every)
 
 
-def wait_until(what: str, condition: Callable[[], T], patience: float, every: float = 0.1, saw: Callable[[], object] | None = None) -> T:
+def wait_until(
+    what: str,
+    condition: Callable[[], T],
+    patience: float,
+    every: float = 0.1,
+    saw: Callable[[], object] | None = None,
+) -> T:
     """The condition's value once it is true. Raises `NeverCame`, saying what was seen instead."""
     found: list[T] = []
 
@@ -62,7 +72,12 @@ def wait_until(what: str, condition: Callable[[], T], patience: float, every: fl
     return found[0]
 
 
-def meanwhile(what: str, condition: Callable[[], object], patience: float, since: float | None = None) -> Future[float | None]:
+def meanwhile(
+    what: str,
+    condition: Callable[[], object],
+    patience: float,
+    since: float | None = None,
+) -> Future[float | None]:
     """`seconds_until` in a thread of its own, for what comes about while the scenario looks at something else."""
     future: Future[float | None] = Future()
     began = time.monotonic() if since is None else since
@@ -82,7 +97,17 @@ def launch(cluster: Cluster, dag_id: str, count: int = 1, **conf: object) -> lis
     runs = []
     for number in range(count):
         log.info("triggering %s %d/%d", dag_id, number + 1, count)
-        runs.append(Run(dag_id, wait_until(f"a run of {dag_id} to be accepted", lambda: cluster.trigger(dag_id, dict(conf)), 60, every=1)))
+        runs.append(
+            Run(
+                dag_id,
+                wait_until(
+                    f"a run of {dag_id} to be accepted",
+                    lambda: cluster.trigger(dag_id, dict(conf)),
+                    60,
+                    every=1,
+                ),
+            )
+        )
     return runs
 
 
@@ -99,19 +124,34 @@ def wait_running(cluster: Cluster, runs: list[Run], patience: float = 60) -> lis
         first = {mark.run_id: mark for mark in reversed(marks_of(cluster, runs, "start"))}
         return [first[run.run_id] for run in runs] if len(first) == len(runs) else []
 
-    return wait_until(f"{len(runs)} tasks to run", started, patience, saw=lambda: f"{len(marks_of(cluster, runs, 'start'))} starts")
+    return wait_until(
+        f"{len(runs)} tasks to run",
+        started,
+        patience,
+        saw=lambda: f"{len(marks_of(cluster, runs, 'start'))} starts",
+    )
 
 
 def ready(cluster: LocalStack, workers: int) -> None:
     """So many workers, all of them serving."""
     cluster.scale(workers)
     names = [f"worker-{number}" for number in range(workers)]
-    wait_until(f"{workers} workers to serve", lambda: all(cluster.up(name) for name in names), 120, saw=cluster.workers)
+    wait_until(
+        f"{workers} workers to serve",
+        lambda: all(cluster.up(name) for name in names),
+        120,
+        saw=cluster.workers,
+    )
 
 
 def occupy(cluster: LocalStack, lab: str, seconds: float) -> list[Run]:
     """As many tasks as there are slots, so that the lab worker surely has some; returns when it has."""
-    runs = launch(cluster, "steady", cluster.slots * len(cluster.workers() | {lab}), seconds=seconds)
+    runs = launch(
+        cluster,
+        "steady",
+        cluster.slots * len(cluster.workers() | {lab}),
+        seconds=seconds,
+    )
     wait_until(
         f"{lab} to have a task",
         lambda: any(m.worker == lab for m in marks_of(cluster, runs, "start")),
@@ -126,7 +166,11 @@ def instances(cluster: Cluster, runs: Iterable[Run]) -> list[tuple[Run, TaskInst
     return [(run, instance) for run in runs for instance in cluster.task_instances(run.dag_id, run.run_id)]
 
 
-def wait_final(cluster: Cluster, runs: list[Run], patience: float) -> list[tuple[Run, TaskInstance]]:
+def wait_final(
+    cluster: Cluster,
+    runs: list[Run],
+    patience: float,
+) -> list[tuple[Run, TaskInstance]]:
     """Every task of these runs once all are in a final state, or as they are when patience ends."""
     left = list(runs)
 
@@ -158,7 +202,10 @@ def once(marks: Iterable[Mark]) -> tuple[bool, str]:
             seen[mark.task].append(mark.event)
     odd = {task: events for task, events in seen.items() if sorted(events) != ["end", "start"]}
     words = "; ".join(f"{task[0]}.{task[2]}[{task[3]}] {' '.join(events)}" for task, events in list(odd.items())[:3])
-    return not odd, f"{len(seen)} tasks, each once" if not odd else f"{len(odd)} of {len(seen)} differ: {words}"
+    return (
+        not odd,
+        f"{len(seen)} tasks, each once" if not odd else f"{len(odd)} of {len(seen)} differ: {words}",
+    )
 
 
 def overlaps(marks: Iterable[Mark]) -> list[str]:
@@ -167,7 +214,9 @@ def overlaps(marks: Iterable[Mark]) -> list[str]:
     A task at work leaves a `pulse` every second, so that a killed one's last sign of life is known: a copy that still
     gives signs after another has started is a second copy.
     """
-    copies: dict[tuple[str, str, str, int], dict[tuple[str, int, int], list[float]]] = defaultdict(lambda: defaultdict(list))
+    copies: dict[tuple[str, str, str, int], dict[tuple[str, int, int], list[float]]] = defaultdict(
+        lambda: defaultdict(list),
+    )
     for mark in marks:
         if mark.event != "helper":  # a process that the copy made; its pulses are the copy's
             copies[mark.task][mark.worker, mark.pid, mark.start].append(mark.time)
@@ -176,20 +225,36 @@ def overlaps(marks: Iterable[Mark]) -> list[str]:
         spans = sorted((min(times), max(times), copy) for copy, times in lives.items())
         for (_, last, one), (first, _, other) in pairwise(spans):
             if first < last:
-                found.append(f"{task[0]}.{task[2]}[{task[3]}]: {one} still alive {last - first:.1f} s after {other} had started")
+                found.append(
+                    f"{task[0]}.{task[2]}[{task[3]}]: {one} still alive {last - first:.1f} s after {other} had started",
+                )
     return found
 
 
-def all_succeed_once(checks: Checks, cluster: Cluster, runs: list[Run], patience: float, what: str = "tasks") -> None:
+def all_succeed_once(
+    checks: Checks,
+    cluster: Cluster,
+    runs: list[Run],
+    patience: float,
+    what: str = "tasks",
+) -> None:
     """The promise of most rows: nothing failed, nothing lost, nothing doubled."""
     rows = wait_final(cluster, runs, patience)
-    checks.add(f"all {what} succeed", bool(rows) and all(i.state == "success" for _, i in rows), tally(rows))
+    checks.add(
+        f"all {what} succeed",
+        bool(rows) and all(i.state == "success" for _, i in rows),
+        tally(rows),
+    )
     retried = [i for _, i in rows if i.try_number > 1]
     checks.add("none was failed and retried", not retried, f"{len(retried)} retried")
     marks = marks_of(cluster, runs)
     fine, words = once(marks)
     silent = {run.run_id for run in runs} - {mark.run_id for mark in marks}
-    checks.add("side effects: each ran once", fine and not silent, words if not silent else f"{words}; {len(silent)} runs without any")
+    checks.add(
+        "side effects: each ran once",
+        fine and not silent,
+        words if not silent else f"{words}; {len(silent)} runs without any",
+    )
 
 
 #: A task that ends in the moment of the broker's death cannot be acknowledged: the reconciler removes such a message a
@@ -199,6 +264,10 @@ SWEPT = 150.0
 
 def no_message_left(checks: Checks, cluster: LocalStack, patience: float = SWEPT) -> None:
     """Nothing waits in a queue, nothing is held by a worker."""
-    took = seconds_until("no message to be left over", lambda: not any(cluster.messages().values()), patience)
+    took = seconds_until(
+        "no message to be left over",
+        lambda: not any(cluster.messages().values()),
+        patience,
+    )
     seen = f"none after {took:.0f} s" if took is not None else str(cluster.messages())
     checks.add("no message is left over, `unacked` is empty", took is not None, seen)

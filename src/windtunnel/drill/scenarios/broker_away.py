@@ -25,7 +25,12 @@ FIRST_START = 3.0
 IN_FLOWER = 20.0
 
 
-def broker_away_while_tasks_wait(cluster: LocalStack, checks: Checks, tasks: int = 4, seconds: float = 20) -> None:
+def broker_away_while_tasks_wait(
+    cluster: LocalStack,
+    checks: Checks,
+    tasks: int = 4,
+    seconds: float = 20,
+) -> None:
     """Valkey is stopped, tasks are triggered, Valkey returns after `seconds`."""
     # The first task of a worker imports what later ones find loaded: that is not what is measured here.
     wait_final(cluster, launch(cluster, "steady", cluster.slots, seconds=0), 60)
@@ -34,31 +39,62 @@ def broker_away_while_tasks_wait(cluster: LocalStack, checks: Checks, tasks: int
     runs = launch(cluster, "steady", tasks, seconds=1)
     _watch(checks, cluster, runs, seconds)
     back = _return_of_the_broker(cluster)
-    shown = meanwhile("the workers to be in Flower", lambda: cluster.workers() == workers, 60, since=back)
+    shown = meanwhile(
+        "the workers to be in Flower",
+        lambda: cluster.workers() == workers,
+        60,
+        since=back,
+    )
     if not tasks:
         runs = launch(cluster, "steady", seconds=1)
-    first = seconds_until("the first task to start", lambda: marks_of(cluster, runs, "start"), 60, since=back, every=0.05)
+    first = seconds_until(
+        "the first task to start",
+        lambda: marks_of(cluster, runs, "start"),
+        60,
+        since=back,
+        every=0.05,
+    )
     checks.within("the first task starts after the broker's return", FIRST_START, first, 60)
     checks.within("Flower shows the workers again", IN_FLOWER, shown.result(), 60)
     all_succeed_once(checks, cluster, runs, 60 + 3 * len(runs))
 
 
-def scheduler_started_while_broker_away(cluster: LocalStack, checks: Checks, tasks: int = 2, seconds: float = 10) -> None:
+def scheduler_started_while_broker_away(
+    cluster: LocalStack,
+    checks: Checks,
+    tasks: int = 2,
+    seconds: float = 10,
+) -> None:
     """The scheduler is started when there is no broker, and has tasks to send at once."""
     cluster.stop("scheduler")
     cluster.stop("valkey")
     runs = launch(cluster, "steady", tasks, seconds=1)
     cluster.start("scheduler")
-    up = seconds_until("the scheduler to be up without a broker", lambda: cluster.scheduler_age() < 5, 90)
+    up = seconds_until(
+        "the scheduler to be up without a broker",
+        lambda: cluster.scheduler_age() < 5,
+        90,
+    )
     checks.within("the scheduler comes up without a broker", 60, up, 90)
     _watch(checks, cluster, runs, seconds)
     back = _return_of_the_broker(cluster)
-    first = seconds_until("the first task to start", lambda: marks_of(cluster, runs, "start"), 60, since=back, every=0.05)
+    first = seconds_until(
+        "the first task to start",
+        lambda: marks_of(cluster, runs, "start"),
+        60,
+        since=back,
+        every=0.05,
+    )
     checks.within("the first task starts after the broker's return", FIRST_START, first, 60)
     all_succeed_once(checks, cluster, runs, 60)
 
 
-def scheduler_lost_while_broker_away(cluster: LocalStack, checks: Checks, tasks: int = 4, patience: float = 180) -> None:
+def scheduler_lost_while_broker_away(
+    cluster: LocalStack,
+    checks: Checks,
+    tasks: int = 4,
+    patience: float = 180,
+) -> None:
     """The scheduler is killed while it holds tasks that it could not send: what it held lived in its memory only."""
     cluster.stop("valkey")
     runs = launch(cluster, "steady", tasks, seconds=1)
@@ -70,7 +106,11 @@ def scheduler_lost_while_broker_away(cluster: LocalStack, checks: Checks, tasks:
     )
     before = cluster.main_pid("scheduler")
     cluster.kill("scheduler")
-    back_up = seconds_until("a new scheduler", lambda: cluster.main_pid("scheduler") not in (None, before) and cluster.up("scheduler"), 90)
+    back_up = seconds_until(
+        "a new scheduler",
+        lambda: cluster.main_pid("scheduler") not in (None, before) and cluster.up("scheduler"),
+        90,
+    )
     checks.within("the scheduler is back by itself", 60, back_up, 90)
     _watch(checks, cluster, runs, 5)
     back = _return_of_the_broker(cluster)
@@ -80,7 +120,12 @@ def scheduler_lost_while_broker_away(cluster: LocalStack, checks: Checks, tasks:
         patience,
         since=back,
     )
-    checks.within("what the lost scheduler held runs after the broker's return", 120, ended, patience)
+    checks.within(
+        "what the lost scheduler held runs after the broker's return",
+        120,
+        ended,
+        patience,
+    )
     all_succeed_once(checks, cluster, runs, 30)
 
 
@@ -95,9 +140,15 @@ def _watch(checks: Checks, cluster: LocalStack, runs: list[Run], seconds: float)
             oldest = max(oldest, 3600.0)
         time.sleep(1)
     rows = instances(cluster, runs)
-    checks.add("meanwhile tasks wait and none fails", all(i.state in ("scheduled", "queued") for _, i in rows), tally(rows))
     checks.add(
-        f"the scheduler's heartbeat is never older than {OLDEST_HEARTBEAT:g} s", oldest <= OLDEST_HEARTBEAT, f"{oldest:.1f} s at most"
+        "meanwhile tasks wait and none fails",
+        all(i.state in ("scheduled", "queued") for _, i in rows),
+        tally(rows),
+    )
+    checks.add(
+        f"the scheduler's heartbeat is never older than {OLDEST_HEARTBEAT:g} s",
+        oldest <= OLDEST_HEARTBEAT,
+        f"{oldest:.1f} s at most",
     )
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import time
 
 from windtunnel.drill.cluster import Checks, LocalStack, Mark, Run
-from windtunnel.drill.steps import all_succeed_once, launch, no_message_left, ready, seconds_until, wait_running
+from windtunnel.drill.steps import (
+    all_succeed_once,
+    launch,
+    no_message_left,
+    ready,
+    seconds_until,
+    wait_running,
+)
 
 #: Everything answers again this long after the machine wakes, or its clock has jumped.
 BACK = 30.0
@@ -29,7 +36,12 @@ def clock_jump(cluster: LocalStack, checks: Checks, seconds: float = 600) -> Non
     def missed() -> list[str]:
         return [name for name, ahead in cluster.clocks().items() if abs(ahead - before[name] - seconds) > 60]
 
-    reached = seconds_until("every process to see the new time", lambda: not missed(), 30, every=0.5)
+    reached = seconds_until(
+        "every process to see the new time",
+        lambda: not missed(),
+        30,
+        every=0.5,
+    )
     checks.within(f"the jump of {seconds:g} s reaches {', '.join(sorted(before))}", 30, reached, 30)
     _nothing_happened(cluster, checks, runs, marks, began)
 
@@ -43,10 +55,21 @@ def _running(cluster: LocalStack, life: float) -> tuple[list[Run], list[Mark]]:
     return runs + launch(cluster, "steady", 2, seconds=0.2), marks
 
 
-def _nothing_happened(cluster: LocalStack, checks: Checks, runs: list[Run], marks: list[Mark], began: float) -> None:
+def _nothing_happened(
+    cluster: LocalStack,
+    checks: Checks,
+    runs: list[Run],
+    marks: list[Mark],
+    began: float,
+) -> None:
     alive = len(cluster.alive(marks))
     checks.add("running tasks live on", alive == len(marks), f"{alive} of {len(marks)}")
-    back = seconds_until("every component to answer", lambda: not cluster.unhealthy(), 120, every=0.5)
+    back = seconds_until(
+        "every component to answer",
+        lambda: not cluster.unhealthy(),
+        120,
+        every=0.5,
+    )
     checks.within("every component answers again", BACK, back, 120)
     all_succeed_once(checks, cluster, runs, 240)
     said = cluster.incident(marks[0].worker, began) or ""

@@ -24,6 +24,11 @@ def components_killed(cluster: LocalStack, checks: Checks, seconds: float = 20) 
         def back(name: str = name, before: int | None = before, moment: float = moment) -> bool:
             return cluster.main_pid(name) not in (None, before) and cluster.up(name) and not cluster.unhealthy(since=moment)
 
-        checks.within(f"{name} is back by itself", BACK, seconds_until(f"{name} to be back", back, 120, since=killed, every=0.3), 120)
+        checks.within(
+            f"{name} is back by itself",
+            BACK,
+            seconds_until(f"{name} to be back", back, 120, since=killed, every=0.3),
+            120,
+        )
         runs += launch(cluster, "steady", 1, seconds=0.2)
     all_succeed_once(checks, cluster, runs, seconds + 60)

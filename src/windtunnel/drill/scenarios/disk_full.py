@@ -5,13 +5,26 @@ from __future__ import annotations
 import time
 
 from windtunnel.drill.cluster import Checks, LocalStack
-from windtunnel.drill.steps import all_succeed_once, launch, no_message_left, ready, seconds_until, wait_running
+from windtunnel.drill.steps import (
+    all_succeed_once,
+    launch,
+    no_message_left,
+    ready,
+    seconds_until,
+    wait_running,
+)
 
 #: Issue 10, line 6: whatever had to stop is back this long after there is room; `status` names the disk in a look or two.
 BACK, NAMED = 30.0, 15.0
 
 
-def disk_full(cluster: LocalStack, checks: Checks, seconds: float = 30, queued: int = 4, megabytes: float = 3) -> None:
+def disk_full(
+    cluster: LocalStack,
+    checks: Checks,
+    seconds: float = 30,
+    queued: int = 4,
+    megabytes: float = 3,
+) -> None:
     """Filled to the last byte while one task is silent and another prints; both end after there is room again.
 
     Args:
@@ -26,12 +39,25 @@ def disk_full(cluster: LocalStack, checks: Checks, seconds: float = 30, queued: 
     waiting = launch(cluster, "steady", queued, seconds=0.2)
     with cluster.full_disk():
         full = time.monotonic()
-        named = seconds_until("`status` to name it", lambda: any(p.startswith("disk:") for p in cluster.problems()), 60)
+        named = seconds_until(
+            "`status` to name it",
+            lambda: any(p.startswith("disk:") for p in cluster.problems()),
+            60,
+        )
         checks.within("`status` names the full file system", NAMED, named, 60)
         time.sleep(max(0.0, seconds - (time.monotonic() - full)))
         alive = len(cluster.alive(marks))
-        checks.add("running tasks live on", alive == len(marks), f"{alive} of {len(marks)} after {time.monotonic() - full:.0f} s")
-    back = seconds_until("every component to be back", lambda: not cluster.unhealthy(), 120, every=0.5)
+        checks.add(
+            "running tasks live on",
+            alive == len(marks),
+            f"{alive} of {len(marks)} after {time.monotonic() - full:.0f} s",
+        )
+    back = seconds_until(
+        "every component to be back",
+        lambda: not cluster.unhealthy(),
+        120,
+        every=0.5,
+    )
     checks.within("every component is back by itself", BACK, back, 120)
     all_succeed_once(checks, cluster, silent + prints + waiting, 180)
     no_message_left(checks, cluster)

@@ -5,13 +5,29 @@ from __future__ import annotations
 import time
 
 from windtunnel.drill.cluster import Checks, LocalStack
-from windtunnel.drill.steps import launch, marks_of, no_message_left, once, overlaps, seconds_until, tally, wait_final, wait_running
+from windtunnel.drill.steps import (
+    launch,
+    marks_of,
+    no_message_left,
+    once,
+    overlaps,
+    seconds_until,
+    tally,
+    wait_final,
+    wait_running,
+)
 
 #: Issue 4, row 8: crashed tasks are retried within this many seconds of `up`.
 RETRIED = 60.0
 
 
-def everything_killed(cluster: LocalStack, checks: Checks, queued: int = 4, seconds: float = 20, spare_tasks: bool = True) -> None:
+def everything_killed(
+    cluster: LocalStack,
+    checks: Checks,
+    queued: int = 4,
+    seconds: float = 20,
+    spare_tasks: bool = True,
+) -> None:
     """Tasks run, others are queued, and every process of the stack is killed at once.
 
     Args:
@@ -30,22 +46,39 @@ def everything_killed(cluster: LocalStack, checks: Checks, queued: int = 4, seco
     began = time.monotonic()
     cluster.bring_up()
     checks.add(
-        "`up` ends what the dead stack left", not cluster.alive(marks), f"{len(cluster.alive(marks))} of {len(pids)} task processes live"
+        "`up` ends what the dead stack left",
+        not cluster.alive(marks),
+        f"{len(cluster.alive(marks))} of {len(pids)} task processes live",
     )
     retried = seconds_until(
-        "the crashed task to run again", lambda: any(m.attempt > 1 for m in marks_of(cluster, again, "start")), 180, since=began
+        "the crashed task to run again",
+        lambda: any(m.attempt > 1 for m in marks_of(cluster, again, "start")),
+        180,
+        since=began,
     )
     checks.within("the crashed task runs again after `up`", RETRIED, retried, 180)
     rows = wait_final(cluster, again, 60 + seconds)
-    checks.add("and succeeds", all(i.state == "success" and i.try_number == 2 for _, i in rows), tally(rows))
+    checks.add(
+        "and succeeds",
+        all(i.state == "success" and i.try_number == 2 for _, i in rows),
+        tally(rows),
+    )
     ended = len(marks_of(cluster, again, "end"))
     checks.add("its work ends once", ended == 1, f"{ended} ends")
     if cluster.slots > 1:
         rows = wait_final(cluster, never, 60)
-        checks.add("tasks without retries are failed, not lost", all(i.state == "failed" for _, i in rows), tally(rows))
+        checks.add(
+            "tasks without retries are failed, not lost",
+            all(i.state == "failed" for _, i in rows),
+            tally(rows),
+        )
     rows = wait_final(cluster, waiting, 120)
     fine, words = once(marks_of(cluster, waiting))
-    checks.add("queued tasks run, each once", fine and all(i.state == "success" for _, i in rows), f"{tally(rows)}; {words}")
+    checks.add(
+        "queued tasks run, each once",
+        fine and all(i.state == "success" for _, i in rows),
+        f"{tally(rows)}; {words}",
+    )
     double = overlaps(marks_of(cluster, again + never + waiting))
     checks.add("never two copies at once", not double, "; ".join(double) or "one at a time")
     no_message_left(checks, cluster)

@@ -6,7 +6,15 @@ import time
 
 from windtunnel.drill.cluster import Checks, LocalStack
 from windtunnel.drill.scenarios.worker_crash import RETRIED, RETRY_DELAY, kill_worker
-from windtunnel.drill.steps import launch, marks_of, overlaps, ready, seconds_until, wait_final, wait_running
+from windtunnel.drill.steps import (
+    launch,
+    marks_of,
+    overlaps,
+    ready,
+    seconds_until,
+    wait_final,
+    wait_running,
+)
 
 #: A helper marks each second.
 HELPER_SILENT = 4.0
@@ -19,17 +27,30 @@ def long_task(cluster: LocalStack, checks: Checks, seconds: float = 75, workers:
     run = launch(cluster, "retry", seconds=seconds + 60, later_seconds=2, failures=0, helper=True)
     [mark] = wait_running(cluster, run)
     watched = _watch(cluster, mark.worker, seconds)
-    checks.add("the worker's entry for the task is there throughout", not watched, f"missing {watched} times")
+    checks.add(
+        "the worker's entry for the task is there throughout",
+        not watched,
+        f"missing {watched} times",
+    )
     delivered = cluster.deliveries() - before
     checks.add("the message is delivered once", delivered == 1, f"{delivered} deliveries")
     pulses = marks_of(cluster, run, "helper")
     silent = time.time() - max((m.time for m in pulses), default=0.0)
-    checks.add("the helper that the task detached lives", silent < HELPER_SILENT, f"last sign {silent:.1f} s ago")
+    checks.add(
+        "the helper that the task detached lives",
+        silent < HELPER_SILENT,
+        f"last sign {silent:.1f} s ago",
+    )
 
     killed, back = kill_worker(checks, cluster, mark, "")
     gone = seconds_until("the helper to end", lambda: not cluster.alive(pulses), 60, since=killed)
     checks.within("the helper is gone", RETRIED, gone, 60)
-    again = seconds_until("the retry", lambda: any(m.attempt > 1 for m in marks_of(cluster, run, "start")), 120, since=killed)
+    again = seconds_until(
+        "the retry",
+        lambda: any(m.attempt > 1 for m in marks_of(cluster, run, "start")),
+        120,
+        since=killed,
+    )
     checks.within("the retry runs", RETRIED + RETRY_DELAY, again, 120)
     [(_, instance)] = wait_final(cluster, run, 60)
     seen = f"{instance.state} at try {instance.try_number}"

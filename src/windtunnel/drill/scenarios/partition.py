@@ -6,7 +6,16 @@ import time
 from signal import SIGTERM
 
 from windtunnel.drill.cluster import Checks, LocalStack
-from windtunnel.drill.steps import all_succeed_once, instances, launch, log, marks_of, no_message_left, occupy, seconds_until
+from windtunnel.drill.steps import (
+    all_succeed_once,
+    instances,
+    launch,
+    log,
+    marks_of,
+    no_message_left,
+    occupy,
+    seconds_until,
+)
 
 #: Issue 4, row 7.
 NOTICED, RECONNECTED = 20.0, 5.0
@@ -14,7 +23,12 @@ NOTICED, RECONNECTED = 20.0, 5.0
 SETTLE = 2.0
 
 
-def worker_cut_off_from_the_broker(cluster: LocalStack, checks: Checks, silent: bool = True, seconds: float = 25) -> None:
+def worker_cut_off_from_the_broker(
+    cluster: LocalStack,
+    checks: Checks,
+    silent: bool = True,
+    seconds: float = 25,
+) -> None:
     """Cut while the worker is at work, heal after `seconds`; its tasks end meanwhile.
 
     Args:
@@ -24,7 +38,12 @@ def worker_cut_off_from_the_broker(cluster: LocalStack, checks: Checks, silent: 
         runs = occupy(cluster, lab, seconds - 8)
         moment, cut = time.time(), time.monotonic()
         with cluster.partition(lab, silent=silent):
-            noticed = seconds_until("the worker to notice", lambda: _cut_off(cluster, lab, moment), 60, since=cut)
+            noticed = seconds_until(
+                "the worker to notice",
+                lambda: _cut_off(cluster, lab, moment),
+                60,
+                since=cut,
+            )
             checks.within("the worker notices and reports it", NOTICED, noticed, 60)
             time.sleep(max(0.0, SETTLE - (time.monotonic() - cut)))
             later = launch(cluster, "steady", cluster.slots + 1, seconds=0.5)
@@ -36,7 +55,9 @@ def worker_cut_off_from_the_broker(cluster: LocalStack, checks: Checks, silent: 
             mine = {m.run_id for m in marks_of(cluster, runs, "start") if m.worker == lab}
             states = [i.state for run, i in instances(cluster, runs) if run.run_id in mine]
             checks.add(
-                "its running tasks end and are recorded", ended == mine and set(states) == {"success"}, f"{', '.join(map(str, states))}"
+                "its running tasks end and are recorded",
+                ended == mine and set(states) == {"success"},
+                f"{', '.join(map(str, states))}",
             )
         healed = time.monotonic()
         checks.within(
@@ -52,7 +73,11 @@ def worker_cut_off_from_the_broker(cluster: LocalStack, checks: Checks, silent: 
 
 
 def worker_drained_while_cut_off(
-    cluster: LocalStack, checks: Checks, silent: bool = True, seconds: float = 12, ceiling: float = 60
+    cluster: LocalStack,
+    checks: Checks,
+    silent: bool = True,
+    seconds: float = 12,
+    ceiling: float = 60,
 ) -> None:
     """SIGTERM to a worker with tasks in hand that cannot reach the broker."""
     with cluster.lab_worker() as lab:
@@ -62,10 +87,19 @@ def worker_drained_while_cut_off(
             mine = [run for run in runs if any(m.worker == lab for m in marks_of(cluster, [run], "start"))]
             asked = time.monotonic()
             cluster.kill(f"{lab}/supervisor", SIGTERM)
-            gone = seconds_until("the worker to end", lambda: cluster.main_pid(f"{lab}/supervisor") is None, ceiling + 60, since=asked)
+            gone = seconds_until(
+                "the worker to end",
+                lambda: cluster.main_pid(f"{lab}/supervisor") is None,
+                ceiling + 60,
+                since=asked,
+            )
             checks.within("it ends, its tasks done", ceiling, gone, ceiling + 60)
             ended = marks_of(cluster, mine, "end")
-            checks.add("its tasks ended first", len(ended) == len(mine), f"{len(ended)} of {len(mine)}")
+            checks.add(
+                "its tasks ended first",
+                len(ended) == len(mine),
+                f"{len(ended)} of {len(mine)}",
+            )
         all_succeed_once(checks, cluster, runs, 90)
 
 

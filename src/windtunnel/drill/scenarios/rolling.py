@@ -20,11 +20,19 @@ def rolling_restart_and_scaling(cluster: LocalStack, checks: Checks, minutes: fl
                 log.info("restarting %s", worker)
                 cluster.stop(worker)
                 cluster.start(worker)
-                wait_until(f"{worker} to serve again", lambda worker=worker: cluster.up(worker), 120)  # type: ignore[misc]
+                wait_until(
+                    f"{worker} to serve again",
+                    lambda worker=worker: cluster.up(worker),
+                    120,
+                )  # type: ignore[misc]
                 restarts += 1
             for count in (4, 1):
                 log.info("scaling to %d", count)
                 ready(cluster, count)
                 scales += 1
-    checks.add("workers were restarted and scaled under load", restarts > 0 and scales > 1, f"{restarts} restarts, {scales} scalings")
+    checks.add(
+        "workers were restarted and scaled under load",
+        restarts > 0 and scales > 1,
+        f"{restarts} restarts, {scales} scalings",
+    )
     settle(checks, cluster, load, retries_allowed=False)

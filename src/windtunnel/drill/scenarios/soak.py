@@ -115,7 +115,16 @@ def soak(
                 # The victim is still down from the fault before; the next one is drawn all the same.
                 log.info("no victim for %s: %s", name, error)
         last = time.time()
-        calm = seconds_until("every component to be back", lambda: not cluster.unhealthy(since=last), 120, every=0.5)
-    checks.add(f"faults were made (seed {seed})", bool(done), ", ".join(f"{count} {name}" for name, count in sorted(done.items())))
+        calm = seconds_until(
+            "every component to be back",
+            lambda: not cluster.unhealthy(since=last),
+            120,
+            every=0.5,
+        )
+    checks.add(
+        f"faults were made (seed {seed})",
+        bool(done),
+        ", ".join(f"{count} {name}" for name, count in sorted(done.items())),
+    )
     checks.within("every component is back by itself", 60, calm, 120)
     settle(checks, cluster, load, retries_allowed=True, patience=420 + 4 * real)

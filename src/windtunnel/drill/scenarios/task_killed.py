@@ -32,11 +32,17 @@ def task_process_killed(cluster: LocalStack, checks: Checks, seconds: float = 15
     _logged(checks, cluster, victim[0], "work")
     [(_, instance)] = wait_final(cluster, victim, 60)
     checks.add(
-        "the retry succeeds", instance.state == "success" and instance.try_number == 2, f"{instance.state} at try {instance.try_number}"
+        "the retry succeeds",
+        instance.state == "success" and instance.try_number == 2,
+        f"{instance.state} at try {instance.try_number}",
     )
     rows = wait_final(cluster, neighbour, seconds + 30)
     fine, words = once(marks_of(cluster, neighbour))
-    checks.add("its neighbours are untouched", fine and all(i.state == "success" for _, i in rows), words)
+    checks.add(
+        "its neighbours are untouched",
+        fine and all(i.state == "success" for _, i in rows),
+        words,
+    )
     checks.add(
         "the worker serves on",
         cluster.main_pid(mark.worker) == main,
@@ -44,7 +50,12 @@ def task_process_killed(cluster: LocalStack, checks: Checks, seconds: float = 15
     )
 
 
-def task_out_of_memory(cluster: LocalStack, checks: Checks, megabytes: int = 300, limit: int = 150) -> None:
+def task_out_of_memory(
+    cluster: LocalStack,
+    checks: Checks,
+    megabytes: int = 300,
+    limit: int = 150,
+) -> None:
     """The kernel itself kills a task that takes more memory than its control group has."""
     cluster.scale(1)
     main = cluster.main_pid("worker-0")
@@ -55,18 +66,40 @@ def task_out_of_memory(cluster: LocalStack, checks: Checks, megabytes: int = 300
         cluster.kill_process(mark)
     gone = seconds_until("the kernel to kill it", lambda: not cluster.alive([mark]), 60)
     by = f"the kernel killed {cluster.oom_kills()}" if caged else "no control group can be made here: killed by hand instead"
-    checks.add("the task that takes too much is killed", gone is not None and (not caged or cluster.oom_kills() > 0), by)
-    checks.add("before its end", not marks_of(cluster, run, "end"), f"{len(marks_of(cluster, run, 'end'))} ends")
-    failed = seconds_until("the task to be failed", lambda: cluster.task_instances("memory", run[0].run_id)[0].state == "failed", 60)
+    checks.add(
+        "the task that takes too much is killed",
+        gone is not None and (not caged or cluster.oom_kills() > 0),
+        by,
+    )
+    checks.add(
+        "before its end",
+        not marks_of(cluster, run, "end"),
+        f"{len(marks_of(cluster, run, 'end'))} ends",
+    )
+    failed = seconds_until(
+        "the task to be failed",
+        lambda: cluster.task_instances("memory", run[0].run_id)[0].state == "failed",
+        60,
+    )
     checks.within("the task is failed", NOTICED, failed, 60)
     _logged(checks, cluster, run[0], "take", MEMORY)
     after = launch(cluster, "steady", cluster.slots, seconds=0)
     rows = wait_final(cluster, after, 60)
     serves = all(i.state == "success" for _, i in rows) and cluster.main_pid("worker-0") == main
-    checks.add("the worker serves on", serves, "the same process" if serves else "another process or failed tasks")
+    checks.add(
+        "the worker serves on",
+        serves,
+        "the same process" if serves else "another process or failed tasks",
+    )
 
 
-def _logged(checks: Checks, cluster: LocalStack, run: Run, task: str, why: tuple[str, ...] = ()) -> None:
+def _logged(
+    checks: Checks,
+    cluster: LocalStack,
+    run: Run,
+    task: str,
+    why: tuple[str, ...] = (),
+) -> None:
     """The log of the killed try says that it was killed, and where asked also probably why."""
     text = ""
 
@@ -79,5 +112,8 @@ def _logged(checks: Checks, cluster: LocalStack, run: Run, task: str, why: tuple
         found = seconds_until("the log to tell", says, 15, every=0.5) is not None
     except Away:
         found = False
-    line = next((line for line in text.splitlines() if any(word in line.lower() for word in KILLED)), "nothing of the kind")
+    line = next(
+        (line for line in text.splitlines() if any(word in line.lower() for word in KILLED)),
+        "nothing of the kind",
+    )
     checks.add("the task's log says it was killed" + (" and why" if why else ""), found, line[:110])

@@ -16,7 +16,14 @@ REPORTED, CURED = 20.0, 90.0
 def worker_stopped(cluster: LocalStack, checks: Checks, seconds: float = 20) -> None:
     """SIGSTOP to Celery's main process, with a task in hand."""
     cluster.scale(1)
-    _rehearse(cluster, checks, "worker-0", "the worker is stopped", lambda worker: cluster.kill(worker, SIGSTOP), seconds)
+    _rehearse(
+        cluster,
+        checks,
+        "worker-0",
+        "the worker is stopped",
+        lambda worker: cluster.kill(worker, SIGSTOP),
+        seconds,
+    )
 
 
 def worker_not_consuming(cluster: LocalStack, checks: Checks, seconds: float = 20) -> None:
@@ -35,23 +42,56 @@ def worker_hung(cluster: LocalStack, checks: Checks, seconds: float = 20) -> Non
     Only the lab worker is started with that debugger.
     """
     with cluster.lab_worker() as lab:
-        _rehearse(cluster, checks, lab, "the main loop hangs", lambda worker: cluster.kill(worker, SIGUSR2), seconds)
+        _rehearse(
+            cluster,
+            checks,
+            lab,
+            "the main loop hangs",
+            lambda worker: cluster.kill(worker, SIGUSR2),
+            seconds,
+        )
 
 
-def _rehearse(cluster: LocalStack, checks: Checks, worker: str, what: str, fault: Callable[[str], None], seconds: float) -> None:
+def _rehearse(
+    cluster: LocalStack,
+    checks: Checks,
+    worker: str,
+    what: str,
+    fault: Callable[[str], None],
+    seconds: float,
+) -> None:
     runs = occupy(cluster, worker, seconds)
     moment, began = time.time(), time.monotonic()
     fault(worker)
     log_told = meanwhile("the log to tell", lambda: cluster.incident(worker, moment), 120, began)
-    status_told = meanwhile("`status` to tell", lambda: any(worker in problem for problem in cluster.problems()), 120, began)
-    probe_told = meanwhile("the probe to fail", lambda: cluster.process_state(worker) != "Ready", 120, began)
-    cured = meanwhile("the cure", lambda: time.monotonic() > began + 3 and probe_told.done() and cluster.up(worker), 180, began)
+    status_told = meanwhile(
+        "`status` to tell",
+        lambda: any(worker in problem for problem in cluster.problems()),
+        120,
+        began,
+    )
+    probe_told = meanwhile(
+        "the probe to fail",
+        lambda: cluster.process_state(worker) != "Ready",
+        120,
+        began,
+    )
+    cured = meanwhile(
+        "the cure",
+        lambda: time.monotonic() > began + 3 and probe_told.done() and cluster.up(worker),
+        180,
+        began,
+    )
     checks.within(f"{what}: its log says so", REPORTED, log_told.result(), 120)
     checks.within("`status` says so", REPORTED, status_told.result(), 120)
     checks.within("the probe of process-compose fails", REPORTED, probe_told.result(), 120)
     checks.within("it is cured", CURED, cured.result(), 180)
     all_succeed_once(checks, cluster, runs, 90, "tasks in hand")
-    ready = seconds_until("the probe to succeed", lambda: cluster.process_state(worker) == "Ready", 60)
+    ready = seconds_until(
+        "the probe to succeed",
+        lambda: cluster.process_state(worker) == "Ready",
+        60,
+    )
     checks.within("the probe succeeds again", 45, ready, 60)
     after = occupy(cluster, worker, 1)  # raises where it takes none
     all_succeed_once(checks, cluster, after, 60, "later tasks")

@@ -6,14 +6,28 @@ import time
 from collections.abc import Callable
 
 from windtunnel.drill.cluster import Checks, LocalStack, Mark
-from windtunnel.drill.steps import launch, marks_of, meanwhile, overlaps, ready, seconds_until, wait_final, wait_running
+from windtunnel.drill.steps import (
+    launch,
+    marks_of,
+    meanwhile,
+    overlaps,
+    ready,
+    seconds_until,
+    wait_final,
+    wait_running,
+)
 
 #: Issue 4, row 3. The task's own retry_delay (dags/retry.py) comes on top of the 30 s.
 REPORTED, GONE, RETRIED, BACK, RETRY_DELAY = 15.0, 5.0, 30.0, 20.0, 1.0
 
 
 def worker_killed_mid_task(
-    cluster: LocalStack, checks: Checks, part: str = "", seconds: float = 12, workers: int = 2, elsewhere: bool = True
+    cluster: LocalStack,
+    checks: Checks,
+    part: str = "",
+    seconds: float = 12,
+    workers: int = 2,
+    elsewhere: bool = True,
 ) -> None:
     """A worker dies under a task that may be retried.
 
@@ -36,24 +50,40 @@ def worker_killed_mid_task(
     where = "" if found is None else f" (seen: {found.worker}, before {mark.worker})"
     checks.within(f"the retry runs{where}", RETRIED + RETRY_DELAY, again, 120)
     if workers > 1 and elsewhere:
-        checks.add("on another worker", found is not None and found.worker != mark.worker, found.worker if found else "nowhere")
+        checks.add(
+            "on another worker",
+            found is not None and found.worker != mark.worker,
+            found.worker if found else "nowhere",
+        )
     [(_, instance)] = wait_final(cluster, run, 60 + seconds)
     ends = len(marks_of(cluster, run, "end"))
     seen = f"{instance.state} at try {instance.try_number}, {ends} end"
-    checks.add("the retry succeeds, once", instance.state == "success" and instance.try_number == 2 and ends == 1, seen)
+    checks.add(
+        "the retry succeeds, once",
+        instance.state == "success" and instance.try_number == 2 and ends == 1,
+        seen,
+    )
     found_two = overlaps(marks_of(cluster, run))
     checks.add("never two copies at once", not found_two, "; ".join(found_two) or "one at a time")
     checks.within("the killed worker is back and in Flower", BACK, back(), 90)
 
 
-def worker_killed_under_a_task_without_retries(cluster: LocalStack, checks: Checks, part: str = "", seconds: float = 12) -> None:
+def worker_killed_under_a_task_without_retries(
+    cluster: LocalStack,
+    checks: Checks,
+    part: str = "",
+    seconds: float = 12,
+) -> None:
     """A worker dies under a task that must not be repeated: it is failed, visibly, and not lost."""
     ready(cluster, 2)
     run = launch(cluster, "steady", seconds=seconds)
     [mark] = wait_running(cluster, run)
     killed, back = kill_worker(checks, cluster, mark, part)
     failed = seconds_until(
-        "the task to be failed", lambda: cluster.task_instances("steady", run[0].run_id)[0].state == "failed", 120, killed
+        "the task to be failed",
+        lambda: cluster.task_instances("steady", run[0].run_id)[0].state == "failed",
+        120,
+        killed,
     )
     checks.within("the task is failed", RETRIED, failed, 120)
     time.sleep(5)  # a second copy would come about now
@@ -64,7 +94,12 @@ def worker_killed_under_a_task_without_retries(cluster: LocalStack, checks: Chec
     checks.within("the killed worker is back and in Flower", BACK, back(), 90)
 
 
-def kill_worker(checks: Checks, cluster: LocalStack, mark: Mark, part: str) -> tuple[float, Callable[[], float | None]]:
+def kill_worker(
+    checks: Checks,
+    cluster: LocalStack,
+    mark: Mark,
+    part: str,
+) -> tuple[float, Callable[[], float | None]]:
     """Kill the mark's worker.
 
     Returns:
@@ -80,7 +115,13 @@ def kill_worker(checks: Checks, cluster: LocalStack, mark: Mark, part: str) -> t
         killed,
     )
     told = meanwhile("a report", lambda: cluster.incident(worker, moment), 60, killed)
-    gone = seconds_until("the task's process to end", lambda: not cluster.alive([mark]), 60, since=killed, every=0.05)
+    gone = seconds_until(
+        "the task's process to end",
+        lambda: not cluster.alive([mark]),
+        60,
+        since=killed,
+        every=0.05,
+    )
     checks.within("the task's process is gone", GONE, gone, 60)
     checks.within("the loss is reported", REPORTED, told.result(), 60)
     return killed, back.result

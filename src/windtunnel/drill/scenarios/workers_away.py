@@ -23,14 +23,31 @@ def workers_away(cluster: LocalStack, checks: Checks, tasks: int = 20, hold: flo
     for name in names:
         cluster.stop(name)
     runs = launch(cluster, "steady", tasks, seconds=0)
-    wait_until("the tasks to wait in Valkey", lambda: cluster.messages().get("default", 0) >= tasks, 90, saw=cluster.messages)
+    wait_until(
+        "the tasks to wait in Valkey",
+        lambda: cluster.messages().get("default", 0) >= tasks,
+        90,
+        saw=cluster.messages,
+    )
     life = cluster.token_life()
-    checks.add("a waiting task's token is good for days", life is not None and life > DAY, f"{(life or 0) / DAY:.1f} days")
+    checks.add(
+        "a waiting task's token is good for days",
+        life is not None and life > DAY,
+        f"{(life or 0) / DAY:.1f} days",
+    )
     aged = cluster.age_queued_tasks(BEYOND_STOCK)
-    checks.add(f"all of them have waited {BEYOND_STOCK / 60:.0f} min as far as Airflow knows", aged == tasks, f"{aged} of {tasks}")
+    checks.add(
+        f"all of them have waited {BEYOND_STOCK / 60:.0f} min as far as Airflow knows",
+        aged == tasks,
+        f"{aged} of {tasks}",
+    )
     time.sleep(hold)
     rows = instances(cluster, runs)
-    checks.add("they still wait", all(i.state == "queued" and i.try_number <= 1 for _, i in rows), tally(rows))
+    checks.add(
+        "they still wait",
+        all(i.state == "queued" and i.try_number <= 1 for _, i in rows),
+        tally(rows),
+    )
     waiting = cluster.messages().get("default", 0)
     checks.add("each in one message", waiting == tasks, f"{waiting} messages")
     for name in names:
