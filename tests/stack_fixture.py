@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def until(what: str, check: Callable[[], T], timeout: float = 60.0, every: float = 0.2) -> T:
-    """The first true value of a check; fails with its last value after `timeout` seconds."""
+    """The first true value of a check. Fails after `timeout` seconds with the last value or error."""
     end = time.monotonic() + timeout
     last: object = None
     while True:
@@ -36,6 +36,8 @@ def until(what: str, check: Callable[[], T], timeout: float = 60.0, every: float
             if value:
                 return value
             last = value
+        except NameError:  # a mistake of the test itself
+            raise
         except Exception as error:  # a part that is away for the moment is not the answer yet
             last = error
         if time.monotonic() > end:

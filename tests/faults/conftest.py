@@ -34,9 +34,9 @@ def faults_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 def cluster(faults_stack: Stack, tmp_path: Path) -> Iterator[LocalCluster]:
     """The stack as scenarios see it; whole again afterwards, or the test that broke it fails."""
-    bed = LocalCluster(faults_stack.settings, tmp_path / "marks")
-    yield bed
-    wrong = bed.heal()
+    made = LocalCluster(faults_stack.settings, tmp_path / "marks")
+    yield made
+    wrong = made.heal()
     assert wrong == [], f"the stack did not become whole again: {wrong}"
 
 
@@ -46,6 +46,8 @@ def rehearse_on(cluster: LocalCluster, name: str, **options: Any) -> Outcome:
     lines = [f"{'kept  ' if c.ok else 'BROKEN'} {c.promised}: {c.seen}" for c in outcome.checks]
     text = f"{name} ({outcome.seconds:.0f} s)\n  " + "\n  ".join(lines)
     print(text)
+    if outcome.skipped:
+        pytest.skip(f"{name}: {outcome.skipped}")
     assert outcome.ok, text
     return outcome
 

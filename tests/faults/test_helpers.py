@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.drill import rehearse
-from windtunnel.drill.cluster import Away, Check, Checks, Mark
+from windtunnel.drill.cluster import Away, Check, Checks, Mark, NotPossibleHere
 from windtunnel.drill.scenarios.catalogue import SCENARIOS, Outcome, Scenario, play
 from windtunnel.drill.steps import NeverCame, once, overlaps, seconds_until, wait_until
 from windtunnel.drill.tcp_proxy import TcpProxy
@@ -68,6 +68,21 @@ def test_a_rehearsal_that_cannot_go_on_keeps_what_it_saw_and_fails() -> None:
     assert not outcome.ok
     assert [check.ok for check in outcome.checks] == [True, False]
     assert not play(Scenario("x", "0", "x", lambda cluster, checks: None), None).ok, "nothing checked is not a pass"  # type: ignore[arg-type]
+
+
+def test_a_scenario_that_this_machine_cannot_play_is_skipped_and_not_passed(tmp_path: Path) -> None:
+    def impossible(cluster: object, checks: Checks) -> None:
+        raise NotPossibleHere("no right to do it")
+
+    outcome = play(Scenario("x", "0", "x", impossible), None)  # type: ignore[arg-type]
+    assert outcome.skipped == "no right to do it"
+    [row] = rehearse.as_json([outcome])["scenarios"]
+    assert (row["ok"], row["skipped"], row["checks"]) == (True, "no right to do it", [])
+    rehearse.write_junit(tmp_path / "r.xml", [outcome])
+    suite = ET.parse(tmp_path / "r.xml").getroot()  # noqa: S314
+    assert (suite.get("failures"), suite.get("skipped")) == ("0", "1")
+    skipped = suite.find("testcase/skipped")
+    assert skipped is not None and skipped.get("message") == "no right to do it"
 
 
 @pytest.fixture

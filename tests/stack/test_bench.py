@@ -71,7 +71,7 @@ def test_a_quick_bench_prints_every_quick_figure_in_two_minutes(folder: Path) ->
     memory = data["details"]["windtunnel"][0]["memory"]
     assert {"api-server", "scheduler", "worker", "postgres", "valkey", "process-compose"} <= set(memory)
     assert all(value > 0 for value in memory.values())
-    # Issue 6 promises two minutes on two quiet cores; here others may be at work.
+    # Two minutes are promised on two quiet cores. Here other programs may run beside it.
     assert data["seconds"] < 240
 
 

@@ -50,10 +50,15 @@ def test_every_way_to_stop_a_worker_lets_its_python_and_bash_tasks_finish(new_st
     assert len(names(marks, "start")) == len(set(names(marks, "start")))
     # What was triggered meanwhile ran only after the drain, on a worker that had come back.
     assert [stack.finished("steady", run, 120) for run in waiting] == ["success"] * 3
-    drained = max(m.time for m in read_marks(marks) if m.task_id in ("in_bash", "in_python") and m.event == "end")
+    drained: dict[str, float] = {}
+    for mark in read_marks(marks):
+        if mark.event == "end" and mark.task_id in ("in_bash", "in_python"):
+            drained[mark.worker] = max(mark.time, drained.get(mark.worker, 0.0))
+    assert set(drained) == {f"worker-{number}" for number in range(5)}
     new = [m for m in read_marks(marks) if m.run_id in waiting and m.event == "start"]
     assert all(told + SECONDS - 5 < m.time for m in new), "a draining worker took a new task"
-    assert {m.worker for m in new} <= {"worker-0", "worker-1"} and drained > 0
+    assert {m.worker for m in new} <= {"worker-0", "worker-1"}
+    assert all(m.time > drained[m.worker] for m in new), "it took one before its last had ended"
 
 
 def test_down_drains_and_the_next_up_finds_the_tasks_recorded(new_stack: NewStack, marks: Path) -> None:

@@ -41,9 +41,7 @@ def test_it_is_the_event_that_wakes_the_scheduler(patient: Stack) -> None:
     with connected(patient.settings) as cursor:
         cursor.execute(f"LISTEN {database_notify.CHANNEL}")
         run_id = patient.trigger("chain", seconds=0)
-        told = time.monotonic()
-        assert select.select([cursor.connection], [], [], 10)[0], "a new run is told"
-        assert time.monotonic() - told < 10
+        assert select.select([cursor.connection], [], [], 10)[0], "no notification of a new run in 10 s"
         assert patient.finished("chain", run_id) == "success"
         cursor.connection.poll()
         heard = len(cursor.connection.notifies)

@@ -87,6 +87,10 @@ class Away(Exception):
     """A component that was asked does not answer now; whoever waits for something goes on waiting."""
 
 
+class NotPossibleHere(Exception):
+    """This machine cannot play the scenario. The text is the reason."""
+
+
 class Cluster(Protocol):
     """A deployment with a fault to come. Services are named as in process-compose.yaml, workers as their Celery nodes."""
 

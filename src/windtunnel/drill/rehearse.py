@@ -180,11 +180,10 @@ def render(outcome: Outcome) -> RenderableType:
         table.add_column(column, overflow="fold")
     table.add_column("")
     for check in outcome.checks:
-        table.add_row(
-            Text(check.promised),
-            Text(check.seen),
-            Text("pass", "green") if check.ok else Text("fail", "bold red"),
-        )
+        verdict = Text("pass", "green") if check.ok else Text("fail", "bold red")
+        table.add_row(Text(check.promised), Text(check.seen), verdict)
+    if outcome.skipped:
+        table.caption = f"skipped: {outcome.skipped}"
     return table
 
 
@@ -196,6 +195,7 @@ def as_json(outcomes: list[Outcome]) -> dict[str, Any]:
             "row": o.scenario.row,
             "title": o.scenario.title,
             "ok": o.ok,
+            "skipped": o.skipped or None,
             "seconds": round(o.seconds, 1),
             "checks": [asdict(check) for check in o.checks],
         }
@@ -205,7 +205,10 @@ def as_json(outcomes: list[Outcome]) -> dict[str, Any]:
 
 
 def write_junit(path: Path, outcomes: list[Outcome]) -> None:
-    """One test case a scenario, its broken promises as the failure's text. Raises `WindtunnelError` where it cannot be written."""
+    """Write one test case per scenario, with its broken promises as the text of the failure.
+
+    Raises `WindtunnelError` where the file cannot be written.
+    """
     failures = [o for o in outcomes if not o.ok]
     suite = ET.Element(
         "testsuite",
@@ -213,6 +216,7 @@ def write_junit(path: Path, outcomes: list[Outcome]) -> None:
         tests=str(len(outcomes)),
         failures=str(len(failures)),
         errors="0",
+        skipped=str(sum(bool(o.skipped) for o in outcomes)),
     )
     suite.set("time", f"{sum(o.seconds for o in outcomes):.1f}")
     for outcome in outcomes:
@@ -225,12 +229,12 @@ def write_junit(path: Path, outcomes: list[Outcome]) -> None:
         case.set("time", f"{outcome.seconds:.1f}")
         broken = [f"{check.promised}: {check.seen}" for check in outcome.checks if not check.ok]
         if not outcome.ok:
-            ET.SubElement(
-                case,
-                "failure",
-                message=(broken or ["nothing was checked"])[0],
-            ).text = "\n".join(broken)
-        ET.SubElement(case, "system-out").text = "\n".join(f"{c.promised}: {c.seen}" for c in outcome.checks)
+            first = broken[0] if broken else "nothing was checked"
+            ET.SubElement(case, "failure", message=first).text = "\n".join(broken)
+        if outcome.skipped:
+            ET.SubElement(case, "skipped", message=outcome.skipped)
+        seen = [f"{check.promised}: {check.seen}" for check in outcome.checks]
+        ET.SubElement(case, "system-out").text = "\n".join(seen)
     try:
         ET.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
     except OSError as error:

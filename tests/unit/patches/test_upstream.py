@@ -109,15 +109,16 @@ def test_the_slot_patch_applies_once_and_registers_the_process(monkeypatch: pyte
     from airflow.sdk.execution_time.supervisor import WatchedSubprocess
 
     seen: list[Any] = []
-    original = WatchedSubprocess._register_pipe_readers
 
     def register(self: Any, stdout: Any, stderr: Any, requests: Any, logs: Any, *, data: Any) -> None:
         seen.append(stdout)
 
     monkeypatch.setattr(WatchedSubprocess, "_register_pipe_readers", register)
     assert catalogue.free_slot_at_once()
-    assert catalogue.free_slot_at_once()
     patched = WatchedSubprocess._register_pipe_readers
+    assert patched is not register
+    assert catalogue.free_slot_at_once()
+    assert WatchedSubprocess._register_pipe_readers is patched, "the second time changes nothing"
     process = subprocess.Popen(["sleep", "0.1"])
     stand_in = SimpleNamespace(pid=process.pid, selector=selectors.DefaultSelector())
     patched(stand_in, 1, 2, 3, 4, data={})
@@ -128,7 +129,6 @@ def test_the_slot_patch_applies_once_and_registers_the_process(monkeypatch: pyte
     on_close(key.fileobj)
     assert not stand_in.selector.get_map()
     process.wait()
-    assert original is not None
 
 
 def test_the_slot_patch_steps_back_from_an_unknown_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ def _operators_of_a_dag() -> dict[str, Any]:
     with DAG("d", schedule=None, default_args={"retries": 3, "size": 7}, params={"p": Param(1, type="integer")}) as dag:
         first = Sized(task_id="first", retry_delay=30)
         with TaskGroup("g", default_args={"retries": 5}):
-            second = Sized(task_id="second", size=first.output, params={"q": 2})
+            Sized(task_id="second", size=first.output, params={"q": 2})
 
         @task
         def third(value: int) -> int:
@@ -300,7 +300,6 @@ def _operators_of_a_dag() -> dict[str, Any]:
             "init": sorted(op._BaseOperator__init_kwargs),
         }
         for name, op in operators.items()
-        if second is not None
     }
 
 

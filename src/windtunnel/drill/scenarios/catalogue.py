@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from windtunnel.drill.cluster import Away, Check, Checks, LocalStack
+from windtunnel.drill.cluster import Away, Check, Checks, LocalStack, NotPossibleHere
 from windtunnel.drill.scenarios.broker_away import (
     broker_away_while_tasks_wait,
     scheduler_lost_while_broker_away,
@@ -62,14 +62,21 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a rehearsal; `seconds` is its whole length."""
+    """The result of a rehearsal.
+
+    `seconds` is its whole length. `skipped` is the reason why this machine cannot play it.
+    """
 
     scenario: Scenario
     checks: list[Check]
     seconds: float
+    skipped: str = ""
 
     @property
     def ok(self) -> bool:
+        """Whether no promise was broken. One that checked nothing is no pass, unless skipped."""
+        if self.skipped:
+            return True
         return bool(self.checks) and all(check.ok for check in self.checks)
 
 
@@ -210,14 +217,16 @@ SCENARIOS = {
 
 
 def play(scenario: Scenario, cluster: LocalStack, **options: Any) -> Outcome:
-    """Run it; what it could not go on without becomes a promise that was not kept.
+    """Run a scenario. An error that ends it early is recorded as a broken promise.
 
     Args:
         options: parameters of the scenario that differ from its defaults.
     """
     checks, began = Checks(), time.monotonic()
     try:
-        scenario.play(cluster, checks, **{**scenario.options, **options})
+        scenario.play(cluster, checks, **(scenario.options | options))
+    except NotPossibleHere as reason:
+        return Outcome(scenario, checks.made, time.monotonic() - began, skipped=str(reason))
     except (NeverCame, Away, WindtunnelError) as error:
         checks.add("the rehearsal can go on to its end", False, str(error))
     return Outcome(scenario, checks.made, time.monotonic() - began)
