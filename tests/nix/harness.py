@@ -1,6 +1,14 @@
-"""Evaluating the flake: with the offline harness where it is at hand, else not at all.
+"""Evaluates the flake with an offline harness, which is not part of this repository.
 
-The harness is a folder with `nix-eval`, `lint-test` and `check-lock`: named by NIX_EVAL, or the checkout's neighbour.
+The harness is a folder with these programs. NIX_EVAL names it; the default is `../shared/nix-eval`
+beside the checkout. NIX_EVAL_HOME names where it was set up.
+
+- `nix-eval`, `lint-test`, `check-lock`: evaluation. `test_data.py`, `test_evaluation.py` and
+  `python -m tests.nix.regenerate` need them.
+- `nix-realise`: builds and runs the flake. `test_built.py` needs it.
+
+Where one is missing, these tests are skipped with the reason from `why_not`. All other Nix tests
+read the committed data and need no harness.
 """
 
 from __future__ import annotations
@@ -17,29 +25,43 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(__file__).parent / "data"
 SYSTEM = "x86_64-linux"
 #: NixOS tests whose units the committed data hold, with their machines.
-BEDS = {"single-host": ["host"], "multi-worker": ["postgres", "scheduler", "valkey", "worker1", "worker2"]}
+TESTS = {
+    "single-host": ["host"],
+    "multi-worker": ["postgres", "scheduler", "valkey", "worker1", "worker2"],
+}
 _STORE = re.compile(r"/nix/store/[0-9a-z]{32}-")
 
 
-def harness() -> Path | None:
-    """The harness's folder where it is set up, else None."""
-    folder = Path(os.environ.get("NIX_EVAL") or ROOT.parent / "shared" / "nix-eval")
-    home = Path(os.environ.get("NIX_EVAL_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nix-eval")
-    return folder if (folder / "nix-eval").is_file() and (home / "stamp").is_file() else None
+def folder() -> Path:
+    """Where the programs of the harness are expected."""
+    return Path(os.environ.get("NIX_EVAL") or ROOT.parent / "shared" / "nix-eval")
 
 
-def why_not() -> str | None:
-    """The reason for `pytest.skip`, None where the flake can be evaluated."""
-    return None if harness() else "no evaluation harness: set NIX_EVAL to its folder (and NIX_EVAL_HOME to where it was set up)"
+def home() -> Path:
+    """Where the harness was set up."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("NIX_EVAL_HOME") or Path(cache) / "nix-eval")
+
+
+def why_not(program: str = "nix-eval") -> str | None:
+    """The reason for `pytest.skip`, None where a program of the harness can be used.
+
+    Args:
+        program: `nix-eval` for evaluation, `nix-realise` for builds.
+    """
+    set_up = {"nix-eval": home() / "stamp", "nix-realise": home() / "realise" / "found.json"}
+    if not (folder() / program).is_file():
+        return f"no {program} of the Nix harness in the folder that NIX_EVAL names"
+    if not set_up[program].is_file():
+        return f"{program} of the Nix harness is not set up in the folder that NIX_EVAL_HOME names"
+    return None
 
 
 def run(*command: str, cwd: Path = ROOT, timeout: float = 900) -> subprocess.CompletedProcess[str]:
     """A command of the harness; its exit code is the caller's business."""
-    folder = harness()
-    assert folder is not None
     env = {**os.environ, "MYPY": str(Path(__file__).with_name("plain-mypy"))}
     return subprocess.run(
-        [str(folder / command[0]), *command[1:]], cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False
+        [str(folder() / command[0]), *command[1:]], cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False
     )
 
 
@@ -55,7 +77,7 @@ def without_hashes(value: Any) -> Any:
     return json.loads(_STORE.sub("/nix/store/", json.dumps(value)))
 
 
-def units(bed: str, node: str) -> dict[str, Any]:
+def units(test: str, node: str) -> dict[str, Any]:
     """Text and variables of this project's units on one machine of a NixOS test."""
     apply = """config: builtins.listToAttrs (map (name: {
         inherit name;
@@ -66,7 +88,7 @@ def units(bed: str, node: str) -> dict[str, Any]:
         };
       }) (builtins.filter (name: builtins.match "(windtunnel-.*|redis-windtunnel|postgresql)" name != null)
         (builtins.attrNames config.systemd.services)))"""
-    found: dict[str, Any] = without_hashes(evaluate(f"checks.{SYSTEM}.{bed}.nodes.{node}", apply))
+    found: dict[str, Any] = without_hashes(evaluate(f"checks.{SYSTEM}.{test}.nodes.{node}", apply))
     return found
 
 
@@ -85,8 +107,10 @@ def shell() -> dict[str, Any]:
 
 def collect() -> dict[str, Any]:
     """Everything that the committed data hold."""
-    beds = {bed: {node: units(bed, node) for node in nodes} for bed, nodes in BEDS.items()}
-    return {**beds, "shell": shell()}
+    found: dict[str, Any] = {}
+    for test, nodes in TESTS.items():
+        found[test] = {node: units(test, node) for node in nodes}
+    return found | {"shell": shell()}
 
 
 def committed() -> dict[str, Any]:
@@ -96,13 +120,10 @@ def committed() -> dict[str, Any]:
 
 def nix_instantiate() -> str | None:
     """A Nix that parses: Debian's, or the harness's."""
-    home = Path(os.environ.get("NIX_EVAL_HOME") or Path.home() / ".cache" / "nix-eval")
-    own = home / "nix" / "bin" / "nix-instantiate"
+    own = home() / "nix" / "bin" / "nix-instantiate"
     return shutil.which("nix-instantiate") or (str(own) if own.exists() else None)
 
 
-def realise() -> Path | None:
-    """`nix-realise`, which builds and runs the flake on a stand-in for nixpkgs, where it is set up; else None."""
-    folder = Path(os.environ.get("NIX_EVAL") or ROOT.parent / "shared" / "nix-eval")
-    home = Path(os.environ.get("NIX_EVAL_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nix-eval")
-    return folder / "nix-realise" if (folder / "nix-realise").is_file() and (home / "realise" / "found.json").is_file() else None
+def realise() -> Path:
+    """`nix-realise`, which builds and runs the flake on a stand-in for nixpkgs."""
+    return folder() / "nix-realise"

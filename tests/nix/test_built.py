@@ -21,9 +21,7 @@ from tests.nix.harness import ROOT, SYSTEM
 pytestmark = [
     pytest.mark.long,
     pytest.mark.timeout(3600),
-    pytest.mark.skipif(
-        harness.realise() is None, reason="no nix-realise: set NIX_EVAL to its folder (and NIX_EVAL_HOME to where it was set up)"
-    ),
+    pytest.mark.skipif(harness.why_not("nix-realise") is not None, reason=str(harness.why_not("nix-realise"))),
 ]
 #: Bytes of the path of a checkout below which no socket fits into its state folder.
 DEEP = 140
@@ -41,7 +39,7 @@ class Place:
         self._home = tempfile.TemporaryDirectory(prefix="home-", dir="/tmp")
         ours = {"TMPDIR": str(self.temporary), "HOME": self._home.name, "PORT_OFFSET": str(offset())}
         # Where the builds of the harness are: HOME is another here.
-        home = os.environ.get("NIX_EVAL_HOME") or str(Path.home() / ".cache" / "nix-eval")
+        home = str(harness.home())
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("WINDTUNNEL_", "AIRFLOW", "PC_", "XDG_"))}
         self.env = keep | {"NIX_EVAL_HOME": home} | ours | variables
 

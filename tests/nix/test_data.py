@@ -1,4 +1,4 @@
-"""The committed data are what the flake evaluates to."""
+"""The committed data equal the evaluation of the flake."""
 
 from __future__ import annotations
 

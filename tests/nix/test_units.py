@@ -52,12 +52,12 @@ def verify(files: list[Path], folder: Path) -> str:
 
 
 def test_systemd_finds_nothing_wrong_with_any_unit(tmp_path: Path, data: dict[str, Any]) -> None:
-    for bed in ("single-host", "multi-worker"):
-        for node, units in data[bed].items():
-            folder = tmp_path / f"{bed}-{node}"
+    for test in ("single-host", "multi-worker"):
+        for node, units in data[test].items():
+            folder = tmp_path / f"{test}-{node}"
             folder.mkdir()
             if files := write_units(folder, units):
-                assert verify(files, folder) == "", f"{bed} {node}"
+                assert verify(files, folder) == "", f"{test} {node}"
 
 
 def test_systemd_finds_a_key_that_it_does_not_know(tmp_path: Path, units: dict[str, Any]) -> None:
@@ -91,8 +91,8 @@ def test_a_unit_without_confinement_scores_above_the_threshold(tmp_path: Path) -
 
 
 def test_no_unit_holds_a_secret_or_lets_one_into_its_arguments(data: dict[str, Any]) -> None:
-    for bed in ("single-host", "multi-worker"):
-        for units in data[bed].values():
+    for test in ("single-host", "multi-worker"):
+        for units in data[test].values():
             for name, unit in units.items():
                 if name.startswith("windtunnel-"):
                     assert not re.search(r"://[^/\s]*:[^/\s]*@|password=", unit["text"], re.IGNORECASE), name
