@@ -140,7 +140,12 @@ class Stack:
     def finished(self, dag_id: str, run_id: str, timeout: float = 120.0) -> str:
         """The run's final state."""
         final = ("success", "failed")
-        return until(f"{dag_id} {run_id} ends", lambda: (s := self.airflow.run_state(dag_id, run_id)) in final and s, timeout, 0.3)  # type: ignore[return-value]
+
+        def ended() -> str:
+            state = self.airflow.run_state(dag_id, run_id)
+            return state if state in final else ""
+
+        return until(f"{dag_id} {run_id} ends", ended, timeout, 0.3)
 
     def run(self, dag_id: str, timeout: float = 120.0, **conf: Any) -> tuple[str, str]:
         """Trigger and follow; (run id, final state)."""

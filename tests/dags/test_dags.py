@@ -17,8 +17,17 @@ DAGS = Path(__file__).resolve().parents[2] / "dags"
 STEMS = sorted(path.stem for path in DAGS.glob("*.py"))
 #: One per behaviour that the docs and the failure scenarios refer to.
 EXPECTED = {
-    *("hello", "parallel", "chain", "queues", "drain", "retry", "deferrable", "memory"),
-    *("steady", "crash", "load"),
+    "hello",
+    "parallel",
+    "chain",
+    "queues",
+    "drain",
+    "retry",
+    "deferrable",
+    "memory",
+    "steady",
+    "crash",
+    "load",
 }
 #: DAGs whose tasks take time, and say when they ran.
 TIMED = sorted(EXPECTED - {"hello"})

@@ -16,7 +16,7 @@ from windtunnel.stack.ports import free_offset
 from windtunnel.system import procfs
 
 CHILDREN = {"forked", "multiprocessing", "detached"}
-#: Issue 10, line 7.
+#: Seconds until the end of a killed task is noticed.
 NOTICED = 5.0
 #: What scheduling and starting the retry may take beside that, on a loaded machine.
 STARTS = 5.0

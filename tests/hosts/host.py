@@ -21,9 +21,33 @@ T = TypeVar("T")
 INIT = Path(__file__).with_name("init.sh")
 #: What systemd-nspawn leaves to a container, and net_admin.
 CAPABILITIES = (
-    *("audit_control", "audit_write", "chown", "dac_override", "dac_read_search", "fowner", "fsetid", "ipc_owner", "kill", "lease"),
-    *("linux_immutable", "mknod", "net_admin", "net_bind_service", "net_broadcast", "net_raw", "setfcap", "setgid", "setpcap", "setuid"),
-    *("sys_admin", "sys_boot", "sys_chroot", "sys_nice", "sys_ptrace", "sys_resource", "sys_tty_config"),
+    "audit_control",
+    "audit_write",
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "ipc_owner",
+    "kill",
+    "lease",
+    "linux_immutable",
+    "mknod",
+    "net_admin",
+    "net_bind_service",
+    "net_broadcast",
+    "net_raw",
+    "setfcap",
+    "setgid",
+    "setpcap",
+    "setuid",
+    "sys_admin",
+    "sys_boot",
+    "sys_chroot",
+    "sys_nice",
+    "sys_ptrace",
+    "sys_resource",
+    "sys_tty_config",
 )
 NAMESPACES = ["--mount", "--uts", "--ipc", "--cgroup", "--net", "--pid", "--fork", "--kill-child=KILL", "--propagation", "private"]
 

@@ -16,14 +16,56 @@ PROBE = {"exec", "http_get", "initial_delay_seconds", "period_seconds", "timeout
 #: Mapping by mapping, the names that process-compose v1.120 reads; the names in `$defs` of its schema are the keys here.
 KEYS: dict[str, set[str]] = {
     "Project": {
-        *("version", "name", "is_strict", "ordered_shutdown", "log_length", "log_level", "log_location", "log_configuration"),
-        *("log_format", "shell", "environment", "vars", "env_cmds", "processes", "disable_env_expansion", "is_tui_disabled", "extends"),
+        "version",
+        "name",
+        "is_strict",
+        "ordered_shutdown",
+        "log_length",
+        "log_level",
+        "log_location",
+        "log_configuration",
+        "log_format",
+        "shell",
+        "environment",
+        "vars",
+        "env_cmds",
+        "processes",
+        "disable_env_expansion",
+        "is_tui_disabled",
+        "extends",
     },
     "ProcessConfig": {
-        *("command", "entrypoint", "description", "disabled", "is_daemon", "log_location", "log_configuration", "environment", "env_file"),
-        *("availability", "depends_on", "liveness_probe", "readiness_probe", "ready_log_line", "shutdown", "disable_ansi_colors"),
-        *("working_dir", "namespace", "replicas", "vars", "is_foreground", "is_tty", "is_elevated", "is_interactive", "schedule"),
-        *("launch_timeout_seconds", "is_disabled", "is_dotenv_disabled", "is_template_disabled", "success_exit_codes", "extends"),
+        "command",
+        "entrypoint",
+        "description",
+        "disabled",
+        "is_daemon",
+        "log_location",
+        "log_configuration",
+        "environment",
+        "env_file",
+        "availability",
+        "depends_on",
+        "liveness_probe",
+        "readiness_probe",
+        "ready_log_line",
+        "shutdown",
+        "disable_ansi_colors",
+        "working_dir",
+        "namespace",
+        "replicas",
+        "vars",
+        "is_foreground",
+        "is_tty",
+        "is_elevated",
+        "is_interactive",
+        "schedule",
+        "launch_timeout_seconds",
+        "is_disabled",
+        "is_dotenv_disabled",
+        "is_template_disabled",
+        "success_exit_codes",
+        "extends",
     },
     "RestartPolicyConfig": {"restart", "backoff_seconds", "max_restarts", "exit_on_end", "exit_on_skipped"},
     "ShutDownParams": {"signal", "timeout_seconds", "parent_only", "command", "send_keys"},
@@ -32,7 +74,14 @@ KEYS: dict[str, set[str]] = {
     "HttpProbe": {"host", "path", "scheme", "port", "num_port", "headers", "status_code"},
     "ProcessDependency": {"condition"},
     "LoggerConfig": {
-        *("rotation", "fields_order", "disable_json", "timestamp_format", "no_color", "no_metadata", "add_timestamp", "flush_each_line"),
+        "rotation",
+        "fields_order",
+        "disable_json",
+        "timestamp_format",
+        "no_color",
+        "no_metadata",
+        "add_timestamp",
+        "flush_each_line",
     },
     "LogRotationConfig": {"directory", "filename", "max_size_mb", "max_age_days", "max_backups", "compress"},
     "ShellConfig": {"shell_command", "shell_argument", "elevated_shell_command", "elevated_shell_argument"},
@@ -173,7 +222,7 @@ def descriptions(project: Project, text: str) -> list[str]:
 
 
 def conditions(project: Project, text: str) -> list[str]:
-    """Upstream issue 544: one unready moment of a `process_healthy` dependency leaves a new replica Skipped for ever."""
+    """process-compose issue 544: one unready moment of a `process_healthy` dependency leaves a new replica Skipped for ever."""
     allowed = ("process_started", "process_completed_successfully")
     return [
         f"{name} waits for {other} with {condition!r}"
@@ -188,7 +237,11 @@ def needed_while_draining(project: Project, text: str) -> list[str]:
     wrong = []
     for name, process in services(project):
         direct = set(process.get("depends_on", {}))
-        needs = {"postgres", "valkey", "api-server"} if name.startswith("worker") else {"postgres"} if "migrate" in direct else set()
+        needs: set[str] = set()
+        if name.startswith("worker"):
+            needs = {"postgres", "valkey", "api-server"}
+        elif "migrate" in direct:
+            needs = {"postgres"}
         wrong += [f"{name} does not depend directly on {missing}" for missing in sorted(needs - direct)]
         if name.startswith("worker") and process.get("shutdown", {}).get("parent_only") is not True:
             wrong.append(f"{name} is not stopped with parent_only: its tasks would be signalled too")

@@ -114,7 +114,11 @@ def constants() -> list[str]:
         if str(inner).startswith(TOOLS):
             continue
         for node in ast.parse(path.read_text()).body:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+            targets: list[ast.expr] = []
+            if isinstance(node, ast.Assign):
+                targets = node.targets
+            elif isinstance(node, ast.AnnAssign):
+                targets = [node.target]
             names = [target.id for target in targets if isinstance(target, ast.Name)]
             found += [f"windtunnel.{'.'.join(inner.parts)}: {name}" for name in names if name.endswith("_SECONDS")]
     return found

@@ -15,8 +15,36 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = (
-    *("bash", "sh", "env", "cat", "cksum", "chmod", "cp", "cut", "dirname", "echo", "find", "flock", "grep", "head", "id", "ln", "ls"),
-    *("mkdir", "mktemp", "mv", "pwd", "realpath", "rm", "sed", "sleep", "sort", "tail", "touch", "tr", "true"),
+    "bash",
+    "sh",
+    "env",
+    "cat",
+    "cksum",
+    "chmod",
+    "cp",
+    "cut",
+    "dirname",
+    "echo",
+    "find",
+    "flock",
+    "grep",
+    "head",
+    "id",
+    "ln",
+    "ls",
+    "mkdir",
+    "mktemp",
+    "mv",
+    "pwd",
+    "realpath",
+    "rm",
+    "sed",
+    "sleep",
+    "sort",
+    "tail",
+    "touch",
+    "tr",
+    "true",
 )
 #: The version is the one that tools/setup.sh pins.
 UV = """case $1 in

@@ -1,4 +1,4 @@
-"""`windtunnel bench --growth`: how cost grows with workers, with tasks, and with a queue that nobody empties. Ours only."""
+"""`windtunnel bench --growth`: how cost grows with workers, tasks and a deep queue. Ours only."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from windtunnel.bench.growth_stack import Big, GrowthSizes
@@ -26,7 +27,7 @@ class Growth:
     """Measures on one stack that runs.
 
     Args:
-        say: told what is being done. told: told each finding, as text.
+        say: gets what is being done. report: gets each finding, as text.
     """
 
     def __init__(
@@ -34,9 +35,9 @@ class Growth:
         stack: Big,
         sizes: GrowthSizes,
         say: Callable[[str], None],
-        told: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
-        self.stack, self.sizes, self.say, self.told = stack, sizes, say, told
+        self.stack, self.sizes, self.say, self.report = stack, sizes, say, report
         self.settings = stack.settings
         self.found: dict[str, Any] = {}
 
@@ -56,7 +57,7 @@ class Growth:
         for count in self.sizes.dags:
             self.say(f"a DAG of {count} tasks")
             rows[str(count)] = count / self.stack.runs.run(f"bench_{count}").seconds
-            self.told(f"a DAG of {count} tasks: {rows[str(count)]:.2f} tasks a second")
+            self.report(f"a DAG of {count} tasks: {rows[str(count)]:.2f} tasks a second")
 
     def _by_workers(self) -> None:
         """`process scale worker N`, then one run."""
@@ -64,20 +65,21 @@ class Growth:
         for count in self.sizes.workers:
             self.say(f"{count} workers")
             scale.scale(self.settings, count)
-            self._until(
-                f"{count} workers are in Flower",
-                lambda n=count: len(Flower(self.settings).online()) == n,
-                120,
-            )  # type: ignore[misc]
+            online = partial(self._has_online, count)
+            self._until(f"{count} workers are in Flower", online, 120)
             self.stack.runs.run("bench_one")
-            rows[str(count)] = self.sizes.tasks_by_workers / self.stack.runs.run(f"bench_{self.sizes.tasks_by_workers}").seconds
-            self.told(
-                f"{count} {'worker' if count == 1 else 'workers'}: {rows[str(count)]:.2f} tasks a second",
-            )
+            tasks = self.sizes.tasks_by_workers
+            rate = tasks / self.stack.runs.run(f"bench_{tasks}").seconds
+            rows[str(count)] = rate
+            noun = "worker" if count == 1 else "workers"
+            self.report(f"{count} {noun}: {rate:.2f} tasks a second")
         scale.scale(self.settings, 1)
 
+    def _has_online(self, workers: int) -> bool:
+        return len(Flower(self.settings).online()) == workers
+
     def _by_depth(self) -> None:
-        """No worker, and runs whose tasks pile up in the queue: how long it takes to ask each part something."""
+        """Without a worker, tasks pile up in the queue. Measures how long each part takes to answer."""
         self.say("stopping the worker")
         client = self.stack.compose
         for worker in client.workers():
@@ -99,7 +101,7 @@ class Growth:
             "messages": int(broker.llen(QUEUE)),
             "queued a second by the scheduler": wanted / queued,
         }
-        self.told(f"{rows['messages']} messages queued in {queued:.0f} s")
+        self.report(f"{rows['messages']} messages queued in {queued:.0f} s")
         flower = Flower(self.settings, timeout=60)
         rows["seconds of a broker command"] = self._slowest(lambda: broker.llen(QUEUE))
         rows["seconds of `windtunnel status --json`"] = self._slowest(self._status)
@@ -114,7 +116,8 @@ class Growth:
         rows["seconds of the reconciler's sweep"] = float(self._swept()["last_sweep_seconds"])
         self.found["with a deep queue"] = rows
         for name, value in rows.items():
-            self.told(f"with a deep queue, {name}: {value:.3g}" if isinstance(value, float) else f"with a deep queue, {name}: {value}")
+            number = f"{value:.3g}" if isinstance(value, float) else str(value)
+            self.report(f"with a deep queue, {name}: {number}")
 
     def _swept(self) -> dict[str, Any]:
         return dict(json.loads((self.settings.run / "reconciler" / "state.json").read_text()))

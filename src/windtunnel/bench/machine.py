@@ -43,8 +43,18 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
+def _cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def facts() -> dict[str, Any]:
-    """Taken at the beginning, before anything is started. Variables by name only: their values may be secrets."""
+    """The machine at the beginning, before anything is started.
+
+    Variables are given by name only: their values may be secrets.
+    """
     versions = {
         "python": platform.python_version(),
         **{name: _package(package) for name, package in PACKAGES.items()},
@@ -52,13 +62,13 @@ def facts() -> dict[str, Any]:
         "valkey": _program("valkey-server", "--version"),
         "process-compose": _program(real_binary(), "version", "--short"),
     }
-    exported = [name for name in os.environ if name.startswith("AIRFLOW__") and name != "AIRFLOW__CORE__EXECUTOR"]
+    settings = {name for name in os.environ if name.startswith("AIRFLOW__")}
     return {
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": _cores(),
         "processor": _processor(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "load_average": [round(x, 2) for x in os.getloadavg()],
         "kernel": platform.release(),
-        "exported_airflow_settings": sorted(exported),
+        "exported_airflow_settings": sorted(settings - {"AIRFLOW__CORE__EXECUTOR"}),
         "versions": versions,
     }

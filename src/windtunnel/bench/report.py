@@ -20,7 +20,14 @@ BY_PROCESS = {
 
 def value(number: float, unit: str) -> str:
     """Three figures that count, such as `0.215`, `4.62`, `45.4`, `1210`."""
-    digits = 0 if number >= 100 else 1 if number >= 10 else 2 if number >= 1 or unit != "CPU-s" else 3
+    if number >= 100:
+        digits = 0
+    elif number >= 10:
+        digits = 1
+    elif number >= 1 or unit != "CPU-s":
+        digits = 2
+    else:
+        digits = 3
     return f"{number:.{digits}f}"
 
 
@@ -42,16 +49,17 @@ def _table(*columns: str) -> Table:
 
 def _figures(result: Result) -> Table:
     """Median (smallest to largest), one column a stack."""
-    ratios = len(result.rounds) > 1
-    table = _table("work", *result.rounds, *(["stock / windtunnel"] if ratios else []))
+    columns = ["work", *result.rounds]
+    has_ratios = len(result.rounds) > 1
+    if has_ratios:
+        columns.append("stock / windtunnel")
+    table = _table(*columns)
     for name, figure in result.figures.items():
         cells = [_cell(result.summary(stack, name), figure.unit) for stack in result.rounds]
-        ratio = result.ratio(name)
-        table.add_row(
-            figure.title,
-            *cells,
-            *([f"{ratio:.2f}x" if ratio else "-"] if ratios else []),
-        )
+        if has_ratios:
+            ratio = result.ratio(name)
+            cells.append(f"{ratio:.2f}x" if ratio else "-")
+        table.add_row(figure.title, *cells)
     return table
 
 
@@ -62,7 +70,7 @@ def _by_process(result: Result, stack: str) -> Table | None:
         rounds = [r.details[detail] for r in result.rounds[stack] if detail in r.details]
         names = {name for row in rounds for name in row}
         if rounds:
-            found[detail] = {name: statistics.median(row.get(name, 0.0) for row in rounds) for name in names}
+            found[detail] = {name: statistics.median(row.get(name, 0.0) for row in rounds) for name in sorted(names)}
     if not found:
         return None
     table = _table(stack, *(", ".join(BY_PROCESS[detail]) for detail in found))

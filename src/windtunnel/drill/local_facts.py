@@ -126,10 +126,9 @@ class Facts:
         except OSError:
             return None
         for line in lines:
-            # The log's stamps have whole seconds.
-            if (found := SAID.match(line)) and datetime.fromisoformat(found[1]).timestamp() >= int(
-                since,
-            ):
+            found = SAID.match(line)
+            # The timestamps of the log have whole seconds.
+            if found and datetime.fromisoformat(found[1]).timestamp() >= int(since):
                 return found[2]
         return None
 
@@ -139,8 +138,9 @@ class Facts:
         except WindtunnelError as error:
             raise Away(str(error)) from None
         # `status` lists what process-compose runs; the lab worker is ours, judged by the same rule.
-        if self.lab and (what := checks.worker(self.settings, LAB)):
-            found.append(f"{LAB}: {what}")
+        problem = checks.worker(self.settings, LAB) if self.lab else None
+        if problem:
+            found.append(f"{LAB}: {problem}")
         return found
 
     def process_state(self, service: str) -> str:

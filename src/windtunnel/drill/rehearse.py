@@ -59,9 +59,12 @@ def drill(
     """
     console = console or Console(stderr=True)
     process_compose.require(settings)
-    if not yes and (active := Airflow(settings).active_runs()):
+    active = [] if yes else Airflow(settings).active_runs()
+    if active:
+        dag_id, run_id = active[0][:2]
         raise UsageError(
-            f"{len(active)} DAG run(s) are active, such as {active[0][0]} {active[0][1]}, and a rehearsal breaks what they run on: "
+            f"{len(active)} DAG run(s) are active, such as {dag_id} {run_id}, "
+            "and a rehearsal breaks what they run on: "
             "wait for their end, or say --yes"
         )
     airflow = Airflow(settings)
@@ -81,7 +84,9 @@ def drill(
             for scenario in scenarios:
                 options: dict[str, Any] = {}
                 if scenario.name == "soak":
-                    options = {"seed": seed} | ({"minutes": soak_minutes} if soak_minutes is not None else {})
+                    options["seed"] = seed
+                    if soak_minutes is not None:
+                        options["minutes"] = soak_minutes
                 outcomes.append(_one(settings, scenario, marks, console, options))
                 console.print(render(outcomes[-1]))
     finally:

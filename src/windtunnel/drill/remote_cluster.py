@@ -193,7 +193,7 @@ class NixosCluster:
         machines = {self.roles[node].name: node for node in self.nodes}
         lines = [line for node in machines.values() for line in self.output(node, f"cat {MARKS} || true").splitlines()]
         rows = [json.loads(line) for line in lines if line.startswith("{")]
-        found = [Mark(**{("attempt" if key == "try" else key): value for key, value in row.items()}) for row in rows]
+        found = [Mark(attempt=row.pop("try"), **row) for row in rows]
         return sorted(found, key=lambda mark: mark.time)
 
     # -- what else the machines show -----------------------------------------------------------

@@ -16,8 +16,23 @@ from windtunnel.worker.options import Options
 
 WORKING = ["a b", 'it"s', "it's", "größe 日本", "a*[b]?", "a$b${HOME}", "a|b;c&d", "a:b", "a#b", "vm2_queue", "x" * 255]
 REFUSED = [
-    *("a\nb", "a\tb", "a\x06\x16b", "x" * 256, "ü" * 128, "-x", "a: b", "a #b", "a:", "{{.x}}", "\udcff"),
-    *("unacked", "unacked_index", "_kombu.binding.default", "windtunnel:lost", "x.reply.celery.pidbox", "celeryev"),
+    "a\nb",
+    "a\tb",
+    "a\x06\x16b",
+    "x" * 256,
+    "ü" * 128,
+    "-x",
+    "a: b",
+    "a #b",
+    "a:",
+    "{{.x}}",
+    "\udcff",
+    "unacked",
+    "unacked_index",
+    "_kombu.binding.default",
+    "windtunnel:lost",
+    "x.reply.celery.pidbox",
+    "celeryev",
 ]
 
 

@@ -36,8 +36,12 @@ class Worker:
         """`before` stands before the command line; `out` is its standard output instead of a file."""
         env = {
             **os.environ,
-            **{"WINDTUNNEL_STATE": str(self.state), "STAND_IN_NOTES": str(self.notes), "WORKER_DRAIN_SECONDS": "20"},
-            **{"WINDTUNNEL_VALKEY_PORT": "1", "WINDTUNNEL_POSTGRES_PORT": "1", **variables},
+            "WINDTUNNEL_STATE": str(self.state),
+            "STAND_IN_NOTES": str(self.notes),
+            "WORKER_DRAIN_SECONDS": "20",
+            "WINDTUNNEL_VALKEY_PORT": "1",
+            "WINDTUNNEL_POSTGRES_PORT": "1",
+            **variables,
         }
         command = [*before, sys.executable, str(PROGRAM), "supervise", "--name", "worker-7", "--concurrency", "1"]
         with self.output.open("ab") as file:

@@ -18,7 +18,8 @@ from windtunnel.drill.steps import (
     wait_until,
 )
 
-#: Issue 4, row 1: the scheduler's heartbeat never gets older, the first task starts this soon after the broker's return.
+#: Seconds. The scheduler's heartbeat never gets older than the first.
+#: The first task starts within the second after the broker's return.
 OLDEST_HEARTBEAT = 15.0
 FIRST_START = 3.0
 #: Flower tries every 2 s, and each attempt of its own takes up to 6 s.

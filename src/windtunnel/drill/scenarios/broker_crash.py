@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
-from windtunnel.drill.cluster import Checks, LocalStack
+from windtunnel.drill.cluster import Checks, LocalStack, Run
 from windtunnel.drill.steps import (
     all_succeed_once,
     launch,
@@ -86,10 +87,10 @@ def broker_killed_again_and_again(
         runs += run
         took = seconds_until(
             "the next tasks to end",
-            lambda run=run: len(marks_of(cluster, run, "end")) == len(run),
+            partial(_have_ended, cluster, run),
             90,
             since=back,
-        )  # type: ignore[misc]
+        )
         slowest = max(slowest, took if took is not None else 90)
         if took is None:
             break
@@ -104,6 +105,10 @@ def broker_killed_again_and_again(
     words = ", ".join(f"{name} {first[name]} then {last[name]}" for name in names)
     checks.add(f"file descriptors of a worker grow by {growth} at most", worst <= growth, words)
     no_message_left(checks, cluster)
+
+
+def _have_ended(cluster: LocalStack, runs: list[Run]) -> bool:
+    return len(marks_of(cluster, runs, "end")) == len(runs)
 
 
 def _kill_and_return(cluster: LocalStack) -> None:

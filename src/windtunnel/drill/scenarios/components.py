@@ -8,7 +8,7 @@ from windtunnel.drill.cluster import Checks, LocalStack
 from windtunnel.drill.steps import all_succeed_once, launch, seconds_until, wait_running
 
 COMPONENTS = ("scheduler", "dag-processor", "triggerer", "api-server", "flower", "reconciler")
-#: As after a database outage (issue 4, row 5).
+#: As after a database outage (row 5).
 BACK = 30.0
 
 

@@ -15,7 +15,7 @@ from windtunnel.drill.steps import (
     wait_until,
 )
 
-#: Issue 4, row 5: every component is back by itself this many seconds after the database.
+#: Every component is back by itself this many seconds after the database.
 BACK = 30.0
 
 

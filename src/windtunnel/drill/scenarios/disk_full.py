@@ -14,7 +14,8 @@ from windtunnel.drill.steps import (
     wait_running,
 )
 
-#: Issue 10, line 6: whatever had to stop is back this long after there is room; `status` names the disk in a look or two.
+#: Seconds. A component that had to stop is back this long after there is room.
+#: `status` names the disk within one or two looks.
 BACK, NAMED = 30.0, 15.0
 
 

@@ -17,7 +17,7 @@ from windtunnel.drill.steps import (
     wait_running,
 )
 
-#: Issue 4, row 8: crashed tasks are retried within this many seconds of `up`.
+#: Crashed tasks are retried within this many seconds of `up`.
 RETRIED = 60.0
 
 

@@ -17,9 +17,9 @@ from windtunnel.drill.steps import (
     seconds_until,
 )
 
-#: Issue 4, row 7.
+#: Seconds.
 NOTICED, RECONNECTED = 20.0, 5.0
-#: A message that is on its way to a worker in the very moment of the cut is lost to it (notes, hard limits).
+#: A message that is on its way to a worker in the very moment of the cut is lost to it.
 SETTLE = 2.0
 
 

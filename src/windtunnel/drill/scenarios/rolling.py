@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from windtunnel.drill.cluster import Checks, LocalStack
 from windtunnel.drill.load import Load, settle
@@ -22,9 +23,9 @@ def rolling_restart_and_scaling(cluster: LocalStack, checks: Checks, minutes: fl
                 cluster.start(worker)
                 wait_until(
                     f"{worker} to serve again",
-                    lambda worker=worker: cluster.up(worker),
+                    partial(cluster.up, worker),
                     120,
-                )  # type: ignore[misc]
+                )
                 restarts += 1
             for count in (4, 1):
                 log.info("scaling to %d", count)

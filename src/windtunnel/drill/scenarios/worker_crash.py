@@ -17,7 +17,7 @@ from windtunnel.drill.steps import (
     wait_running,
 )
 
-#: Issue 4, row 3. The task's own retry_delay (dags/retry.py) comes on top of the 30 s.
+#: Seconds. The task's own retry_delay (dags/retry.py) comes on top of the 30 s.
 REPORTED, GONE, RETRIED, BACK, RETRY_DELAY = 15.0, 5.0, 30.0, 20.0, 1.0
 
 

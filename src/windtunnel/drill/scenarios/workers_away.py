@@ -7,7 +7,7 @@ import time
 from windtunnel.drill.cluster import Checks, LocalStack
 from windtunnel.drill.steps import all_succeed_once, instances, launch, tally, wait_until
 
-#: Stock Airflow gives a waiting task up after 600 s, three times over (notes, 1.3).
+#: Stock Airflow gives a waiting task up after 600 s, three times over (`task_queued_timeout`).
 BEYOND_STOCK = 2400.0
 DAY = 86400.0
 
