@@ -1,4 +1,4 @@
-"""What the example DAGs share: work of a known length, and a record of it that Airflow has no part in.
+"""Shared by the example DAGs: work of a known length, and a record of it outside Airflow.
 
 A mark is one line of JSON in a file that the run names (parameter `marks`). The failure scenarios count marks to
 see what really ran, how often and where, whatever Airflow's own tables say about it.
@@ -32,13 +32,16 @@ _copy = 0
 
 
 def started(pid: int) -> int:
-    """When a process began, in clock ticks since boot: with its pid it is known for good. 0 where that cannot be read."""
+    """When a process began, in clock ticks since boot; 0 where that cannot be read.
+
+    With its pid this names a process for good.
+    """
     found = procfs.read(pid)
     return found.start if found else 0
 
 
 def mark(event: str, pid: int = 0) -> None:
-    """Append one line about the running task to the file that the run's parameter `marks` names, if it names one.
+    """Append one line about the running task to the file that its parameter `marks` names.
 
     Args:
         pid: whom the line is about; the task's own process where it is not said.
@@ -94,7 +97,7 @@ while os.path.isdir(os.path.dirname(sys.argv[1])):
 
 
 def detach_helper() -> None:
-    """Starts a process in a session of its own that marks `helper` each second for as long as it lives."""
+    """Start a process in a session of its own, which marks `helper` each second."""
     if path := _path():
         command = [sys.executable, "-c", _HELPER, path, json.dumps(_line("helper", os.getpid()))]
         subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -131,7 +134,7 @@ def _spend_as_helper(seconds: float) -> None:
 
 
 def spend_in_fork(seconds: float, megabytes: float = 0) -> None:
-    """Spend the time in a child made by `os.fork` while this process waits for it; the child gives the pulses."""
+    """Spend the time in a child made by `os.fork`, which gives the pulses."""
     child = os.fork()
     if not child:
         try:
@@ -143,8 +146,8 @@ def spend_in_fork(seconds: float, megabytes: float = 0) -> None:
 
 
 def spend_in_pool(seconds: float, megabytes: float = 0) -> None:
-    """Spend the time in a process of `multiprocessing`, made by fork, as a library inside a task would."""
-    # Celery's pool passes for a daemon, which may have no children; this is what people do about it.
+    """Spend the time in a forked process of `multiprocessing`, as a library would."""
+    # Celery's pool process is a daemon, which may have no children: libraries reset the flag.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     process = multiprocessing.get_context("fork").Process(target=_spend_as_helper, args=(seconds,))
     process.start()
@@ -163,11 +166,13 @@ def spend_printing(seconds: float, megabytes: float) -> None:
         mark("pulse")
 
 
-#: What real tasks do that short ones do not: each spends `seconds`, and prints `megabytes` where printing is its matter.
+#: What real tasks do that short ones do not: each spends `seconds`, and prints `megabytes` where
+#: printing is its matter.
 REAL = {"forks": spend_in_fork, "uses multiprocessing": spend_in_pool, "prints": spend_printing}
 
 
-#: A shell function `mark EVENT` for a BashOperator: the same line as `mark()`, given MARKS in its environment.
+#: A shell function `mark EVENT` for a BashOperator: the same line as `mark()`, given MARKS in its
+#: environment.
 BASH_MARK = r"""
 mark() {
   [ -n "$MARKS" ] || return 0

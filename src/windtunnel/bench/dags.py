@@ -64,7 +64,7 @@ def write_one(folder: Path, name: str, body: str) -> None:
 
 
 def write(folder: Path, sizes: Sizes, names: set[str]) -> None:
-    """Makes the folder hold exactly these DAGs: reading one that is not in use would cost an idle stack CPU."""
+    """Make the folder hold exactly these DAGs. Reading any other would cost CPU when idle."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, body in texts(sizes).items():
         if name in names:

@@ -28,7 +28,8 @@ class Sizes:
     many_runs: int = 10
     triggers: int = 7
     settle: float = 15.0
-    #: A multiple of the intervals at which unchanged DAG files are read again: 30 s in stock, 120 s in ours.
+    #: A multiple of the intervals at which unchanged DAG files are read again: 30 s in stock, 120
+    #: s in ours.
     idle: float = 120.0
 
     @property
@@ -83,7 +84,10 @@ QUICK = Sizes(chain=10, parallel=20, sleeps=2, many_runs=2, triggers=3, settle=3
 
 
 def choose(names: list[str], sizes: Sizes) -> dict[str, Figure]:
-    """The figures meant by `--only`; all of them (the quick ones in a quick run) without. Raises `UsageError`."""
+    """The figures of `--only`; by default all, or the quick ones in a quick run.
+
+    Raises `UsageError`.
+    """
     known = sizes.figures
     wanted = [name for text in names for name in text.split(",") if name]
     if unknown := [name for name in wanted if name not in known]:

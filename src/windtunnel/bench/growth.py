@@ -79,7 +79,7 @@ class Growth:
         return len(Flower(self.settings).online()) == workers
 
     def _by_depth(self) -> None:
-        """Without a worker, tasks pile up in the queue. Measures how long each part takes to answer."""
+        """Without a worker, tasks pile up in the queue: measure how long each part takes."""
         self.say("stopping the worker")
         client = self.stack.compose
         for worker in client.workers():

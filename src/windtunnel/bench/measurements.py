@@ -120,7 +120,10 @@ class Worker:
         time.sleep(min(1.0, self.sizes.settle))
 
     def _run(self, name: str, dag_id: str, tasks: int = 0, runs: int = 1) -> None:
-        """Seconds of one run or of several at once; where `tasks` is given also CPU by process per task."""
+        """Seconds of one run or of several at once.
+
+        With `tasks`: also CPU by process per task.
+        """
         self._warm()
         client = self.stack.compose
         before = processes.cpu(client)
@@ -136,7 +139,8 @@ class Worker:
 
     def _many(self) -> None:
         client = self.stack.compose
-        # A pool process grows with its first task: what is to be seen is whether memory grows with the tasks after that.
+        # A pool process grows with its first task: what is to be seen is whether memory grows
+        # with the tasks after that.
         self.stack.runs.run("bench_parallel")
         self.round.details["many memory before"] = processes.pss(client)
         self._run("many", "bench_parallel", self.sizes.many, self.sizes.many_runs)

@@ -12,7 +12,8 @@ from windtunnel.errors import WindtunnelError
 from windtunnel.settings import is_running, load
 from windtunnel.stack.launcher import real_binary
 
-#: Variables that say which stack is meant, or how it is to be: the user's own must not reach the private ones.
+#: Variables that say which stack is meant, or how it is to be: the user's own must not reach the
+#: private ones.
 _OWN = (
     "WINDTUNNEL_",
     "PC_",
@@ -40,7 +41,10 @@ def clean_environment(env: Mapping[str, str], *, airflow: bool) -> dict[str, str
 
 
 def prepare_environment() -> None:
-    """Programs of this Python's environment are found also where it was not activated; process-compose leaves no log of its version."""
+    """Find this environment's programs even where it was not activated.
+
+    process-compose leaves no log of its version.
+    """
     os.environ.setdefault("PC_LOG_FILE", os.devnull)
     here = str(Path(sys.executable).parent)
     if here not in os.environ.get("PATH", "").split(os.pathsep):
@@ -57,7 +61,7 @@ def require_programs() -> None:
 
 
 def own_stack() -> Path | None:
-    """The state folder of the caller's own stack where that runs: it takes part in what is measured."""
+    """The state folder of the caller's own running stack, which affects every figure."""
     try:
         state = load(client=False).state
     except WindtunnelError:

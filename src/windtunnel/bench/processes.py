@@ -15,7 +15,7 @@ SUPERVISOR = "process-compose"
 
 
 def roles(client: Compose) -> dict[int, str]:
-    """pid -> name of every living process of the stack; each descendant counts to what process-compose started."""
+    """pid -> name of every living process; descendants count to their process-compose process."""
     started = {p.pid: p.name for p in client.processes() if p.is_running and p.pid > 0}
     processes = procfs.snapshot()
     root = next((processes[pid].ppid for pid in started if pid in processes), 0)
@@ -41,7 +41,7 @@ def cpu(client: Compose) -> dict[str, float]:
 
 
 def pss(client: Compose) -> dict[str, float]:
-    """MiB by name: proportional set size, so that a page shared by several processes is counted once."""
+    """MiB by name: proportional set size, which counts a shared page once."""
     held: dict[str, float] = {}
     for pid, name in roles(client).items():
         try:
@@ -58,7 +58,7 @@ def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[
 
 
 def family(leader: int) -> list[psutil.Process]:
-    """A process that leads a session, all below it, and what in its session has lost its parent; the leader first."""
+    """A session's leader, all below it, and orphans of its session; the leader first."""
     processes = procfs.snapshot()
     found = procfs.descendants([leader], processes) if leader in processes else set()
     found |= {p.pid for p in processes.values() if p.sid == leader}

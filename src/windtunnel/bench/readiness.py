@@ -17,13 +17,16 @@ POLL_SECONDS = 0.05
 
 
 def api_answers(settings: Settings) -> bool:
-    """Whether the API server and its task-execution API answer; the first request builds the latter. Raises httpx.HTTPError."""
+    """Whether the API server and its task-execution API answer.
+
+    The first request builds the latter. Raises httpx.HTTPError.
+    """
     with loopback_http.client(settings.api_url, timeout=5) as client:
         return client.get("/api/v2/version").is_success and client.get("/execution/health/ping").is_success
 
 
 def until_all(checks: dict[str, Callable[[], bool]], over: Callable[[], bool]) -> list[str]:
-    """Asks each until it says yes once; returns the names of those that had not when `over` said so."""
+    """Ask each until it says yes; returns the names of those that did not before `over`."""
     waiting = dict(checks)
     while waiting:
         for what, check in checks.items():

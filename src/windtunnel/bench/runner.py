@@ -72,7 +72,7 @@ def _prepare(console: Console) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM and a terminal that goes away end a bench as Ctrl-C does: what it started is removed. `nohup` stays in force."""
+    """Let SIGTERM and SIGHUP end a bench as Ctrl-C does. `nohup` stays in force."""
     former = {n: signal.signal(n, _interrupt) for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN}
     try:
         yield
@@ -87,10 +87,14 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def private(make: Callable[[Path], S]) -> Iterator[S]:
-    """A stack in a temporary folder; it has left nothing when the block ends. Raises `WindtunnelError` where there is no room."""
+    """A stack in a temporary folder, which leaves nothing when the block ends.
+
+    Raises `WindtunnelError` where there is no room.
+    """
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        # PostgreSQL is another user where we are root: it must be able to pass through, not to look.
+        # PostgreSQL is another user where we are root: it must be able to pass through, not to
+        # look.
         folder.chmod(0o711)
     except OSError as error:
         raise WindtunnelError(

@@ -23,7 +23,7 @@ class Runs:
         self._has_token = False
 
     def read(self, folder: Path, since: float) -> None:
-        """Returns when every DAG file was read since then. Raises `WindtunnelError` where that takes too long."""
+        """Return when every DAG file was read since then. Raises `WindtunnelError` when too slow."""
         for path in sorted(folder.glob("*.py")):
             self._known(path.stem, since)
 
@@ -46,11 +46,14 @@ class Runs:
         return self._airflow.trigger(dag_id), posted
 
     def run(self, dag_id: str) -> Times:
-        """Trigger and wait for success. Raises `WindtunnelError` where the run fails or takes too long."""
+        """Trigger and wait for success. Raises `WindtunnelError` on failure or timeout."""
         run_id, posted = self.trigger(dag_id)
         return self._watch.ended(dag_id, run_id, posted, RUN_SECONDS)
 
     def together(self, dag_id: str, count: int) -> float:
-        """Trigger several runs of one DAG; seconds from the first call to the last end. Raises as `run` does."""
+        """Trigger several runs of one DAG; seconds from the first call to the last end.
+
+        Raises as `run` does.
+        """
         made = [self.trigger(dag_id) for _ in range(count)]
         return max(self._watch.ended(dag_id, run_id, posted, RUN_SECONDS).ended for run_id, posted in made) - made[0][1]

@@ -1,4 +1,4 @@
-"""What both private stacks have in common: a folder of their own, start, ready, runs, stop, and no trace afterwards."""
+"""The common part of both private stacks: their folder, start, readiness, runs and stop."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Stack(ABC):
         self.runs = Runs(self.settings, self.watch)
 
     def ready(self) -> float:
-        """Seconds from the beginning until all is ready. Raises `WindtunnelError` where it does not come up."""
+        """Seconds from the beginning until all is ready. Raises `WindtunnelError` on timeout."""
         count = self.shape.workers if self.shape else 1
         return self._wait(
             {
@@ -101,7 +101,7 @@ class Stack(ABC):
         )
 
     def first_run(self) -> float:
-        """Seconds from the beginning until a run of `hello` has succeeded that was created as soon as the API takes it."""
+        """Seconds from the beginning until a run of `hello`, created at once, has succeeded."""
         self._wait(
             {
                 "API server": lambda: api_answers(self.settings),

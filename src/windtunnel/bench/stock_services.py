@@ -1,4 +1,4 @@
-"""The folder of the stock stack: passwords, a database as PostgreSQL's image makes it, Valkey with its defaults."""
+"""The folder of the stock stack: passwords, PostgreSQL and Valkey as their images make them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ def prepare(settings: Settings) -> None:
 
 
 def _valkey(settings: Settings, password: str) -> None:
-    """The image starts it without a configuration: its defaults (snapshots, no append-only file). Ours writes each message to disk."""
+    """Valkey with its defaults, as its image starts it: snapshots, no append-only file.
+
+    Ours writes each message to disk.
+    """
     lines = {
         "bind": "127.0.0.1",
         "port": settings.ports.valkey,
@@ -59,7 +62,7 @@ def _valkey(settings: Settings, password: str) -> None:
 
 
 def _postgres(settings: Settings, password: str) -> None:
-    """As docker-entrypoint.sh of the image: `initdb` with its defaults, the role a superuser, every connection by password."""
+    """`initdb` with defaults, a superuser role and passwords, as the image's docker-entrypoint.sh."""
     data = settings.state / "postgres"
     data.mkdir(mode=0o700)
     if (user := postgres.service_user()) is not None:

@@ -1,4 +1,7 @@
-"""Airflow with the settings of its own docker-compose file, as plain processes: nothing of windtunnel's is loaded in them."""
+"""Airflow with the settings of its own docker-compose file, as plain processes.
+
+Nothing of windtunnel is loaded in them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a private stack's database tells: the same light look for both stacks, beside their API servers."""
+"""Reads both private stacks' progress from their databases, beside their API servers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JOBS = frozenset({"SchedulerJob", "DagProcessorJob", "TriggererJob"})
 
 @dataclass(frozen=True)
 class Times:
-    """Unix seconds of one run, all from this machine's clock. `posted` is just before the API call."""
+    """Unix seconds of one run by this machine's clock. `posted` is just before the API call."""
 
     posted: float
     first_start: float

@@ -16,7 +16,7 @@ from windtunnel.stack import leftovers
 
 
 class Ours(Stack):
-    """`process-compose up -D` through the launcher, with an environment that names a private state folder."""
+    """`process-compose up -D` through the launcher, with a private state folder."""
 
     name = "windtunnel"
     default_concurrency = os.cpu_count() or 1
@@ -70,7 +70,8 @@ class Ours(Stack):
 
     def _kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
-            # Still in its preflight: what that runs, such as `initdb`, is not known as part of a stack.
+            # Still in its preflight: what that runs, such as `initdb`, is not known as part of a
+            # stack.
             leftovers.end(processes.family(self._process.pid))
             self._process.wait()
         end = time.monotonic() + 20

@@ -1,7 +1,7 @@
-"""What a failure scenario may do to a deployment and see of it, whichever bed it lies in.
+"""The operations that a failure scenario may use on a deployment.
 
-`Cluster` has the few verbs that every bed offers: process-compose, several hosts, NixOS machines. `LocalStack` adds what
-can be seen only from the machine itself (processes, messages, reports).
+`Cluster` has the operations of every deployment: process-compose, several hosts, NixOS machines.
+`LocalStack` adds facts of the machine itself: processes, messages, reports.
 """
 
 from __future__ import annotations
@@ -78,13 +78,16 @@ class Checks:
         self.made.append(Check(promised, seen, bool(ok)))
 
     def within(self, promised: str, limit: float, seconds: float | None, patience: float) -> None:
-        """A promise about time: kept when it took at most `limit` seconds. None: not seen at all within `patience`."""
+        """Add a promise about time, kept when it took at most `limit` seconds.
+
+        `seconds` is None where it was not seen within `patience`.
+        """
         seen = f"after {seconds:.1f} s" if seconds is not None else f"not within {patience:.0f} s"
         self.add(f"{promised} within {limit:g} s", seconds is not None and seconds <= limit, seen)
 
 
 class Away(Exception):
-    """A component that was asked does not answer now; whoever waits for something goes on waiting."""
+    """A component does not answer now. A wait goes on despite it."""
 
 
 class NotPossibleHere(Exception):
@@ -92,10 +95,13 @@ class NotPossibleHere(Exception):
 
 
 class Cluster(Protocol):
-    """A deployment with a fault to come. Services are named as in process-compose.yaml, workers as their Celery nodes."""
+    """A deployment on which a scenario causes a fault.
+
+    Services are named as in process-compose.yaml, workers as their Celery nodes.
+    """
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
-        """Start a run, its side effects going to this cluster's `marks`; returns the run id. Raises `Away`."""
+        """Start a run whose side effects go to `marks`; returns the run id. Raises `Away`."""
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """Raises `Away` while Airflow's API or its database cannot answer."""
@@ -110,20 +116,23 @@ class Cluster(Protocol):
         """Returns at once."""
 
     def kill(self, service: str, signal: int = SIGKILL) -> None:
-        """A signal to the main process only; for a worker Celery's, for `NAME/supervisor` what process-compose started."""
+        """Send a signal to the main process only.
+
+        For a worker it is Celery's main process, for `NAME/supervisor` its supervisor.
+        """
 
     def scale(self, workers: int) -> None:
         """Returns when the count is reached, the surplus drained."""
 
     def partition(self, service: str, *, silent: bool = True) -> AbstractContextManager[None]:
-        """Between a worker and the broker; `silent` swallows packets, otherwise connections are reset."""
+        """Cut a worker off from the broker: `silent` drops packets, else connections are reset."""
 
     def marks(self) -> list[Mark]:
         """Every side effect since this object was made, oldest first."""
 
 
 class LocalStack(Cluster, Protocol):
-    """A cluster on this machine: its processes, its broker and its reports can be looked at as well."""
+    """A cluster on this machine: its processes, broker and reports can be read too."""
 
     #: Task slots of one worker.
     slots: int
@@ -143,7 +152,10 @@ class LocalStack(Cluster, Protocol):
         """SIGKILL to the process that wrote a mark."""
 
     def cage(self, pid: int, limit: int) -> bool:
-        """Put a process into a memory control group of its own, `limit` in bytes; False where this machine allows none."""
+        """Put a process into a memory control group of its own, `limit` in bytes.
+
+        Returns False where this machine allows none.
+        """
 
     def oom_kills(self) -> int:
         """Processes that the kernel killed in those groups so far."""
@@ -164,46 +176,55 @@ class LocalStack(Cluster, Protocol):
         """What the worker's supervisor reported since that Unix time, None while nothing."""
 
     def process_state(self, service: str) -> str:
-        """process-compose's view: `Ready`, `Not Ready`, or the status of a process that does not run."""
+        """`Ready`, `Not Ready`, or process-compose's status of a process that does not run."""
 
     def scheduler_age(self) -> float:
         """Seconds since the scheduler's last heartbeat. Raises `Away`."""
 
     def unhealthy(self, since: float = 0.0) -> list[str]:
-        """Components that do not answer or whose heartbeat is old; with `since` (Unix time) those without one from after it."""
+        """Components that do not answer or whose heartbeat is old.
+
+        With `since` (Unix time): also those without a heartbeat after it.
+        """
 
     def messages(self) -> dict[str, int]:
-        """Task messages in the broker by queue, and those delivered but not acknowledged as `unacked`. Raises `Away`."""
+        """Task messages by queue; delivered but unacknowledged ones as `unacked`. Raises `Away`."""
 
     def token_life(self) -> float | None:
-        """Seconds for which the tokens of the waiting task messages are still good, the shortest; None without messages."""
+        """Shortest remaining life of the waiting messages' tokens, in seconds; None without any."""
 
     def open_results(self) -> int:
-        """Rows of Celery's result table that wait for an end: each holds a slot of the executor for ever."""
+        """Unfinished rows of Celery's result table. Each holds a slot of the executor."""
 
     def age_queued_tasks(self, seconds: float) -> int:
         """Move back the clocks that run against waiting tasks; returns how many tasks."""
 
     def log(self, run: Run, task_id: str, attempt: int = 1) -> str:
-        """The log of one try as Airflow's API tells it. Raises `Away`."""
+        """The log of one try from Airflow's API. Raises `Away`."""
 
     def celery_control(self, command: str, worker: str, **arguments: Any) -> None:
         """A Celery remote-control command to one worker."""
 
     def lab_worker(self) -> AbstractContextManager[str]:
-        """A worker of its own for faults that others shall not feel, its broker behind a proxy; yields its name."""
+        """A separate worker behind a proxy, for faults that must not reach others; yields its name."""
 
     def kill_everything(self, spare: Iterable[int] = ()) -> int:
-        """SIGKILL to every process of the stack, process-compose first, but for some; returns how many."""
+        """SIGKILL to every process but the spared, process-compose first; returns how many."""
 
     def full_disk(self) -> AbstractContextManager[None]:
-        """The file system of the state folder has no byte left. Raises `WindtunnelError` unless it is a small one of its own."""
+        """Fill the file system of the state folder to the last byte.
+
+        Raises `WindtunnelError` unless it is a small one of its own.
+        """
 
     def sleep(self, seconds: float) -> None:
         """Every process of the stack stands still for so long, its supervisor included."""
 
     def jump_clock(self, seconds: float) -> None:
-        """The wall clock of every process of the stack. Raises `WindtunnelError` where it is the machine's own."""
+        """Move the wall clock of every process of the stack.
+
+        Raises `WindtunnelError` where it is the clock of the machine.
+        """
 
     def clocks(self) -> dict[str, float]:
         """Seconds by which the stack's parts are ahead of this process. Raises `Away`."""

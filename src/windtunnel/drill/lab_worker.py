@@ -1,4 +1,7 @@
-"""One more worker, for faults that the others shall not feel: its way to the broker leads through a proxy that can be cut."""
+"""One more worker, connected to the broker through a proxy that can be cut.
+
+It is for faults that must not reach the other workers.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ class LabWorker:
     """`process` is its supervisor, `proxy` its wire to the broker."""
 
     def __init__(self, settings: Settings, environment: dict[str, str]) -> None:
-        """`environment`: that of a worker of the stack, so that this one differs in nothing but the wire."""
+        """`environment`: that of a worker of the stack. Only the connection differs."""
         self.settings = settings
         self.proxy = TcpProxy(settings.ports.valkey)
         self.environment = {k: v for k, v in environment.items() if not k.startswith("PC_")}
@@ -44,7 +47,8 @@ class LabWorker:
             "WINDTUNNEL_VALKEY_PORT": str(self.proxy.port),
             "WINDTUNNEL_LAB_BROKER_URL": str(url),
             "AIRFLOW__CELERY__BROKER_URL_CMD": """sh -c 'cat "$WINDTUNNEL_LAB_BROKER_URL"'""",
-            # Celery's own debugger on SIGUSR2 (celery.apps.worker.install_rdb_handler): a main loop that truly hangs.
+            # Celery's own debugger on SIGUSR2 (celery.apps.worker.install_rdb_handler): a main
+            # loop that truly hangs.
             "CELERY_RDBSIG": "1",
         }
         with (self.settings.logs / f"{NAME}.log").open("ab") as log:
@@ -54,7 +58,8 @@ class LabWorker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C on the rehearsal drains it through us, not beside us
+                # Ctrl-C on the rehearsal must not reach it directly: `stop` drains it.
+                start_new_session=True,
             )
         end = time.monotonic() + START_SECONDS
         while checks.worker(self.settings, NAME) is not None:

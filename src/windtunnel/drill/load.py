@@ -78,7 +78,10 @@ def settle(
     retries_allowed: bool,
     patience: float = 300,
 ) -> None:
-    """Every task instance is in a final state that its retry policy explains, side effects match, nothing is left."""
+    """Check that every task instance is in a final state that its retry policy explains.
+
+    Side effects match, and no message is left.
+    """
     rows = wait_final(cluster, load.runs, patience)
     counts = Counter(instance.state for _, instance in rows)
     checks.add(
@@ -106,7 +109,8 @@ def settle(
         (run.dag_id, run.run_id, i.task_id, i.map_index): i for run, i in rows if i.task_id in ("work", "real") and i.state != "skipped"
     }
     lost = [task for task, i in tries.items() if i.state == "success" and not ends[task]]
-    # A try that was killed between its last act and its report is repeated: only a retry explains a second end.
+    # A try that was killed between its last act and its report is repeated: only a retry explains
+    # a second end.
     doubled = [task for task, i in tries.items() if ends[task] > 1 and (i.try_number == 1 or not retries_allowed)]
     repeated = sum(1 for task in tries if ends[task] > 1) - len(doubled)
     seen = f"{len(tries)} tasks, {sum(ends.values())} ends; {len(lost)} lost, {len(doubled)} doubled, {repeated} repeated by a retry"

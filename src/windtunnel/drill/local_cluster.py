@@ -1,4 +1,4 @@
-"""The failure scenarios' view of a process-compose stack on this machine: what they may do to it, and how it is healed."""
+"""A process-compose stack on this machine as the failure scenarios use it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ class LocalCluster(Facts):
             raise WindtunnelError(
                 "no worker is running: start one with `process-compose process start worker`",
             )
-        # What the stack was started with, for a lab worker that differs in nothing and for an `up` that repeats it.
+        # What the stack was started with, for a lab worker that differs in nothing and for an
+        # `up` that repeats it.
         self._worker_environment = psutil.Process(worker.pid).environ()
         self._up_environment = psutil.Process(psutil.Process(worker.pid).ppid()).environ()
         self.parallelism = int(self._worker_environment.get("AIRFLOW__CORE__PARALLELISM") or 32)
@@ -124,7 +125,8 @@ class LocalCluster(Facts):
             )
 
     def age_queued_tasks(self, seconds: float) -> int:
-        # The column that the scheduler compares with task_queued_timeout (scheduler_job_runner.py, _handle_tasks_stuck_in_queued).
+        # The column that the scheduler compares with task_queued_timeout
+        # (scheduler_job_runner.py, _handle_tasks_stuck_in_queued).
         earlier = "UPDATE task_instance SET queued_dttm = queued_dttm - %s * interval '1 second' WHERE state = 'queued'"
         return int(self._query(earlier, seconds))
 
@@ -159,7 +161,8 @@ class LocalCluster(Facts):
             found = [p for p in leftovers.find(self.settings) if p.pid not in spared]
             if not found:
                 return len(dead)
-            # Stopped first: nobody is to see another one die and act on it, as when the machine itself dies.
+            # Stopped first: nobody is to see another one die and act on it, as when the machine
+            # itself dies.
             for signum in (signal.SIGSTOP, signal.SIGKILL):
                 dead |= {process.pid for process in found if leftovers.send(process, signum)}
             time.sleep(0.1)
@@ -193,7 +196,10 @@ class LocalCluster(Facts):
 
     # -- healing ---------------------------------------------------------------------------
     def heal(self) -> list[str]:
-        """Bring back what ran when this object was made; what is still wrong after `HEAL_SECONDS`, empty when all is well."""
+        """Bring back every process that ran when this object was made.
+
+        Returns the problems left after `HEAL_SECONDS`; empty when all is well.
+        """
         if self.lab:
             self.lab.stop()
             self.lab = None

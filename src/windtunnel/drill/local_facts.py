@@ -1,4 +1,7 @@
-"""What can be seen of a stack on this machine: processes, messages, reports. The acting half is `cluster_local`."""
+"""Facts about a stack on this machine: processes, messages, reports.
+
+The operations are in `local_cluster`.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ from windtunnel.settings import Settings
 from windtunnel.system import procfs
 
 QUEUES = ("default", "heavy")
-#: A supervisor's own lines in its log begin so (worker_record.Record.say); these words tell of trouble.
+#: Lines of a supervisor's log (worker/record.py, `say`) with words that report a fault.
 SAID = re.compile(
     r"^(\S+Z) supervisor of \S+: (.*(?:unhealthy|crashed|lost |ended \d+ process|hung|stopped by a signal|did not come up).*)$",
 )
@@ -244,7 +247,10 @@ class Facts:
 
 
 def _expiry(message: bytes) -> float:
-    """When the token inside a task message runs out: body -> arguments -> workload -> JWT -> `exp`, in Unix seconds."""
+    """When the token of a task message expires, in Unix seconds.
+
+    Path: body -> arguments -> workload -> JWT -> `exp`.
+    """
     arguments = json.loads(base64.b64decode(json.loads(message)["body"]))[0]
     claims = json.loads(arguments[0])["token"].split(".")[1]
     return float(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"])

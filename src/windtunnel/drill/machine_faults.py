@@ -1,4 +1,4 @@
-"""Faults of the whole machine, made for one stack alone: its disk is full, its processes sleep, its clock jumps."""
+"""Faults of a machine for one stack alone: full disk, sleeping processes, jumping clock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from windtunnel.system import disk
 SMALL_BYTES = 8 * 1024**3
 #: Everybody's, however small they are.
 SHARED = frozenset({Path("/"), Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")})  # noqa: S108
-#: Names the file with the offset of a stack that has a clock of its own (tests/faults/own_clock.py): one double, in seconds.
+#: Names the file with the offset of a stack that has a clock of its own
+#: (tests/faults/own_clock.py): one double, in seconds.
 CLOCK_VARIABLE = "OWN_CLOCK_FILE"
 
 
@@ -83,7 +84,7 @@ def _fill(descriptor: int) -> None:
 
 
 def sleep(settings: Settings, seconds: float) -> None:
-    """SIGSTOP for every process of the stack, its supervisor first; SIGCONT in the opposite order."""
+    """SIGSTOP to every process of the stack, its supervisor first; SIGCONT in reverse order."""
     stopped: dict[int, psutil.Process] = {}
     try:
         for _ in range(5):  # what was started while others were being stopped

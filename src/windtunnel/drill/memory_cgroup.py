@@ -1,4 +1,4 @@
-"""A memory control group for one process, so that the kernel's own OOM killer can be rehearsed without harm to others.
+"""A memory control group for one process: the kernel's OOM killer acts on it alone.
 
 Works where we may make control groups: as root, or in a delegated tree of version 2
 (docs.kernel.org/admin-guide/cgroup-v2.html, "Delegation").
@@ -13,7 +13,10 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 def _own(kind: str) -> Path | None:
-    """This process's group; `kind` is `memory` in version 1 and empty in version 2 (cgroups(7), /proc/PID/cgroup)."""
+    """This process's group (cgroups(7), /proc/PID/cgroup).
+
+    `kind` is `memory` in version 1 and empty in version 2.
+    """
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == kind:
@@ -22,7 +25,10 @@ def _own(kind: str) -> Path | None:
 
 
 def cage(pid: int, limit: int) -> Path | None:
-    """Limit a process and what it forks from now on to `limit` bytes; the group's folder, None where that is not allowed."""
+    """Limit a process and its later forks to `limit` bytes.
+
+    Returns the folder of the group, None where that is not allowed.
+    """
     for kind, file in (("memory", "memory.limit_in_bytes"), ("", "memory.max")):
         parent = _own(kind)
         if parent is None:

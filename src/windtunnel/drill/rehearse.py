@@ -1,4 +1,4 @@
-"""`windtunnel drill`: break something on the running stack, show what was promised and what was seen, and heal it."""
+"""`windtunnel drill`: break a part of the running stack, show promised and seen, and heal it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def drill(
             f"the rehearsals run windtunnel's own DAGs, and this stack's DAG folder {settings.dags} lacks {', '.join(missing)}: "
             "start a stack without DAGS_FOLDER, or copy them from the project's dags/"
         )
-    # A folder of its own: tasks of an interrupted drill go on for a while and must not make the file again.
+    # A folder of its own: tasks of an interrupted drill go on for a while and must not make the
+    # file again.
     folder = Path(tempfile.mkdtemp(prefix="drill-", dir=settings.run))
     marks = folder / "marks.jsonl"
     marks.touch(0o600)

@@ -1,4 +1,4 @@
-"""The scenarios' view of a deployment by services.windtunnel: machines that are reached only by running commands on them.
+"""A deployment by services.windtunnel: machines that are reached by commands only.
 
 A machine is the NixOS test driver's object, or a host of tests/hosts with the same methods. Standard library only: the
 test driver's Python has nothing else.
@@ -22,7 +22,7 @@ from windtunnel.drill.cluster import Away, Check, Checks, Mark, TaskInstance
 STATE = PurePosixPath("/var/lib/windtunnel")
 MARKS = STATE / "run" / "marks.jsonl"
 SECRETS = PurePosixPath("/var/lib/windtunnel-secrets")
-#: A supervisor's lines that tell of trouble (worker_record.Record.say).
+#: Lines of a supervisor's log (worker/record.py, `say`) that report a fault.
 INCIDENT = re.compile(
     r" supervisor of \S+: .*(unhealthy|crashed|lost |ended \d+ process|hung|stopped by a signal|did not come up)",
 )
@@ -86,7 +86,10 @@ class NixosCluster:
         body: object = None,
         header: str = "",
     ) -> Any:
-        """JSON of one call on the API server's machine; curl is told by its standard input, since argv is public."""
+        """JSON of one API call, made on the API server's machine.
+
+        curl gets the login by standard input, since argv is public.
+        """
         lines = [
             f'url = "http://127.0.0.1:{port}{path}"',
             f'request = "{method}"',
@@ -180,7 +183,7 @@ class NixosCluster:
 
     @contextlib.contextmanager
     def partition(self, service: str, *, silent: bool = True) -> Iterator[None]:
-        """The machine's cable is pulled, so packets vanish. Resets are not offered by a cable: ValueError."""
+        """Unplug the machine, so that packets vanish. A cable cannot reset: ValueError."""
         if not silent:
             raise ValueError("a pulled cable is silent: run the scenario with silent=True")
         self.roles[service].block()
@@ -198,7 +201,7 @@ class NixosCluster:
 
     # -- what else the machines show -----------------------------------------------------------
     def up(self, service: str) -> bool:
-        """Whether the service answers a client now; a worker: whether it is connected and consumes."""
+        """Whether the service answers a client now. A worker must be connected and consume."""
         probes = {
             "valkey": "valkey-cli ping | grep -qE 'PONG|NOAUTH'",
             "postgres": "pg_isready -q -h 127.0.0.1",
@@ -227,7 +230,7 @@ class NixosCluster:
         return dict(json.loads(text))
 
     def alive(self, marks: Iterable[Mark]) -> set[int]:
-        """Those that are a process of a worker on any of the workers' machines; marks do not tell on which."""
+        """Pids that are a process of a worker on any machine. Marks do not name the machine."""
         wanted = {(mark.pid, mark.start) for mark in marks}
         # Field 22 of proc(5), the 20th after the name in brackets, which may hold blanks.
         ask = f"for p in {' '.join(str(pid) for pid, _ in sorted(wanted))}; do "
@@ -236,7 +239,7 @@ class NixosCluster:
         return {int(row[0]) for row in rows if len(row) == 2 and (int(row[0]), int(row[1])) in wanted}
 
     def incident(self, worker: str, since: float) -> str | None:
-        """From the journal, since a supervisor that was killed wrote down nothing: its successor says what was lost."""
+        """From the journal: a killed supervisor writes nothing, and its successor reports the loss."""
         journal = f"journalctl --unit=windtunnel-{worker} --since=@{int(since)} --output=cat --no-pager"
         said = [line for line in self.output(worker, journal).splitlines() if INCIDENT.search(line)]
         return said[-1] if said else None
@@ -261,7 +264,7 @@ class NixosCluster:
 
     @contextlib.contextmanager
     def lab_worker(self) -> Iterator[str]:
-        """Machines can be spared: the last worker bears the fault, and is started again afterwards."""
+        """The last worker takes the fault, and is started again afterwards."""
         node = self.nodes[-1]
         self.start(node)
         wait(lambda: self.up(node), f"{node} to be up")
@@ -271,7 +274,7 @@ class NixosCluster:
             self.start(node)
 
     def rehearse(self, scenario: Callable[..., object], **arguments: Any) -> list[Check]:
-        """Run a scenario; print each promise. Raises AssertionError naming those that were not kept."""
+        """Run a scenario and print each promise. Raises AssertionError that names the broken ones."""
         checks = Checks()
         scenario(self, checks, **arguments)
         for check in checks.made:
@@ -293,7 +296,7 @@ def wait(condition: Callable[[], object], what: str, patience: float = 300) -> N
 
 
 def share_secrets(source: Machine, others: list[Machine]) -> None:
-    """What docs/guides/several-machines.md has an administrator do: the folder of secrets goes to every host, as root's."""
+    """Copy the folder of secrets to every host, as root (docs/guides/several-machines.md)."""
     wait(lambda: source.execute(f"test -s {SECRETS}/broker-url")[0] == 0, "the secrets to be made")
     packed = source.execute(f"tar -C {SECRETS.parent} -cf - {SECRETS.name} | base64 -w0")[1].strip()
     for machine in others:

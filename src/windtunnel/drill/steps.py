@@ -1,4 +1,4 @@
-"""What scenarios have in common: starting work, waiting for it with a sign of life, and counting what really ran."""
+"""Steps that scenarios share: start work, wait for it, count what ran."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from windtunnel.drill.cluster import Away, Checks, Cluster, LocalStack, Mark, Run, TaskInstance
 
-#: Each wait tells here what it waits for; `drill` shows it, pytest keeps it.
+#: Each wait logs its purpose here. `drill` shows it, pytest keeps it.
 log = logging.getLogger("windtunnel.drill.scenarios")
 FINAL = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 T = TypeVar("T")
@@ -30,9 +30,10 @@ def seconds_until(
     since: float | None = None,
     every: float = 0.1,
 ) -> float | None:
-    """Seconds from `since` (monotonic, default now) until the condition holds; None where `patience` seconds pass first.
+    """Seconds from `since` (monotonic, default now) until the condition holds.
 
-    A component that does not answer (`Away`) is one more reason to go on waiting.
+    None where `patience` seconds pass first. A component that does not answer (`Away`) does not
+    end the wait.
     """
     log.info("waiting for %s", what)
     since = time.monotonic() if since is None else since
@@ -78,7 +79,7 @@ def meanwhile(
     patience: float,
     since: float | None = None,
 ) -> Future[float | None]:
-    """`seconds_until` in a thread of its own, for what comes about while the scenario looks at something else."""
+    """`seconds_until` in a thread, while the scenario looks at something else."""
     future: Future[float | None] = Future()
     began = time.monotonic() if since is None else since
 
@@ -118,7 +119,7 @@ def marks_of(cluster: Cluster, runs: Iterable[Run], event: str | None = None) ->
 
 
 def wait_running(cluster: Cluster, runs: list[Run], patience: float = 60) -> list[Mark]:
-    """The first start of every run, as soon as all have one; each of these runs has a single task."""
+    """The first start of every run, once all have one. Each run has a single task."""
 
     def started() -> list[Mark]:
         first = {mark.run_id: mark for mark in reversed(marks_of(cluster, runs, "start"))}
@@ -145,7 +146,7 @@ def ready(cluster: LocalStack, workers: int) -> None:
 
 
 def occupy(cluster: LocalStack, lab: str, seconds: float) -> list[Run]:
-    """As many tasks as there are slots, so that the lab worker surely has some; returns when it has."""
+    """Start as many tasks as there are slots; returns once the lab worker has one."""
     runs = launch(
         cluster,
         "steady",
@@ -257,8 +258,9 @@ def all_succeed_once(
     )
 
 
-#: A task that ends in the moment of the broker's death cannot be acknowledged: the reconciler removes such a message a
-#: minute after the task's end, once everything has been well for half a minute (reconciler/reconciler.py, `sweep`).
+#: A task that ends in the moment of the broker's death cannot be acknowledged: the reconciler
+#: removes such a message a minute after the task's end, once everything has been well for half a
+#: minute (reconciler/reconciler.py, `sweep`).
 SWEPT = 150.0
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 
 class TcpProxy:
-    """Listens on a free port of the loopback interface (`port`) and forwards to another. Use it as a context manager."""
+    """A context manager that listens on a free loopback port (`port`) and forwards to another."""
 
     def __init__(self, target_port: int) -> None:
         self.target_port = target_port
@@ -42,7 +42,7 @@ class TcpProxy:
         self._thread.join()
 
     def cut(self, *, silent: bool) -> None:
-        """Silent: nothing passes any more. Otherwise every connection is reset, now and until `heal`."""
+        """Until `heal`: silent stops all traffic, otherwise every connection is reset."""
         self._run(self._cut(silent))
 
     def heal(self) -> None:
@@ -97,7 +97,7 @@ class TcpProxy:
         self._open -= {writer, back}
 
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        """Bytes one way until either end is gone; while the wire is cut nothing is read and nothing written."""
+        """Copy bytes one way until either end closes. A cut connection neither reads nor writes."""
         try:
             while data := await source.read(65536):
                 await self._flow.wait()

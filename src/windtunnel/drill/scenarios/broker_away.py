@@ -33,7 +33,8 @@ def broker_away_while_tasks_wait(
     seconds: float = 20,
 ) -> None:
     """Valkey is stopped, tasks are triggered, Valkey returns after `seconds`."""
-    # The first task of a worker imports what later ones find loaded: that is not what is measured here.
+    # The first task of a worker imports what later ones find loaded: that is not what is measured
+    # here.
     wait_final(cluster, launch(cluster, "steady", cluster.slots, seconds=0), 60)
     workers = cluster.workers()
     cluster.stop("valkey")
@@ -96,7 +97,7 @@ def scheduler_lost_while_broker_away(
     tasks: int = 4,
     patience: float = 180,
 ) -> None:
-    """The scheduler is killed while it holds tasks that it could not send: what it held lived in its memory only."""
+    """The scheduler is killed while its memory alone holds tasks that it could not send."""
     cluster.stop("valkey")
     runs = launch(cluster, "steady", tasks, seconds=1)
     wait_until(

@@ -75,7 +75,7 @@ def broker_killed_again_and_again(
     cycles: int = 3,
     growth: int = 20,
 ) -> None:
-    """Kill and return, many times in a row: a worker must not stop consuming, nor hoard file descriptors."""
+    """Kill the broker again and again: workers go on consuming and leak no file descriptors."""
     names = sorted(cluster.workers())
     first = {name: cluster.open_files(name) for name in names}
     slowest, runs = 0.0, []

@@ -1,7 +1,8 @@
 """The failures that this deployment promises to survive, each a short function that breaks something and looks.
 
 A scenario is written against `drill.cluster.Cluster`, so that the same one runs in pytest, as a rehearsal for users
-(`windtunnel drill`) and on other beds. Its defaults are the short variant; tests pass longer outages and more cycles.
+(`windtunnel drill`) and on several hosts.
+Its defaults are the short variant; tests pass longer outages and more cycles.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ from windtunnel.errors import WindtunnelError
 
 @dataclass(frozen=True)
 class Scenario:
-    """One rehearsal. `row` is that of the failure table; `asked_for` ones run only when they are named."""
+    """One rehearsal. `row`: of the failure table. `asked_for`: it runs only when it is named."""
 
     name: str
     row: str

@@ -20,7 +20,8 @@ BACK = 30.0
 
 def machine_asleep(cluster: LocalStack, checks: Checks, seconds: float = 60) -> None:
     """Every process of the stack is stopped and continued, as when a laptop is closed."""
-    # The kernel's clocks go on while a process is stopped: a task of ours counts the sleep as time spent.
+    # The kernel's clocks go on while a process is stopped: a task of ours counts the sleep as
+    # time spent.
     runs, marks = _running(cluster, life=seconds + 30)
     began = time.time()
     cluster.sleep(seconds)
@@ -28,7 +29,7 @@ def machine_asleep(cluster: LocalStack, checks: Checks, seconds: float = 60) -> 
 
 
 def clock_jump(cluster: LocalStack, checks: Checks, seconds: float = 600) -> None:
-    """The clock of every process goes forward at once, as after a machine's sleep or a step of NTP."""
+    """The clocks of all processes jump forward at once, as after a sleep or a step of NTP."""
     runs, marks = _running(cluster, life=40)
     before, began = cluster.clocks(), time.time()
     cluster.jump_clock(seconds)

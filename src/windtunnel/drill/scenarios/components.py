@@ -1,4 +1,4 @@
-"""Every component beside broker, database and workers is killed; each is to be back by itself, under tasks that notice nothing."""
+"""Each component but broker, database and workers is killed, and returns by itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BACK = 30.0
 
 
 def components_killed(cluster: LocalStack, checks: Checks, seconds: float = 20) -> None:
-    """SIGKILL to the main process of each, one after the other, with a task in hand and one triggered after each kill."""
+    """SIGKILL to the main process of each in turn, with a task in hand and one triggered after."""
     cluster.scale(1)
     runs = launch(cluster, "steady", 1, seconds=seconds)
     wait_running(cluster, runs)

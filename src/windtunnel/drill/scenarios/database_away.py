@@ -67,7 +67,7 @@ def database_killed(
     seconds: float = 15,
     queued: int = 4,
 ) -> None:
-    """PostgreSQL's main process is killed with -9 while tasks run; process-compose starts it again."""
+    """SIGKILL to PostgreSQL's main process while tasks run; process-compose starts it again."""
     cluster.scale(1)
     running = launch(cluster, "steady", cluster.slots, seconds=seconds)
     wait_running(cluster, running)
@@ -93,7 +93,7 @@ def _recovered(checks: Checks, cluster: LocalStack) -> None:
 
 
 def _slots_whole(checks: Checks, cluster: LocalStack) -> None:
-    """The worker's slots by running as many tasks at once, the executor's by what it still waits for."""
+    """Count the worker's slots by running tasks at once, the executor's by open results."""
     runs = launch(cluster, "steady", cluster.slots, seconds=5)
     began = seconds_until(
         "every slot to be used",

@@ -1,4 +1,4 @@
-"""What several hosts promise beyond the failure table: every worker has a share, a stopped one finishes first."""
+"""Promises of several hosts beyond the failure table: shares, orderly stops, cut cables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def every_worker_has_a_share(
     tasks: int = 8,
     seconds: float = 4,
 ) -> None:
-    """More tasks than one worker has slots: all of the workers that Flower calls online execute some."""
+    """With more tasks than one worker has slots, every online worker executes some."""
     names = wait_until("workers", cluster.workers, 120)
     runs = launch(cluster, "steady", tasks, seconds=seconds)
     all_succeed_once(checks, cluster, runs, 60 + tasks * seconds)

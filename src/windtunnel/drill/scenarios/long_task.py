@@ -1,4 +1,4 @@
-"""Row 3 for a task that outlives the lease on its message: it stays its worker's until that worker dies."""
+"""Row 3: a task that outlives its message's lease stays with its worker until that dies."""
 
 from __future__ import annotations
 

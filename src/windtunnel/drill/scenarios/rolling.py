@@ -1,4 +1,4 @@
-"""Under a constant load of short and long tasks, all workers are restarted one by one and their number changes."""
+"""All workers are restarted one by one and scaled, under a constant load."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from windtunnel.drill.steps import log, ready, wait_until
 
 
 def rolling_restart_and_scaling(cluster: LocalStack, checks: Checks, minutes: float = 1.0) -> None:
-    """Restart each worker in turn, then scale 1, 4, 1, over and over; a restart drains, so nothing is even retried."""
+    """Restart each worker in turn, then scale 1, 4, 1, repeatedly. Nothing is retried."""
     end = time.monotonic() + 60 * minutes
     restarts = scales = 0
     with Load(cluster) as load:

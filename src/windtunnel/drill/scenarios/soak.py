@@ -1,4 +1,4 @@
-"""Random faults under load: which, when and where follows from a seed, so that a bad night can be played again."""
+"""Random faults under load. A seed decides them, so that a run can be repeated."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ FAULTS: dict[str, Fault] = {
     "triggerer killed": _kill("triggerer"),
     "reconciler killed": _kill("reconciler"),
     "Flower killed": _kill("flower"),
-    # Where the state folder has no small file system of its own, or the stack no clock of its own, there is no victim.
+    # Where the state folder has no small file system of its own, or the stack no clock of its
+    # own, there is no victim.
     "disk full": _fill_the_disk,
     "clock jump": _jump,
     "machine asleep": _sleep,
@@ -112,7 +113,8 @@ def soak(
                 FAULTS[name](cluster, rng)
                 done[name] += 1
             except (Away, OSError, WindtunnelError) as error:
-                # The victim is still down from the fault before; the next one is drawn all the same.
+                # The victim is still down from the fault before; the next one is drawn all the
+                # same.
                 log.info("no victim for %s: %s", name, error)
         last = time.time()
         calm = seconds_until(

@@ -63,14 +63,14 @@ def _rehearse(
     runs = occupy(cluster, worker, seconds)
     moment, began = time.time(), time.monotonic()
     fault(worker)
-    log_told = meanwhile("the log to tell", lambda: cluster.incident(worker, moment), 120, began)
-    status_told = meanwhile(
-        "`status` to tell",
+    in_log = meanwhile("the log to say so", lambda: cluster.incident(worker, moment), 120, began)
+    in_status = meanwhile(
+        "`status` to say so",
         lambda: any(worker in problem for problem in cluster.problems()),
         120,
         began,
     )
-    probe_told = meanwhile(
+    probe_failed = meanwhile(
         "the probe to fail",
         lambda: cluster.process_state(worker) != "Ready",
         120,
@@ -78,13 +78,13 @@ def _rehearse(
     )
     cured = meanwhile(
         "the cure",
-        lambda: time.monotonic() > began + 3 and probe_told.done() and cluster.up(worker),
+        lambda: time.monotonic() > began + 3 and probe_failed.done() and cluster.up(worker),
         180,
         began,
     )
-    checks.within(f"{what}: its log says so", REPORTED, log_told.result(), 120)
-    checks.within("`status` says so", REPORTED, status_told.result(), 120)
-    checks.within("the probe of process-compose fails", REPORTED, probe_told.result(), 120)
+    checks.within(f"{what}: its log says so", REPORTED, in_log.result(), 120)
+    checks.within("`status` says so", REPORTED, in_status.result(), 120)
+    checks.within("the probe of process-compose fails", REPORTED, probe_failed.result(), 120)
     checks.within("it is cured", CURED, cured.result(), 180)
     all_succeed_once(checks, cluster, runs, 90, "tasks in hand")
     ready = seconds_until(

@@ -103,7 +103,7 @@ def kill_worker(
     """Kill the mark's worker.
 
     Returns:
-        The moment, and a function that tells how long the worker took to be back.
+        The moment, and a function that returns how long the worker took to be back.
     """
     worker, before = mark.worker, cluster.main_pid(mark.worker)
     moment, killed = time.time(), time.monotonic()
@@ -114,7 +114,7 @@ def kill_worker(
         90,
         killed,
     )
-    told = meanwhile("a report", lambda: cluster.incident(worker, moment), 60, killed)
+    reported = meanwhile("a report", lambda: cluster.incident(worker, moment), 60, killed)
     gone = seconds_until(
         "the task's process to end",
         lambda: not cluster.alive([mark]),
@@ -123,5 +123,5 @@ def kill_worker(
         every=0.05,
     )
     checks.within("the task's process is gone", GONE, gone, 60)
-    checks.within("the loss is reported", REPORTED, told.result(), 60)
+    checks.within("the loss is reported", REPORTED, reported.result(), 60)
     return killed, back.result
