@@ -38,8 +38,8 @@ def users(folder: Path) -> list[str]:
         try:
             if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
                 continue
-            told = [*process.cmdline(), process.cwd(), *process.environ().values()]
-            if any(str(folder) in text for text in told):
+            texts = [*process.cmdline(), process.cwd(), *process.environ().values()]
+            if any(str(folder) in text for text in texts):
                 found.append(f"{process.pid} {process.name()}")
         except (psutil.Error, OSError):
             continue

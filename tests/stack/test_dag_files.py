@@ -66,6 +66,6 @@ def test_the_log_of_a_task_of_every_worker_is_readable_through_the_api(stack: St
 def test_run_as_json_tells_the_outcome_of_each_task(stack: Stack) -> None:
     import json
 
-    told = json.loads(stack.command("windtunnel", "run", "hello", "--json", check=True).stdout)
-    assert (told["version"], told["state"]) == (1, "success")
-    assert {t["hostname"] for t in told["tasks"]} == {"worker-0"}
+    outcome = json.loads(stack.command("windtunnel", "run", "hello", "--json", check=True).stdout)
+    assert (outcome["version"], outcome["state"]) == (1, "success")
+    assert {t["hostname"] for t in outcome["tasks"]} == {"worker-0"}

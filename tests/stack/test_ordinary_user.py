@@ -88,5 +88,5 @@ def test_down_leaves_no_process_and_a_clean_checkout(ordinary: OrdinaryStack) ->
     assert ordinary.down().returncode == 0
     assert leftovers.find(ordinary.settings) == []
     git = ["git", "-c", f"safe.directory={ordinary.root}", "status", "--porcelain"]
-    told = subprocess.run(git, cwd=ordinary.root, capture_output=True, text=True, check=True).stdout
-    assert told.splitlines() == ["?? compose.yaml"]
+    listed = subprocess.run(git, cwd=ordinary.root, capture_output=True, text=True, check=True).stdout
+    assert listed.splitlines() == ["?? compose.yaml"]

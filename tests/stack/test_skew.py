@@ -17,9 +17,9 @@ def test_a_worker_with_other_packages_runs_its_tasks_and_tells_the_difference(st
     with lab_worker(stack.settings, supervisor | {"PYTHONPATH": path, "WORKER_QUEUES": "heavy"}):
         run_id, state = stack.run("queues")
         assert state == "success", "a difference need not matter"
-        told = "this worker runs on Python"
-        assert told in until("the log of the task is there", lambda: stack.airflow.log("queues", run_id, "heavy"))
-        assert told not in stack.airflow.log("queues", run_id, "light")
+        notice = "this worker runs on Python"
+        assert notice in until("the log of the task is there", lambda: stack.airflow.log("queues", run_id, "heavy"))
+        assert notice not in stack.airflow.log("queues", run_id, "light")
         (problem,) = (p for p in stack.status()["problems"] if "packages" in p["what"])
         assert problem["part"] == NAME and "the scheduler on Python" in problem["what"]
     assert not [p for p in stack.status()["problems"] if "packages" in p["what"]], "it was stopped"

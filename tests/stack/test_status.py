@@ -30,9 +30,9 @@ def test_a_healthy_stack_has_no_problem_and_shows_memory_and_load_of_each_worker
     stack.command("windtunnel", "wait", "--timeout", "60", check=True)
     done = stack.command("windtunnel", "status")
     assert done.returncode == 0 and "All is well." in done.stdout
-    told = stack.status()
-    assert (told["version"], told["state"], told["problems"]) == (1, "healthy", [])
-    (worker,) = told["workers"]
+    seen = stack.status()
+    assert (seen["version"], seen["state"], seen["problems"]) == (1, "healthy", [])
+    (worker,) = seen["workers"]
     assert worker["node"] == "worker-0" and worker["online"] and worker["memory_mib"] > 20
     assert (worker["load"], worker["concurrency"], worker["queues"]) == (0, 2, ["default"])
 
@@ -63,9 +63,9 @@ def test_process_compose_itself_shows_a_stopped_part(stack: Stack) -> None:
 def test_every_patch_is_applied_with_the_locked_versions(stack: Stack) -> None:
     from windtunnel.patches import catalogue
 
-    told = stack.status()["patches"]
-    assert set(told) == {"api-server", "scheduler", "dag-processor", "triggerer", "worker-0", "flower"}
-    for process, found in told.items():
+    seen = stack.status()["patches"]
+    assert set(seen) == {"api-server", "scheduler", "dag-processor", "triggerer", "worker-0", "flower"}
+    for process, found in seen.items():
         component = "worker" if process == "worker-0" else process
         assert set(found) == {name for name, patch in catalogue.PATCHES.items() if component in patch.components}, process
         assert {name: outcome for name, outcome in found.items() if outcome["state"] != "applied"} == {}, process

@@ -17,7 +17,7 @@ from windtunnel.settings import load
 from windtunnel.system import procfs
 
 
-class Bed:
+class Trial:
     """Looks every ten seconds at one task, `a`, that never writes a heartbeat."""
 
     def __init__(self) -> None:
@@ -34,49 +34,49 @@ class Bed:
 
 @pytest.mark.parametrize("beat", ["2026-01-01 00:00:00", ""])
 def test_a_task_that_is_silent_while_everything_is_well_is_found_after_the_limit(beat: str) -> None:
-    bed = Bed()
-    assert bed.pass_time(410, beat=beat) == []
-    assert bed.pass_time(40, beat=beat)[0] == "a"
+    trial = Trial()
+    assert trial.pass_time(410, beat=beat) == []
+    assert trial.pass_time(40, beat=beat)[0] == "a"
 
 
 def test_the_time_without_an_api_server_counts_for_nobody() -> None:
-    bed = Bed()
-    bed.pass_time(300)
-    bed.api = False
-    assert bed.pass_time(3600) == []
-    bed.api = True
-    assert bed.pass_time(100) == []
-    assert bed.pass_time(60), "what was counted before stays counted"
+    trial = Trial()
+    trial.pass_time(300)
+    trial.api = False
+    assert trial.pass_time(3600) == []
+    trial.api = True
+    assert trial.pass_time(100) == []
+    assert trial.pass_time(60), "what was counted before stays counted"
 
 
 def test_a_heartbeat_ends_the_silence() -> None:
-    bed = Bed()
-    bed.pass_time(400)
-    bed.pass_time(10, beat="y")
-    assert bed.pass_time(400, beat="y") == []
+    trial = Trial()
+    trial.pass_time(400)
+    trial.pass_time(10, beat="y")
+    assert trial.pass_time(400, beat="y") == []
 
 
 def test_a_reconciler_that_was_stopped_counts_one_short_step() -> None:
-    bed = Bed()
-    bed.pass_time(100)
-    assert bed.pass_time(3600, step=3600.0) == []
-    assert bed.pass_time(290) == []
+    trial = Trial()
+    trial.pass_time(100)
+    assert trial.pass_time(3600, step=3600.0) == []
+    assert trial.pass_time(290) == []
 
 
 def test_an_outage_of_broker_database_or_scheduler_counts_for_nobody() -> None:
-    bed = Bed()
-    bed.pass_time(400)
+    trial = Trial()
+    trial.pass_time(400)
     for _ in range(20):
-        bed.silences.interrupted()
-        assert bed.pass_time(10) == []
+        trial.silences.interrupted()
+        assert trial.pass_time(10) == []
 
 
 def test_a_task_whose_process_lives_here_is_never_given_up() -> None:
-    bed = Bed()
-    bed.local = {"a"}
-    assert bed.pass_time(7200) == []
-    bed.local = set()
-    assert bed.pass_time(10) == ["a"]
+    trial = Trial()
+    trial.local = {"a"}
+    assert trial.pass_time(7200) == []
+    trial.local = set()
+    assert trial.pass_time(10) == ["a"]
 
 
 def test_the_ledger_tells_which_processes_live(tmp_path: Path) -> None:

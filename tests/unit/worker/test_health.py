@@ -19,7 +19,7 @@ from windtunnel.worker.options import Options
 from windtunnel.worker.record import Record
 
 
-class Bed:
+class Trial:
     """A worker whose pulse, dependencies and time the test decides."""
 
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,74 +58,74 @@ class Bed:
 
 
 @pytest.fixture
-def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
-    made = Bed(tmp_path, monkeypatch)
+def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
+    made = Trial(tmp_path, monkeypatch)
     yield made
     made.process.kill()
     made.process.wait()
 
 
-def test_a_beating_worker_is_healthy(bed: Bed) -> None:
-    assert not bed.pass_time(60, beating=True)
-    assert bed.state == "healthy"
+def test_a_beating_worker_is_healthy(trial: Trial) -> None:
+    assert not trial.pass_time(60, beating=True)
+    assert trial.state == "healthy"
 
 
-def test_a_hung_idle_worker_is_reported_and_then_replaced_after_its_stack_was_asked_for(bed: Bed) -> None:
-    bed.pass_time(5, beating=True)
-    assert not bed.pass_time(STALE_SECONDS + 1)
-    assert bed.state == "unhealthy: hung"
-    assert bed.pass_time(HUNG_SECONDS + 3)
-    assert bed.signals == [10], "SIGUSR1: Celery writes its stacks"
+def test_a_hung_idle_worker_is_reported_and_then_replaced_after_its_stack_was_asked_for(trial: Trial) -> None:
+    trial.pass_time(5, beating=True)
+    assert not trial.pass_time(STALE_SECONDS + 1)
+    assert trial.state == "unhealthy: hung"
+    assert trial.pass_time(HUNG_SECONDS + 3)
+    assert trial.signals == [10], "SIGUSR1: Celery writes its stacks"
 
 
-def test_a_hung_worker_with_tasks_is_reported_and_left_until_they_are_done(bed: Bed) -> None:
-    bed.pass_time(5, beating=True)
+def test_a_hung_worker_with_tasks_is_reported_and_left_until_they_are_done(trial: Trial) -> None:
+    trial.pass_time(5, beating=True)
     me = procfs.read(os.getpid())
     assert me is not None
-    ledger.write(bed.record.files.task("a"), {"pid": me.pid, "start": me.start})
-    assert not bed.pass_time(3600)
-    assert bed.state == "unhealthy: hung"
-    bed.record.files.release("a", me.pid, me.start)
-    assert bed.pass_time(HUNG_SECONDS)
+    ledger.write(trial.record.files.task("a"), {"pid": me.pid, "start": me.start})
+    assert not trial.pass_time(3600)
+    assert trial.state == "unhealthy: hung"
+    trial.record.files.release("a", me.pid, me.start)
+    assert trial.pass_time(HUNG_SECONDS)
 
 
-def test_a_hung_worker_that_has_only_received_a_task_is_replaced(bed: Bed) -> None:
-    bed.pass_time(5, beating=True)
-    bed.record.files.receive("a", {"received": 1.0})
-    assert bed.pass_time(3600)
+def test_a_hung_worker_that_has_only_received_a_task_is_replaced(trial: Trial) -> None:
+    trial.pass_time(5, beating=True)
+    trial.record.files.receive("a", {"received": 1.0})
+    assert trial.pass_time(3600)
 
 
-def test_an_outage_is_no_hang_and_afterwards_there_is_time_to_finish(bed: Bed) -> None:
-    bed.pass_time(5, beating=True)
-    bed.up = False
-    assert not bed.pass_time(600)
-    assert bed.state == "unhealthy: waiting for the broker and the database"
-    bed.up = True
-    assert not bed.pass_time(STALE_SECONDS)
-    assert "hung" not in bed.state
+def test_an_outage_is_no_hang_and_afterwards_there_is_time_to_finish(trial: Trial) -> None:
+    trial.pass_time(5, beating=True)
+    trial.up = False
+    assert not trial.pass_time(600)
+    assert trial.state == "unhealthy: waiting for the broker and the database"
+    trial.up = True
+    assert not trial.pass_time(STALE_SECONDS)
+    assert "hung" not in trial.state
 
 
-def test_a_supervisor_that_was_asleep_itself_has_seen_nothing(bed: Bed) -> None:
-    bed.pass_time(5, beating=True)
-    assert not bed.pass_time(600, step=100.0)
-    assert bed.state == "healthy"
+def test_a_supervisor_that_was_asleep_itself_has_seen_nothing(trial: Trial) -> None:
+    trial.pass_time(5, beating=True)
+    assert not trial.pass_time(600, step=100.0)
+    assert trial.state == "healthy"
 
 
-def test_a_start_may_take_minutes_but_not_for_ever(bed: Bed) -> None:
-    assert not bed.pass_time(START_SECONDS - 1)
-    assert bed.pass_time(START_SECONDS)
+def test_a_start_may_take_minutes_but_not_for_ever(trial: Trial) -> None:
+    assert not trial.pass_time(START_SECONDS - 1)
+    assert trial.pass_time(START_SECONDS)
 
 
-def test_a_drain_is_no_hang(bed: Bed) -> None:
-    bed.pass_time(5, beating=True)
-    assert not bed.pass_time(600, draining=True)
+def test_a_drain_is_no_hang(trial: Trial) -> None:
+    trial.pass_time(5, beating=True)
+    assert not trial.pass_time(600, draining=True)
 
 
 @pytest.mark.parametrize(
     ("pulse", "state"),
     [({"connected": False}, "unhealthy: broker unreachable"), ({"consuming": False}, "unhealthy: not consuming")],
 )
-def test_what_the_main_loop_says_is_reported(bed: Bed, pulse: dict[str, bool], state: str) -> None:
-    bed.beat(**pulse)
-    assert not bed.pass_time(1)
-    assert bed.state == state
+def test_what_the_main_loop_says_is_reported(trial: Trial, pulse: dict[str, bool], state: str) -> None:
+    trial.beat(**pulse)
+    assert not trial.pass_time(1)
+    assert trial.state == state
