@@ -1,4 +1,4 @@
-"""What the kernel of this machine tells and does: processes, disks, folders.
+"""Facts and services of this machine's kernel: processes, disks, folders, waiting.
 
 Knows no stack and no service.
 Imports errors only.

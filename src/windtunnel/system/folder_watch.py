@@ -1,4 +1,7 @@
-"""Have files come or gone below a folder? Asked of its directories alone: a venv has ten files in each."""
+"""Notices that files were created or removed below a folder.
+
+It looks at the directories only: a virtual environment has ten files in each.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,16 @@ import os
 import time
 from pathlib import Path
 
-#: Two changes this close together may leave one time stamp (a tick of the kernel is 4 ms; network file systems are coarser).
+#: Two changes this close together may have the same timestamp.
+#: A tick of the kernel is 4 ms; network file systems are coarser.
 GRAIN_SECONDS = 2.0
 
 
 class FolderWatch:
-    """Compares the directories' change times. What changes inside a file is not seen.
+    """Compares the directories' modification times. A change inside a file goes unnoticed.
 
     Args:
-        folder: with everything below it; links to directories are followed, as Airflow does.
+        folder: the top folder. Links to directories are followed, as Airflow does.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -22,13 +26,19 @@ class FolderWatch:
         self._times: dict[str, int] = {}
 
     def changed(self) -> bool:
-        """Whether an entry of a directory may have come or gone since the last call; True at the first."""
-        try:
-            if self._times and all(os.stat(path).st_mtime_ns == seen for path, seen in self._times.items()):  # noqa: PTH116
-                return False
-        except OSError:
-            pass  # a directory has gone
+        """Whether a file may have been created or removed since the last call; True at first."""
+        if self._times and self._is_unchanged():
+            return False
         self._times = self._walk()
+        return True
+
+    def _is_unchanged(self) -> bool:
+        try:
+            for path, seen in self._times.items():
+                if os.stat(path).st_mtime_ns != seen:  # noqa: PTH116 - of each of thousands
+                    return False
+        except OSError:
+            return False  # a directory was removed
         return True
 
     def _walk(self) -> dict[str, int]:
@@ -40,11 +50,11 @@ class FolderWatch:
                 info = os.stat(path)  # noqa: PTH116 - of each of thousands
             except OSError:
                 continue
-            if (info.st_dev, info.st_ino) in seen:  # a link that leads back
+            if (info.st_dev, info.st_ino) in seen:  # a link to a folder above it
                 directories.clear()
                 continue
             seen.add((info.st_dev, info.st_ino))
-            # Python writes there whenever something is imported.
+            # Python writes there at every import of a changed module.
             directories[:] = [name for name in directories if name != "__pycache__"]
             times[path] = info.st_mtime_ns if info.st_mtime_ns < young else -1
         return times

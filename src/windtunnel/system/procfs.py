@@ -1,8 +1,9 @@
-"""Processes as the kernel shows them: who descends from whom, which session, when started, how busy.
+"""Processes as the kernel shows them: descent, session, start, processor time.
 
-Only `/proc/PID/stat`, `statm` and `children` are relied upon. Pool children and task processes are non-dumpable
-(airflow.sdk.execution_time.supervisor, `_make_process_nondumpable`), so an ordinary user cannot read their `environ`,
-not even the one who owns them; what a task starts with `exec` is readable again.
+Only `/proc/PID/stat`, `statm` and `children` are relied upon. Pool children and task processes are
+non-dumpable (airflow.sdk.execution_time.supervisor, `_make_process_nondumpable`). So an ordinary
+user cannot read their `environ`, even if the user owns them. A program that a task starts with
+`exec` is readable again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass(frozen=True)
 class Process:
-    """One line of /proc/PID/stat (proc(5)). `start` in clock ticks since boot: with the pid it names a process for good."""
+    """One line of /proc/PID/stat (proc(5)).
+
+    `start` is in clock ticks since boot. Pid and start together name one process of this boot.
+    `cpu` is utime + stime in clock ticks.
+    """
 
     pid: int
     state: str
@@ -43,7 +48,7 @@ class Process:
 
 @cache
 def boot_id() -> str:
-    """Changes with every boot, so that a pid written down before it is never trusted after it."""
+    """Changes with every boot: a pid that was recorded before a boot is not trusted after it."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -51,29 +56,37 @@ def boot_id() -> str:
 
 
 def read(pid: int) -> Process | None:
-    """The process, or None where there is none (any more). `cpu` is utime + stime in ticks."""
+    """The process; None if there is none (any more)."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return None
-    # The name in brackets may hold anything, also brackets and blanks: the fields begin after the last one.
-    f = text[text.rfind(")") + 2 :].split()
-    return Process(pid, f[0], int(f[1]), int(f[2]), int(f[3]), int(f[11]) + int(f[12]), int(f[19]))
+    # The name in brackets may contain brackets and blanks: the fields begin after the last bracket.
+    fields = text[text.rfind(")") + 2 :].split()
+    return Process(
+        pid=pid,
+        state=fields[0],
+        ppid=int(fields[1]),
+        pgrp=int(fields[2]),
+        sid=int(fields[3]),
+        cpu=int(fields[11]) + int(fields[12]),
+        start=int(fields[19]),
+    )
 
 
 def find(pid: int, start: int, boot: str | None = None) -> Process | None:
-    """That very process, as it was written down; None where it is gone or its number is another's by now.
+    """The process with this pid and start; None if it has ended, even if its pid is in use again.
 
     Args:
-        boot: the boot in which the pid was written down; None where this is known to be the present one.
+        boot: the boot in which the pid was recorded; None if that is known to be the present one.
     """
     found = read(pid) if boot is None or boot == boot_id() else None
     return found if found is not None and found.start == start else None
 
 
 def alive(pid: int, start: int) -> bool:
-    """Whether that very process still runs (a zombie does not)."""
+    """Whether the process with this pid and start still runs (a zombie does not)."""
     found = find(pid, start)
     return found is not None and found.state not in "ZX"
 
@@ -90,34 +103,38 @@ def _lists_children() -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """Direct children of all threads of a process, cheaply (CONFIG_PROC_CHILDREN; elsewhere by a full scan)."""
+    """Pids of the direct children of all threads of a process.
+
+    This is cheap where the kernel has CONFIG_PROC_CHILDREN; elsewhere it scans all processes.
+    """
     if not _lists_children():
         return [p.pid for p in snapshot().values() if p.ppid == pid]
     found: list[int] = []
     with contextlib.suppress(OSError):
         for thread in os.scandir(f"/proc/{pid}/task"):
             with contextlib.suppress(OSError), open(f"{thread.path}/children", "rb") as file:
-                found += [int(x) for x in file.read().split()]
+                found += [int(number) for number in file.read().split()]
     return found
 
 
 def tree(pid: int) -> list[int]:
-    """The process and all that descend from it, parents first."""
-    found, todo = {pid: None}, [pid]
+    """Pids of the process and all its descendants, parents first."""
+    found = {pid: None}
+    todo = [pid]
     while todo:
-        new = [c for c in children(todo.pop()) if c not in found]
+        new = [child for child in children(todo.pop()) if child not in found]
         found |= dict.fromkeys(new)
         todo += new
     return list(found)
 
 
 def family(pid: int) -> list[Process]:
-    """`tree`, of those that are still there."""
+    """The process and all its descendants that are still there, parents first."""
     return [p for p in map(read, tree(pid)) if p is not None]
 
 
 def descendants(roots: Iterable[int], processes: Mapping[int, Process]) -> set[int]:
-    """The roots and everything below them in a snapshot."""
+    """Pids of the roots and all their descendants in a snapshot."""
     below: dict[int, list[int]] = {}
     for p in processes.values():
         below.setdefault(p.ppid, []).append(p.pid)
@@ -132,7 +149,7 @@ def descendants(roots: Iterable[int], processes: Mapping[int, Process]) -> set[i
 
 
 def environment(pid: int) -> dict[str, str]:
-    """What the program was started with; empty where it may not be read."""
+    """The environment at the start of the program; empty if it cannot be read."""
     try:
         data = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
@@ -142,15 +159,19 @@ def environment(pid: int) -> dict[str, str]:
 
 
 def command(pid: int) -> str:
-    """The command line, or the title that the process gave itself; what it forks inherits it. Readable for everyone."""
+    """The command line, or the title that the process gave itself; empty if it has ended.
+
+    A forked process inherits it. Every user can read it.
+    """
     try:
-        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")).strip()
+        data = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return ""
+    return os.fsdecode(data.replace(b"\0", b" ")).strip()
 
 
 def name(pid: int) -> str:
-    """The program's name (15 characters)."""
+    """The program's name (15 characters at most); empty if the process has ended."""
     try:
         return os.fsdecode(Path(f"/proc/{pid}/comm").read_bytes()).strip()
     except OSError:
@@ -158,9 +179,9 @@ def name(pid: int) -> str:
 
 
 def user(pid: int) -> str:
-    """Name or number of the user that the process runs as; empty where it is gone."""
+    """Name or number of the user that the process runs as; empty if it has ended."""
     try:
-        # Not the owner of the folder: a process that hides its environment belongs to root there.
+        # Not the owner of /proc/PID: that is root for a process that hides its environment.
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         number = next(line.split()[2] for line in lines if line.startswith("Uid:"))
     except (OSError, StopIteration):
@@ -171,7 +192,7 @@ def user(pid: int) -> str:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory the process holds (RSS, shared pages counted in full); 0 where it is gone."""
+    """Resident memory in bytes (RSS, shared pages count in full); 0 if the process has ended."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             return int(file.read().split()[1]) * PAGE
@@ -180,18 +201,20 @@ def resident(pid: int) -> int:
 
 
 def kill(process: Process, signum: int = signal.SIGKILL) -> bool:
-    """Signals that very process: the one place where anything of ours signals what is not its own new child.
+    """Signals this very process. All our code that signals anything but its own new child calls it.
 
-    The pidfd holds on to whatever has the number now; only then is its start time compared. So a number that the kernel
-    gives out again in between is never hit (pidfd_open(2)).
+    First a pidfd is opened for the number, and only then is the start time compared. So a process
+    that got the number in between is never hit (pidfd_open(2)).
 
     Returns:
-        Whether the signal was delivered: not where the process is gone, or is another user's.
+        Whether the signal was delivered. It is not if the process has ended or is another user's.
     """
     try:
         handle = os.pidfd_open(process.pid)
     except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EPERM):  # too old a kernel, or a sandbox that forbids it
+        # The kernel is too old, or a sandbox forbids the call.
+        unsupported = error.errno in (errno.ENOSYS, errno.EPERM)
+        if not unsupported:
             return False
         return _kill_by_number(process, signum)
     try:
@@ -221,10 +244,16 @@ def _prctl(option: int, value: int) -> None:
 
 
 def die_with_parent() -> None:
-    """The kernel kills this process when the thread that forked it ends (prctl(2), PR_SET_PDEATHSIG)."""
+    """Makes the kernel kill this process when the thread that forked it ends.
+
+    See prctl(2), PR_SET_PDEATHSIG.
+    """
     _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def become_subreaper() -> None:
-    """Orphaned descendants become children of this process instead of init's (PR_SET_CHILD_SUBREAPER)."""
+    """Makes orphaned descendants children of this process instead of init's.
+
+    See prctl(2), PR_SET_CHILD_SUBREAPER.
+    """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)

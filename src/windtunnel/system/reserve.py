@@ -1,7 +1,8 @@
-"""Small files that a worker keeps for a full disk: what it must write down then has a block already.
+"""Small files that a worker keeps for a full disk: their blocks can take what it must record then.
 
-Where a block is allocated, text can be put into it without any room (tmpfs, ext4, xfs; not on file systems that copy on
-write, such as btrfs: there the caller learns of it as usual). Standard library only.
+Text can be written into an allocated block although the disk is full. That holds for tmpfs, ext4
+and xfs, but not for file systems that copy on write, such as btrfs: there `write` returns False.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ FOLDER = "reserve"
 
 
 def fill(folder: Path, count: int) -> None:
-    """Have `count` files of one block each; as many as there is room for.
+    """Creates files of one block each until there are `count`, or until the disk is full.
 
     Args:
-        folder: the worker's.
+        folder: the worker's folder.
     """
     with contextlib.suppress(OSError):
         (folder / FOLDER).mkdir(exist_ok=True)
@@ -35,9 +36,12 @@ def fill(folder: Path, count: int) -> None:
 
 
 def write(path: Path, text: str) -> bool:
-    """Put the text into the file's own block, or into one of the reserve; whether that was possible.
+    """Writes the text into the file's own block, or into one of the reserve.
 
-    A reader may see half of it for a moment; `ledger.read` takes that for an empty file.
+    A reader may see half of the text for a moment; `ledger.read` then returns an empty file.
+
+    Returns:
+        Whether that was possible.
     """
     data = text.encode()
     if len(data) > BLOCK:
@@ -45,9 +49,10 @@ def write(path: Path, text: str) -> bool:
     if _overwrite(path, data):
         return True
     for folder in (path.parent / FOLDER, path.parent.parent / FOLDER):
-        for spare in sorted(folder.iterdir()) if folder.is_dir() else ():
+        spares = sorted(folder.iterdir()) if folder.is_dir() else []
+        for spare in spares:
             claimed = path.with_name(f".{path.name}.{os.getpid()}")
-            with contextlib.suppress(OSError):  # another process was quicker
+            with contextlib.suppress(OSError):  # another process took it first
                 spare.replace(claimed)
                 if _overwrite(claimed, data):
                     claimed.replace(path)
@@ -57,7 +62,7 @@ def write(path: Path, text: str) -> bool:
 
 
 def _overwrite(path: Path, data: bytes) -> bool:
-    """Never longer than what is allocated; blanks fill the rest, which JSON allows."""
+    """Writes into the allocated blocks only; blanks fill the rest, which JSON allows."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     except OSError:

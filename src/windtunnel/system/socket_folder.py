@@ -1,6 +1,7 @@
-"""Where a stack's socket lies whose state folder has too long a path for one: a folder of this user alone.
+"""The folder of a stack's socket when the path of its state folder is too long for a socket.
 
-Never the temporary folder: `nix develop` gives each shell another one, and a stack must be found from every shell.
+It belongs to this user alone. It is never below the temporary folder: `nix develop` gives each
+shell another one, and a stack must be found from every shell.
 Standard library only, as `windtunnel.settings`.
 """
 
@@ -14,19 +15,23 @@ from windtunnel.errors import WindtunnelError
 
 
 def private() -> Path:
-    """XDG_RUNTIME_DIR's where that is this user's own (`su` keeps another's), else the cache folder's."""
+    """Below XDG_RUNTIME_DIR if this user owns it, else below the cache folder.
+
+    `su` keeps the XDG_RUNTIME_DIR of the other user.
+    """
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime.startswith("/") and _owner(Path(runtime)) == os.getuid():
         return Path(runtime) / "windtunnel"
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(cache) if cache.startswith("/") else Path.home() / ".cache") / "windtunnel" / "run"
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    cache = Path(named) if named.startswith("/") else Path.home() / ".cache"
+    return cache / "windtunnel" / "run"
 
 
 def make(folder: Path) -> None:
-    """Make the folder where it is missing.
+    """Creates the folder if it is missing.
 
     Raises:
-        WindtunnelError: it cannot be made, or others could put a socket of theirs into it.
+        WindtunnelError: it cannot be created, or other users could put a socket into it.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -34,13 +39,15 @@ def make(folder: Path) -> None:
         found = folder.lstat()
     except OSError as error:
         raise WindtunnelError(
-            f"cannot make the folder {folder} for the stack's socket ({error.strerror}): set WINDTUNNEL_STATE to a shorter path, "
-            "or XDG_RUNTIME_DIR to a folder of your own"
+            f"cannot make the folder {folder} for the stack's socket ({error.strerror}): "
+            "set WINDTUNNEL_STATE to a shorter path, or XDG_RUNTIME_DIR to a folder of your own"
         ) from None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o700:
+    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    if not is_own or stat.S_IMODE(found.st_mode) != 0o700:
         raise WindtunnelError(
-            f"the folder {folder} for the stack's socket is not this user's alone: it must be your own and have mode 0700; "
-            "mend that, or set WINDTUNNEL_STATE to a shorter path"
+            f"the folder {folder} for the stack's socket is not this user's alone: "
+            "it must be your own and have mode 0700; "
+            "correct that, or set WINDTUNNEL_STATE to a shorter path"
         )
 
 
