@@ -1,5 +1,5 @@
-"""What a worker leaves behind in the state folder, and how it is read after a crash.
+"""Each worker's entries in the state folder, and how others read them after a crash.
 
-Fencing belongs here: a dead worker's processes end before anybody takes over its tasks.
+Fencing belongs here: a dead worker's processes are killed before anyone takes over its tasks.
 Imports clients and below.
 """

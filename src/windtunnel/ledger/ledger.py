@@ -1,13 +1,14 @@
-"""What a worker writes down, so that its supervisor, the reconciler and `status` know without asking it.
+"""The files of each worker, which its supervisor, the reconciler and `status` read at any time.
 
-    run/workers/NAME/supervisor.json   the supervisor: who it is, which Celery it started, state, last incident
-                     health.json       Celery's main loop, every 2 s: connected, consuming, active
-                     tasks/ID.json     one per task in hand: since when, in which process, where its log is
-                     lost/ID.json      the same, of tasks that died with their worker, until the broker has the news
-                     skew/DIGEST.json  one per difference from the scheduler's host, until a task finds it gone
-                     ready             exists and is fresh while the worker is healthy (process-compose's probe)
+    run/workers/NAME/
+        supervisor.json   the supervisor: its pid, the Celery it started, state, last incident
+        health.json       Celery's main loop, every 2 s: connected, consuming, active
+        tasks/ID.json     one per task in hand: since when, in which process, where its log is
+        lost/ID.json      the same, for tasks that died with their worker, until the broker has it
+        skew/DIGEST.json  one per difference from the scheduler's host, until a task finds it gone
+        ready             exists and is recent while the worker is healthy (process-compose's probe)
 
-Standard library only: pool children write it for every task and the supervisor must stay light.
+Standard library only: pool children write it for every task, and the supervisor must stay light.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from windtunnel.system import disk, reserve
 def write(path: Path, data: Mapping[str, Any]) -> None:
     """Replaces the file in one step: a reader sees the old text or the new one, never half of it.
 
-    On a full disk it takes what is allocated already (system/reserve.py): without its entry a task's helpers count as left over,
-    and the death of its worker is noticed minutes later.
+    On a full disk it uses blocks that are allocated already (system/reserve.py). Without its entry
+    a task's helpers would count as leftovers, and its worker's death would be noticed minutes late.
 
     Raises:
-        OSError: it cannot be written, and nothing half written is left.
+        OSError: the file cannot be written. No half-written file is left.
     """
     text = json.dumps(data)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -44,24 +45,40 @@ def write(path: Path, data: Mapping[str, Any]) -> None:
             raise
 
 
-#: The kinds of the fields that readers count with. A file that holds another kind is as good as broken.
+#: The types of the fields that readers rely on. A file with a value of another type is broken.
 KINDS: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("pid", "start", "celery_pid", "celery_start", "sid", "restarts", "generation"), int),
-    **dict.fromkeys(("boot", "state"), str),
-    **dict.fromkeys(("started", "received", "since", "time"), (int, float)),
+    "pid": int,
+    "start": int,
+    "celery_pid": int,
+    "celery_start": int,
+    "sid": int,
+    "restarts": int,
+    "generation": int,
+    "boot": str,
+    "state": str,
+    "started": (int, float),
+    "received": (int, float),
+    "since": (int, float),
+    "time": (int, float),
     "queues": list,
     "last_incident": (dict, type(None)),
 }
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The file's content; empty where it is missing or broken (the machine may have died while it was written)."""
+    """The file's content; empty if it is missing or broken.
+
+    A file can be broken because the machine lost power while it was written.
+    """
     try:
         data = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(data, dict) or not all(isinstance(data[key], KINDS[key]) for key in data.keys() & KINDS.keys()):
+    if not isinstance(data, dict):
         return {}
+    for key, kind in KINDS.items():
+        if key in data and not isinstance(data[key], kind):
+            return {}
     return data
 
 
@@ -83,7 +100,8 @@ class WorkerFiles:
     @classmethod
     def of_this_process(cls) -> WorkerFiles | None:
         """Inside a worker's tree: its folder. Elsewhere None."""
-        name, state = os.environ.get("WINDTUNNEL_WORKER"), os.environ.get("WINDTUNNEL_STATE")
+        name = os.environ.get("WINDTUNNEL_WORKER")
+        state = os.environ.get("WINDTUNNEL_STATE")
         return cls(Path(state) / "run", name) if name and state else None
 
     def create(self) -> None:
@@ -98,12 +116,17 @@ class WorkerFiles:
         return _entries(self.tasks)
 
     def given_up(self) -> dict[str, dict[str, Any]]:
-        """Tasks whose processes were ended and that wait to be reported."""
+        """Tasks by Celery id whose processes were killed, and which are not reported yet."""
         return _entries(self.lost)
 
     def note_skew(self, subject: str, difference: str | None) -> bool:
-        """Writes down how a subject differs from the scheduler's, or that it does not; whether that is news of a difference."""
-        path = self.skew / f"{hashlib.sha256(subject.encode()).hexdigest()[:16]}.json"
+        """Records how a subject differs from the scheduler's; None removes the record.
+
+        Returns:
+            Whether the difference is new.
+        """
+        digest = hashlib.sha256(subject.encode()).hexdigest()[:16]
+        path = self.skew / f"{digest}.json"
         if difference is None:
             path.unlink(missing_ok=True)
             return False
@@ -113,24 +136,29 @@ class WorkerFiles:
         return True
 
     def skewed(self) -> list[str]:
-        """In what this worker differs from the scheduler's host, as its last tasks found."""
+        """The differences from the scheduler's host that the last tasks found."""
         return sorted(str(entry.get("text")) for entry in _entries(self.skew).values() if entry)
 
     def forget_skew(self) -> None:
         for name in _entries(self.skew):
             (self.skew / f"{name}.json").unlink(missing_ok=True)
 
-    # A message can be delivered again while its task runs. Airflow refuses that copy, but the copy passes by here as well:
-    # so an entry belongs to the process that runs the task, and nothing else replaces or removes it.
+    # A message can be delivered again while its task runs. Airflow refuses the second copy, but
+    # that copy calls these methods too. So an entry belongs to the process that runs the task, and
+    # no other process replaces or removes it.
 
     def receive(self, task_id: str, entry: Mapping[str, Any]) -> None:
-        """A message arrived. The entry of a delivery that is already here stays as it is."""
+        """A message arrived. An entry of an earlier delivery stays as it is."""
         with self._locked():
             if not self.task(task_id).exists():
                 write(self.task(task_id), entry)
 
     def claim(self, task_id: str, entry: Mapping[str, Any]) -> bool:
-        """The process that `entry` names (`pid`, `start`) runs the task; False where another process has claimed it."""
+        """Records that the process that `entry` names (`pid`, `start`) runs the task.
+
+        Returns:
+            False if another process has claimed the task.
+        """
         with self._locked():
             if not _owned(read(self.task(task_id)), entry):
                 return False
@@ -138,20 +166,20 @@ class WorkerFiles:
             return True
 
     def release(self, task_id: str, pid: int, start: int) -> None:
-        """That process has done with the task. An entry that another process has claimed stays."""
+        """That process has finished the task. An entry that another process has claimed stays."""
         with self._locked():
             if _owned(read(self.task(task_id)), {"pid": pid, "start": start}):
                 self.task(task_id).unlink(missing_ok=True)
 
     def forget_unclaimed(self, task_id: str) -> None:
-        """Drops an entry that no process has claimed."""
+        """Removes an entry that no process has claimed."""
         with self._locked():
             if not read(self.task(task_id)).get("pid"):
                 self.task(task_id).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """The main process and the pool children take turns."""
+        """Only one of the main process and the pool children changes entries at a time."""
         folder = os.open(self.tasks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
@@ -161,8 +189,11 @@ class WorkerFiles:
 
 
 def _owned(entry: Mapping[str, Any], process: Mapping[str, Any]) -> bool:
-    """Whether nobody has claimed the entry, or this very process has."""
-    return not entry.get("pid") or (entry["pid"], entry.get("start")) == (process["pid"], process["start"])
+    """Whether no process has claimed the entry, or this very process has."""
+    if not entry.get("pid"):
+        return True
+    same_pid = entry["pid"] == process["pid"]
+    return bool(same_pid and entry.get("start") == process["start"])
 
 
 def _entries(folder: Path) -> dict[str, dict[str, Any]]:
@@ -170,11 +201,15 @@ def _entries(folder: Path) -> dict[str, dict[str, Any]]:
         names = [entry.name for entry in os.scandir(folder)]
     except OSError:
         return {}
-    return {n[:-5]: read(folder / n) for n in names if n.endswith(".json") and not n.startswith(".")}
+    entries: dict[str, dict[str, Any]] = {}
+    for name in names:
+        if name.endswith(".json") and not name.startswith("."):
+            entries[name.removesuffix(".json")] = read(folder / name)
+    return entries
 
 
 def number(entry: Mapping[str, Any], key: str) -> int:
-    """A field that should hold a whole number; 0 where it does not."""
+    """A field that should hold a whole number; 0 if it does not."""
     value = entry.get(key)
     return value if isinstance(value, int) else 0
 
@@ -188,10 +223,16 @@ def all_workers(run: Path) -> list[WorkerFiles]:
 
 
 def describe(task_id: str, entry: Mapping[str, Any]) -> str:
-    """`hello.greet (run manual__..., try 1)`, `callback deadlines.tell (ID)`, or the Celery id where no more is known."""
+    """The task in words for a log line.
+
+    `hello.greet (run manual__..., try 1)`, `callback deadlines.tell (ID)`, or the Celery id if no
+    more is known.
+    """
     if entry.get("callback"):
         return f"callback {entry.get('path') or ''} ({entry['callback']})"
     if not entry.get("task_id"):
         return f"Celery task {task_id}"
-    index = f"[{entry['map_index']}]" if entry.get("map_index", -1) not in (-1, None) else ""
-    return f"{entry.get('dag_id')}.{entry['task_id']}{index} (run {entry.get('run_id')}, try {entry.get('try_number')})"
+    map_index = entry.get("map_index", -1)
+    index = "" if map_index in (-1, None) else f"[{map_index}]"
+    attempt = f"run {entry.get('run_id')}, try {entry.get('try_number')}"
+    return f"{entry.get('dag_id')}.{entry['task_id']}{index} ({attempt})"

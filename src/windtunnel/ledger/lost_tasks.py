@@ -1,4 +1,8 @@
-"""Tasks that died with their worker: fence, tell the task's log, then tell the reconciler by way of the broker."""
+"""Tasks that died with their worker.
+
+Their processes are killed, each task's own log gets a line, and the reconciler gets a report by
+way of the broker.
+"""
 
 from __future__ import annotations
 
@@ -14,30 +18,45 @@ from windtunnel.ledger import ledger
 from windtunnel.ledger.fence import Generation, Unkillable, fence
 from windtunnel.ledger.survivors import Survivors, task_instance
 from windtunnel.system.procfs import Process
+from windtunnel.system.waiting import wait_for
 
-#: Hash on the broker: Celery task id -> JSON of what is known. The reconciler reads and deletes its fields.
+#: Hash on the broker: Celery task id -> JSON of the ledger entry and its worker.
+#: The reconciler reads and deletes its fields.
 LOST_KEY = "windtunnel:lost"
 RETRY_SECONDS = 2.0
 
 
 def tell_log(entry: Mapping[str, Any], text: str, level: str = "critical") -> None:
-    """Appends a line to the task's own log, in Airflow 3's format (one JSON object a line), so that the UI shows it."""
+    """Appends a line to the task's own log, so that the UI shows it.
+
+    The format is Airflow 3's: one JSON object a line.
+    """
     path = entry.get("log")
     if not path or not Path(str(path)).parent.is_dir():
         return
     stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    line = json.dumps({"timestamp": stamp, "level": level, "event": text, "logger": "windtunnel.worker"})
+    event = {"timestamp": stamp, "level": level, "event": text, "logger": "windtunnel.worker"}
+    line = json.dumps(event)
     try:
         with open(str(path), "ab") as file:
             file.write(line.encode() + b"\n")
     except OSError:
-        pass  # the supervisor's log has it too
+        pass  # the supervisor's log has the line too
 
 
 class Lost:
-    """Nothing is reported before it is fenced; nothing is forgotten before the broker has it."""
+    """Fences and reports. No task is reported before its processes are killed.
 
-    def __init__(self, files: ledger.WorkerFiles, state: Path, say: Callable[[str], None], survivors: Survivors | None = None) -> None:
+    A report is kept in the ledger until the broker has it.
+    """
+
+    def __init__(
+        self,
+        files: ledger.WorkerFiles,
+        state: Path,
+        say: Callable[[str], None],
+        survivors: Survivors | None = None,
+    ) -> None:
         self.files = files
         self.state = state
         self.say = say
@@ -52,35 +71,53 @@ class Lost:
         reap: Callable[[], object],
         task_of: Callable[[Process], str] = lambda process: "",
     ) -> None:
-        """Kills what is left of a generation and takes over its tasks, but for those that a survivor may still run.
+        """Kills the leftovers of a generation, then notes its tasks as lost.
+
+        A task that a survivor may still run is not noted.
 
         Args:
-            task_of: the Celery id of the task that a process belongs to, empty where that is not known.
+            task_of: the Celery id of the task that a process belongs to; empty if not known.
         """
         entries = self.files.in_hand()
         instances = {str(entry["id"]) for entry in entries.values() if entry.get("id")}
         self.survivors.refresh()
         try:
-            killed = fence(self.files.name, str(self.state), generation, owner, reap, instances, self.survivors.pids())
+            killed = fence(
+                self.files.name,
+                str(self.state),
+                generation,
+                owner,
+                reap,
+                instances,
+                self.survivors.pids(),
+            )
         except Unkillable as error:
             killed = error.killed
             for process in error.left:
                 self.give_up(process, generation, task_of)
         if killed:
-            self.say(f"ended {len(killed)} process(es) left behind, pid {', '.join(map(str, killed))} ({why})")
+            pids = ", ".join(map(str, killed))
+            self.say(f"ended {len(killed)} process(es) left behind, pid {pids} ({why})")
         for task_id, entry in self.files.in_hand().items():
             if not self.survivors.hold(task_id):
                 self.note(task_id, entry, why)
 
-    def give_up(self, process: Process, generation: Generation | None, task_of: Callable[[Process], str]) -> None:
-        """Names a process that cannot be killed, and holds back the tasks that it may be."""
+    def give_up(
+        self,
+        process: Process,
+        generation: Generation | None,
+        task_of: Callable[[Process], str],
+    ) -> None:
+        """Names a process that cannot be killed, and holds back the tasks that it may run."""
         entries = self.files.in_hand()
         tasks = self._waiting_for(process, generation, entries, task_of)
         self.say(f"cannot end {self.survivors.add(process, tasks)}")
         for task_id in tasks:
-            text = f"{self.files.name} cannot end this task's process {process.pid}: it is not reported lost while that lives"
-            tell_log(entries[task_id], text)
-            self.say(f"{ledger.describe(task_id, entries[task_id])} is not reported lost while pid {process.pid} lives")
+            entry = entries[task_id]
+            problem = f"{self.files.name} cannot end this task's process {process.pid}"
+            tell_log(entry, f"{problem}: the task is not reported lost while that process lives")
+            task = ledger.describe(task_id, entry)
+            self.say(f"{task} is not reported lost while pid {process.pid} lives")
 
     def _waiting_for(
         self,
@@ -89,50 +126,70 @@ class Lost:
         entries: Mapping[str, Mapping[str, Any]],
         task_of: Callable[[Process], str],
     ) -> set[str]:
-        """The tasks that the process itself may be. A program that a task started is none: it holds nothing up."""
+        """The tasks that the process itself may run.
+
+        A program that a task started is no task: no task waits for its end.
+        """
         instance = task_instance(process.pid)
-        leads = generation is not None and process.sid == generation.sid and process.pgrp == process.pid != generation.sid
         begun = {key for key, entry in entries.items() if entry.get("pid")}
         if instance:
             return {key for key in begun if entries[key].get("id") == instance}
-        return ({task_of(process)} & begun or begun) if leads else set()
+        # A task's process leads a process group in Celery's session.
+        in_session = generation is not None and process.sid == generation.sid
+        leads_group = process.pgrp == process.pid
+        if not in_session or not leads_group or process.pid == process.sid:
+            return set()
+        return {task_of(process)} & begun or begun
 
     def note(self, task_id: str, entry: Mapping[str, Any], why: str) -> None:
-        """From now on the task counts as lost."""
-        text = f"{self.files.name} lost this task: {why}. Its processes were ended; it is retried or failed by its retry policy."
-        tell_log(entry, text)
+        """Records the task as lost."""
+        loss = f"{self.files.name} lost this task: {why}."
+        next_step = "Its processes were ended; it is retried or failed by its retry policy."
+        tell_log(entry, f"{loss} {next_step}")
         self.say(f"lost {ledger.describe(task_id, entry)}: {why}")
         try:
             self.files.task(task_id).replace(self.files.lost / f"{task_id}.json")
         except FileNotFoundError:
             pass
         except OSError as error:  # it stays in hand, and is noted at the next look
-            self.say(f"cannot write down that {task_id} is lost: {error}")
+            self.say(f"cannot record that {task_id} is lost: {error}")
         self.next_try = 0.0
 
     def send_if_due(self, now: float) -> None:
         if now >= self.next_try:
             self.next_try = now + RETRY_SECONDS
-            if (waiting := self.files.given_up()) and self._send(waiting):
+            waiting = self.files.given_up()
+            if waiting and self._send(waiting):
                 self.say(f"reported {len(waiting)} lost task(s) to the reconciler")
 
     def send(self, until: float) -> None:
-        """Tries until a moment (monotonic); what stays is sent by the next supervisor of this name or by the reconciler."""
-        while (waiting := self.files.given_up()) and not self._send(waiting) and time.monotonic() < until:
-            time.sleep(0.5)
+        """Tries until a moment (monotonic).
+
+        The next supervisor of this name, or the reconciler, sends the tasks that stay.
+        """
+        wait_for(self._all_sent, until - time.monotonic(), every=0.5)
+
+    def _all_sent(self) -> bool:
+        waiting = self.files.given_up()
+        return not waiting or self._send(waiting)
 
     def _send(self, waiting: Mapping[str, Mapping[str, Any]]) -> bool:
         from redis import Redis, RedisError
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
-        # Where hosts have names of their own, Airflow books a task under the host's, not the worker's.
+        # If hosts have names of their own, Airflow records a task under the host's name.
         who = {"worker": self.files.name, "hostname": socket.getfqdn(), "noted": time.time()}
-        news = {key: json.dumps({**entry, **who}) for key, entry in waiting.items()}
+        reports = {key: json.dumps({**entry, **who}) for key, entry in waiting.items()}
         try:
             url = (self.state / "secrets" / "broker-url").read_text().strip()
-            with Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)) as broker:
-                broker.hset(LOST_KEY, mapping=news)
+            with Redis.from_url(
+                url,
+                socket_timeout=1,
+                socket_connect_timeout=1,
+                retry=Retry(NoBackoff(), 0),
+            ) as broker:
+                broker.hset(LOST_KEY, mapping=reports)
         except (OSError, RedisError):
             return False
         for key in waiting:

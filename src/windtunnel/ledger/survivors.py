@@ -1,7 +1,8 @@
-"""Processes that a worker may not or cannot kill: another user's, or one that waits for dead storage.
+"""Processes that a worker cannot kill: another user's, or one that waits for dead storage.
 
-They are named in supervisor.json, so that `status` shows them, and left alone from then on. Where the survivor may be a task
-itself, that task is neither reported nor given back before the survivor has ended: a second copy must never run.
+supervisor.json lists them, so that `status` shows them, and no later fence tries again. If a
+survivor may be a task itself, that task is neither reported nor given back while it lives: a
+second copy must never run beside the first.
 """
 
 from __future__ import annotations
@@ -12,46 +13,65 @@ from typing import Any
 from windtunnel.system import procfs
 from windtunnel.system.procfs import Process
 
-#: What Airflow calls a task's process (task_runner.py, `startup`); the id of the task instance follows.
+#: Airflow's title for a task's process (task_runner.py, `startup`), before the task instance's id.
 TITLE = "airflow worker -- "
 
 
 def task_instance(pid: int) -> str:
-    """Id of the task instance that the process runs or was forked by (without exec); empty for any other process."""
+    """Id of the task instance that runs in the process or forked it (without exec); else empty."""
     text = procfs.command(pid)
     return text.removeprefix(TITLE).strip() if text.startswith(TITLE) else ""
 
 
 class Survivors:
-    """One entry a process: `pid`, `start`, `boot`, `text` for people, and `tasks`, the Celery ids that wait for its end."""
+    """One entry a process.
+
+    Its keys are `pid`, `start`, `boot`, `text` for people, and `tasks`: the Celery ids of the
+    tasks that wait for its end.
+    """
 
     def __init__(self, entries: Iterable[dict[str, Any]] = ()) -> None:
         self.entries = list(entries)
 
     @classmethod
     def written(cls, record: Mapping[str, Any]) -> Survivors:
-        """Those in supervisor.json."""
-        return cls(entry for entry in record.get("survivors") or () if isinstance(entry, dict) and entry.get("pid"))
+        """The survivors in supervisor.json."""
+        entries = record.get("survivors") or ()
+        return cls(entry for entry in entries if isinstance(entry, dict) and entry.get("pid"))
 
     def _living(self) -> Iterator[dict[str, Any]]:
-        return (e for e in self.entries if (p := procfs.find(e["pid"], e["start"], e["boot"])) and p.state not in "ZX")
+        for entry in self.entries:
+            process = procfs.find(entry["pid"], entry["start"], entry["boot"])
+            if process is not None and process.state not in "ZX":
+                yield entry
 
     def refresh(self) -> bool:
-        """Forgets those that have ended; whether there were any."""
+        """Removes the entries of processes that have ended; whether there were any."""
         living = list(self._living())
-        ended, self.entries = len(living) < len(self.entries), living
-        return ended
+        some_ended = len(living) < len(self.entries)
+        self.entries = living
+        return some_ended
 
     def pids(self) -> set[int]:
         return {entry["pid"] for entry in self._living()}
 
     def add(self, process: Process, tasks: Iterable[str] = ()) -> str:
-        """Returns what it is called."""
-        why = "it hangs in the kernel, as on dead storage" if process.state == "D" else "this worker may not kill it"
-        text = f"pid {process.pid} ({procfs.name(process.pid)}, user {procfs.user(process.pid)}): {why}"
-        self.entries.append({"pid": process.pid, "start": process.start, "boot": procfs.boot_id(), "text": text, "tasks": sorted(tasks)})
+        """Adds a process. Returns its description for people."""
+        why = "this worker may not kill it"
+        if process.state == "D":
+            why = "it hangs in the kernel, as on dead storage"
+        program = procfs.name(process.pid)
+        text = f"pid {process.pid} ({program}, user {procfs.user(process.pid)}): {why}"
+        entry = {
+            "pid": process.pid,
+            "start": process.start,
+            "boot": procfs.boot_id(),
+            "text": text,
+            "tasks": sorted(tasks),
+        }
+        self.entries.append(entry)
         return text
 
     def hold(self, task_id: str) -> bool:
-        """Whether the task may still run in one of them."""
+        """Whether the task may still run in one of the survivors."""
         return any(task_id in entry["tasks"] for entry in self._living())
