@@ -1,4 +1,4 @@
-"""The Celery process that a supervisor looks after: start, signals, output, end."""
+"""The Celery process of one supervisor: how it is started, signalled, read and reaped."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 from windtunnel.ledger.fence import Generation
 from windtunnel.services import migration_gate
 from windtunnel.system import procfs
+from windtunnel.system.waiting import wait_for
 from windtunnel.worker.options import Options
 from windtunnel.worker.output import Output
 
 CHUNK = 65536
-#: Chunks that one turn passes on: a task that prints without end must not keep the supervisor from its other work.
+#: One call of `relay` passes on at most this many chunks.
+#: So a task that prints without end does not keep the supervisor from its other work.
 CHUNKS = 16
-#: How long a killed main process is waited for. One that hangs in the kernel is the fence's then, as any other process.
+#: The supervisor waits this long for a killed main process to end.
+#: A process that hangs in the kernel is left to the fence, as any other process.
 END_SECONDS = 2.0
 
 
@@ -32,7 +34,10 @@ def exit_text(status: int) -> str:
 
 
 class CeleryProcess:
-    """At most one at a time. Its whole tree shares a session, so that anyone can tell its members from /proc/PID/stat."""
+    """At most one Celery at a time.
+
+    Its whole process tree shares one session, so /proc/PID/stat shows who belongs to it.
+    """
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -40,7 +45,7 @@ class CeleryProcess:
         self.generation: Generation | None = None
         self.output: int | None = None
         self.told_to_stop = False
-        # Taken while process-compose is there: an orphaned supervisor has another parent.
+        # Read while process-compose is the parent: an orphaned supervisor has another parent.
         self.run = migration_gate.run_of(os.getppid())
 
     @property
@@ -48,20 +53,25 @@ class CeleryProcess:
         return self.pid != 0
 
     def command(self) -> list[str]:
-        """`-H` is not used: with it Airflow asks all workers for their names first, 1 s, and 6 s without a broker (notes 4)."""
-        return [
-            *(sys.executable, "-m", "windtunnel.runtime.component"),
-            *("celery", "worker", "--skip-serve-logs", "--without-gossip", "--without-mingle"),
-            *("--queues", self.options.queues, "--concurrency", str(self.options.concurrency)),
-        ]
+        """Celery's command line.
+
+        `-H` is not used: with it Airflow first asks all workers for their names.
+        That takes 1 s, and 6 s while the broker is away.
+        """
+        program = [sys.executable, "-m", "windtunnel.runtime.component", "celery", "worker"]
+        switches = ["--skip-serve-logs", "--without-gossip", "--without-mingle"]
+        queues = ["--queues", self.options.queues]
+        slots = ["--concurrency", str(self.options.concurrency)]
+        return program + switches + queues + slots
 
     def environment(self) -> dict[str, str]:
-        env = {k: v for k, v in os.environ.items() if not (k == "PYTHONDONTWRITEBYTECODE" and not v)}
-        env |= {
-            "WINDTUNNEL_WORKER": self.options.name,
-            "WINDTUNNEL_STATE": str(self.options.state),
-            migration_gate.RUN: self.run,
-        }
+        """The supervisor's own variables, and the three by which Celery's tree knows its worker."""
+        env = dict(os.environ)
+        if env.get("PYTHONDONTWRITEBYTECODE") == "":
+            del env["PYTHONDONTWRITEBYTECODE"]
+        env["WINDTUNNEL_WORKER"] = self.options.name
+        env["WINDTUNNEL_STATE"] = str(self.options.state)
+        env[migration_gate.RUN] = self.run
         return env
 
     def start(self) -> None:
@@ -89,11 +99,13 @@ class CeleryProcess:
         if self.output is not None:
             os.close(self.output)
         found = procfs.read(process.pid)
-        self.pid, self.output, self.told_to_stop = process.pid, read_end, False
+        self.pid = process.pid
+        self.output = read_end
+        self.told_to_stop = False
         self.generation = Generation(process.pid, found.start if found else 0, procfs.boot_id())
 
     def relay(self, out: Output) -> None:
-        """Passes on some of what Celery wrote."""
+        """Passes on some of Celery's output."""
         for _ in range(CHUNKS):
             if self.output is None:
                 return
@@ -108,7 +120,11 @@ class CeleryProcess:
             out.put(data)
 
     def reap(self) -> int | None:
-        """Collects ended children, ours and inherited ones. The wait status where Celery's main process is among them."""
+        """Reaps every child that has ended, its own and inherited ones.
+
+        Returns:
+            The wait status of Celery's main process if it was among them.
+        """
         result = None
         while True:
             try:
@@ -118,15 +134,21 @@ class CeleryProcess:
             if pid == 0:
                 return result
             if pid == self.pid:
-                self.pid, result = 0, status
+                self.pid = 0
+                result = status
 
     def signal(self, signum: int) -> None:
-        process = procfs.find(self.pid, self.generation.start) if self.pid and self.generation else None
+        if not self.pid or self.generation is None:
+            return
+        process = procfs.find(self.pid, self.generation.start)
         if process is not None:
             procfs.kill(process, signum)
 
     def terminate(self) -> None:
-        """Warm shutdown: tasks in hand go on, no new one is taken. A stopped process must run to hear it."""
+        """Starts Celery's warm shutdown: the tasks in hand finish, and no new task is taken.
+
+        SIGCONT follows, because a stopped process handles no SIGTERM.
+        """
         self.told_to_stop = True
         self.signal(signal.SIGTERM)
         self.signal(signal.SIGCONT)
@@ -135,8 +157,9 @@ class CeleryProcess:
         self.signal(signal.SIGKILL)
 
     def wait(self) -> None:
-        """Until the killed main process is collected, `END_SECONDS` at most."""
-        end = time.monotonic() + END_SECONDS
-        while self.pid and time.monotonic() < end:
-            self.reap()
-            time.sleep(0.05)
+        """Waits until the killed main process is reaped, `END_SECONDS` at most."""
+        wait_for(self._is_reaped, END_SECONDS, every=0.05)
+
+    def _is_reaped(self) -> bool:
+        self.reap()
+        return not self.running

@@ -1,8 +1,12 @@
-"""Whether a Celery worker is well, judged by the file its main loop writes every 2 s (runtime/celery_consumer.py).
+"""Whether a Celery worker is healthy.
 
-A probe costs one stat(2). Nothing is held against a worker while it starts or drains, while the broker or the database is
-away (Celery's main loop then waits inside a call: celery.backends.base with result_backend_always_retry), or while this
-supervisor itself was not given the processor.
+Its main loop writes health.json every 2 s (runtime/celery_consumer.py). A look costs one stat(2).
+A worker is not blamed:
+
+- while it starts or drains;
+- while the broker or the database is away. Celery's main loop then waits inside a call
+  (celery.backends.base with result_backend_always_retry);
+- while this supervisor itself got no processor time.
 """
 
 from __future__ import annotations
@@ -18,20 +22,20 @@ from windtunnel.worker.celery_process import CeleryProcess
 from windtunnel.worker.options import Options
 from windtunnel.worker.record import Record
 
-#: A file older than this is reported.
+#: A health.json older than this is reported.
 STALE_SECONDS = 15.0
-#: Evidence (seconds of silence with broker and database up) after which a hung main loop is replaced.
+#: A hung main loop is replaced after this many seconds of silence with broker and database up.
 HUNG_SECONDS = 20.0
-#: The most that one look may add: a supervisor that was itself asleep has seen nothing.
+#: One look adds at most this much silence: a supervisor that slept itself has seen nothing.
 STEP_SECONDS = 1.0
-#: A stop (SIGSTOP) is left this long, so that it is seen, and then lifted.
+#: A process that was stopped (SIGSTOP) gets SIGCONT after this long, so that the stop is seen.
 STOP_SECONDS = 3.0
 START_SECONDS = 180.0
 DEPENDENCY_EVERY_SECONDS = 3.0
 
 
 def host_of(secret: Path) -> str:
-    """The host that a URL among the secrets names; this machine where there is none yet."""
+    """The host in a URL among the secrets; this machine while there is no such URL."""
     try:
         return urlsplit(secret.read_text()).hostname or "127.0.0.1"
     except (OSError, ValueError):
@@ -57,7 +61,7 @@ class Health:
         self.started(0.0)
 
     def started(self, now: float) -> None:
-        """A new Celery: whatever its predecessor wrote is void."""
+        """A new Celery has started: the files of the one before no longer count."""
         self.file.unlink(missing_ok=True)
         self.record.files.stopping.unlink(missing_ok=True)
         self.started_at = self.last = now
@@ -69,11 +73,13 @@ class Health:
         self.missing: list[str] = []
 
     def check(self, celery: CeleryProcess, draining: bool, now: float) -> bool:
-        step, self.last = min(now - self.last, STEP_SECONDS), now
+        step = min(now - self.last, STEP_SECONDS)
+        self.last = now
         fresh = self._fresh()
         if fresh:
             self.silence = self.evidence = 0.0
-            self.was_up, self.dumped = True, False
+            self.was_up = True
+            self.dumped = False
         else:
             self.silence += step
         if self._stopped(celery, step) or draining:
@@ -83,25 +89,30 @@ class Health:
         if self.silence > STALE_SECONDS:
             return self._hung(celery, now, step, HUNG_SECONDS, "its main loop does not answer")
         if fresh:
-            pulse = ledger.read(self.file)
-            if not pulse.get("connected"):
-                self.record.state("unhealthy: broker unreachable")
-            elif not pulse.get("consuming"):
-                self.record.state("unhealthy: not consuming")
-            else:
-                self.record.state("healthy")
+            self._report_pulse()
         return False
 
+    def _report_pulse(self) -> None:
+        pulse = ledger.read(self.file)
+        if not pulse.get("connected"):
+            self.record.state("unhealthy: broker unreachable")
+        elif not pulse.get("consuming"):
+            self.record.state("unhealthy: not consuming")
+        else:
+            self.record.state("healthy")
+
     def _fresh(self) -> bool:
+        """Whether health.json was written since the last look."""
         try:
             mtime = self.file.stat().st_mtime_ns
         except OSError:
             return False
-        changed, self.mtime = mtime != self.mtime, mtime
+        changed = mtime != self.mtime
+        self.mtime = mtime
         return changed
 
     def _stopped(self, celery: CeleryProcess, step: float) -> bool:
-        """A process in state T was sent SIGSTOP; SIGCONT cures it without any loss."""
+        """Whether Celery is in state T, which is the effect of SIGSTOP. SIGCONT loses nothing."""
         process = procfs.read(celery.pid)
         if process is None or process.state != "T":
             self.stopped = 0.0
@@ -110,40 +121,69 @@ class Health:
         self.silence = self.evidence = 0.0
         self.record.state("unhealthy: stopped", "Celery's main process was sent SIGSTOP")
         if self.stopped >= STOP_SECONDS:
-            self.record.incident(f"Celery's main process (pid {celery.pid}) was stopped by a signal: sent SIGCONT", restart=False)
+            text = f"Celery's main process (pid {celery.pid}) was stopped by a signal: sent SIGCONT"
+            self.record.incident(text, restart=False)
             celery.signal(signal.SIGCONT)
             self.stopped = 0.0
         return True
 
-    def _hung(self, celery: CeleryProcess, now: float, step: float, limit: float, what: str) -> bool:
+    def _hung(
+        self,
+        celery: CeleryProcess,
+        now: float,
+        step: float,
+        limit: float,
+        symptom: str,
+    ) -> bool:
+        """Adds up the evidence that Celery hangs; True once it exceeds `limit` seconds."""
         if self.was_up or self.silence > STALE_SECONDS:
             if now >= self.next_dependency:
                 self.next_dependency = now + DEPENDENCY_EVERY_SECONDS
-                ports = {"broker": self.options.broker_port, "database": self.options.postgres_port}
-                urls = self.options.state / "secrets"
-                gone = [name for name, port in ports.items() if not answers(port, host_of(urls / f"{name}-url"))]
-                before, self.missing = self.missing, gone
+                before = self.missing
+                self.missing = self._missing_services()
                 if before and not self.missing:
-                    self.silence = self.evidence = 0.0  # it may finish what it waited for
+                    # They are back: Celery gets the time to finish the call that waited for them.
+                    self.silence = self.evidence = 0.0
                     return False
             if self.missing:
                 self.evidence = 0.0
-                self.record.state("unhealthy: waiting for the " + " and the ".join(self.missing))
+                names = " and the ".join(self.missing)
+                self.record.state(f"unhealthy: waiting for the {names}")
                 return False
         self.evidence += step
         if self.was_up:
-            # What was received and has not begun has no process: only the main loop that hangs could begin it.
-            entries = self.record.files.in_hand().values()
-            in_hand = sum(procfs.alive(ledger.number(e, "pid"), ledger.number(e, "start")) for e in entries)
-            self.record.state("unhealthy: hung", f"{what}; {in_hand} task(s) in hand" + (" are waited for" if in_hand else ""))
+            # A task that was received and has not begun has no process.
+            # Only the main loop could begin it, and that hangs, so nobody waits for such a task.
+            in_hand = self._tasks_with_a_process()
+            waiting = " are waited for" if in_hand else ""
+            detail = f"{symptom}; {in_hand} task(s) in hand{waiting}"
+            self.record.state("unhealthy: hung", detail)
             if in_hand:
                 return False
         if self.evidence < limit:
             return False
         if not self.dumped:
             self.dumped = True
-            self.record.incident(f"Celery: {what} ({self.silence:.0f} s silent): asked for its stack, then killed", restart=False)
+            silent = f"{self.silence:.0f} s silent"
+            text = f"Celery: {symptom} ({silent}): asked for its stack, then killed"
+            self.record.incident(text, restart=False)
             celery.signal(signal.SIGUSR1)
             self.evidence = limit - 1.0
             return False
         return True
+
+    def _missing_services(self) -> list[str]:
+        ports = {"broker": self.options.broker_port, "database": self.options.postgres_port}
+        secrets = self.options.state / "secrets"
+        missing = []
+        for name, port in ports.items():
+            if not answers(port, host_of(secrets / f"{name}-url")):
+                missing.append(name)
+        return missing
+
+    def _tasks_with_a_process(self) -> int:
+        count = 0
+        for entry in self.record.files.in_hand().values():
+            if procfs.alive(ledger.number(entry, "pid"), ledger.number(entry, "start")):
+                count += 1
+        return count

@@ -1,8 +1,9 @@
-"""The memory ceiling of a task: WORKER_TASK_MEMORY_MB (0 = none), the sum over the task's process and all it started.
+"""The memory ceiling of a task: WORKER_TASK_MEMORY_MB (0 = none).
 
-Celery's own worker_max_memory_per_child measures the pool child, which in Airflow 3 only watches; the task runs in a
-process below it. Resident memory is counted as `ps` shows it (RSS), so pages shared with the worker count too: an empty
-task starts at about 200 MB.
+It applies to the sum over the task's process and all processes below it. Celery's own
+worker_max_memory_per_child measures the pool child. In Airflow 3 the pool child only watches, and
+the task runs in a process below it. Resident memory is counted as `ps` shows it (RSS). So pages
+shared with the worker count too, and an empty task starts at about 200 MB.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ EVERY_SECONDS = 1.0
 
 
 class MemoryCeiling:
-    """Looks once a second. A task that grows faster can pass the ceiling for that long."""
+    """Looks once a second. A task that grows faster can exceed the ceiling for that long."""
 
     def __init__(self, options: Options, record: Record) -> None:
         self.limit = options.task_memory

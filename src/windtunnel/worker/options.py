@@ -1,4 +1,4 @@
-"""What one worker's supervisor was told: command line before environment before default."""
+"""The options of one worker's supervisor: command line before environment before default."""
 
 from __future__ import annotations
 
@@ -27,8 +27,38 @@ def _number(env: Mapping[str, str], name: str, default: int, low: int = 0) -> in
     except ValueError:
         value = low - 1
     if value < low:
-        raise UsageError(f"{name}={text!r} is not a whole number of at least {low}: correct or unset it")
+        wanted = f"a whole number of at least {low}"
+        raise UsageError(f"{name}={text!r} is not {wanted}: correct or unset it")
     return value
+
+
+def _given(argv: list[str] | None) -> argparse.Namespace:
+    """Raises: SystemExit(2) for a wrong command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m windtunnel.worker",
+        description="Supervisor of one Celery worker.",
+    )
+    parser.add_argument(
+        "--name",
+        help="node name without the host (default: worker-$PC_REPLICA_NUM)",
+    )
+    parser.add_argument(
+        "--queues",
+        help="comma-separated (default: $WORKER_QUEUES, else `default`)",
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=int,
+        help="task slots (default: $WORKER_CONCURRENCY, else CPU count)",
+    )
+    return parser.parse_args(argv)
+
+
+def _concurrency(env: Mapping[str, str]) -> int:
+    ours = env.get("WORKER_CONCURRENCY")
+    text = ours or env.get("AIRFLOW__CELERY__WORKER_CONCURRENCY") or ""
+    processors = os.cpu_count() or 1
+    return _number({"WORKER_CONCURRENCY": text}, "WORKER_CONCURRENCY", processors, low=1)
 
 
 @dataclass(frozen=True)
@@ -49,7 +79,7 @@ class Options:
         return WorkerFiles(self.state / "run", self.name)
 
     def stand_in(self) -> str | None:
-        """Another worker of this machine that is healthy and serves one of this one's queues."""
+        """Another worker of this machine that is healthy and serves one of this worker's queues."""
         for files in ledger.all_workers(self.state / "run"):
             queues = ledger.read(files.supervisor).get("queues") or []
             if files.name == self.name or not set(queues) & set(self.queues.split(",")):
@@ -60,17 +90,23 @@ class Options:
         return None
 
     @classmethod
-    def parse(cls, argv: list[str] | None = None, env: Mapping[str, str] | None = None) -> Options:
-        """Raises: UsageError for a variable that cannot be used, SystemExit(2) for a wrong command line."""
+    def parse(
+        cls,
+        argv: list[str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Options:
+        """The options from a command line and an environment.
+
+        Raises:
+            UsageError: a variable has a value that cannot be used.
+            SystemExit: the command line is wrong (code 2).
+        """
         env = os.environ if env is None else env
-        parser = argparse.ArgumentParser(prog="python -m windtunnel.worker", description="Supervisor of one Celery worker.")
-        parser.add_argument("--name", help="node name without the host (default: worker-$PC_REPLICA_NUM)")
-        parser.add_argument("--queues", help="comma-separated (default: $WORKER_QUEUES, else `default`)")
-        parser.add_argument("--concurrency", type=int, help="task slots (default: $WORKER_CONCURRENCY, else CPU count)")
-        given = parser.parse_args(argv)
-        stack = settings.load({k: v for k, v in env.items() if k not in ("WORKER_CONCURRENCY", "WORKER_QUEUES")}, client=False)
-        slots = env.get("WORKER_CONCURRENCY") or env.get("AIRFLOW__CELERY__WORKER_CONCURRENCY") or ""
-        concurrency = given.concurrency or _number({"WORKER_CONCURRENCY": slots}, "WORKER_CONCURRENCY", os.cpu_count() or 1, 1)
+        given = _given(argv)
+        # These two are read below, with the messages of a worker.
+        own = ("WORKER_CONCURRENCY", "WORKER_QUEUES")
+        stack = settings.load({k: v for k, v in env.items() if k not in own}, client=False)
+        concurrency = given.concurrency or _concurrency(env)
         name = given.name or f"worker-{env.get('PC_REPLICA_NUM') or 0}"
         if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise UsageError(f"--name {name!r}: letters, digits, `-`, `_` and `.` only")

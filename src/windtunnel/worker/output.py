@@ -1,7 +1,8 @@
-"""What a supervisor and its Celery print, passed on without ever waiting for whoever reads it.
+"""Passes on the output of a supervisor and its Celery without ever waiting for the reader.
 
-A task may print faster than process-compose reads, and process-compose may be stopped. A supervisor that waited for it could
-neither drain nor look after its tasks. So there is a buffer, and what does not fit into it is dropped, and said to be.
+A task may print faster than process-compose reads, and process-compose may be stopped.
+A supervisor that waited for it could neither drain nor look after its tasks.
+So there is a buffer. Output that does not fit into it is dropped, and a line says so.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import select
 import time
 
 BUFFER = 1 << 20
-#: A pipe that polls as writable takes this many bytes at once (pipe(7)), so that such a write never blocks.
-#: O_NONBLOCK would do too, but it would hold for everyone who shares this standard output, such as a terminal's shell.
+#: A pipe that polls as writable takes this many bytes at once (pipe(7)): such a write never blocks.
+#: O_NONBLOCK would also apply to everyone who shares this standard output, such as a shell.
 PIECE = select.PIPE_BUF
 
 
@@ -29,7 +30,7 @@ class Output:
         return self.fd is not None and bool(self._waiting or self._dropped)
 
     def put(self, data: bytes) -> None:
-        """Takes it all or nothing, and passes on what it can."""
+        """Buffers all of the data or drops all of it, then writes as much as the reader takes."""
         if self.fd is None:
             return
         if len(self._waiting) + len(data) > BUFFER:
@@ -41,7 +42,7 @@ class Output:
         self.pump()
 
     def pump(self) -> None:
-        """Writes for as long as the reader takes it, `BUFFER` bytes at most."""
+        """Writes for as long as the reader takes more, `BUFFER` bytes at most."""
         for _ in range(BUFFER // PIECE):
             if not self._writable():
                 return
@@ -51,15 +52,18 @@ class Output:
                 return
             try:
                 count = os.write(self.fd or 1, self._waiting[:PIECE])
-            except OSError:  # nobody may read any more: the tasks matter more
+            except OSError:  # no reader is left: the tasks matter more than the output
                 self.fd = None
                 return
             del self._waiting[:count]
 
     def finish(self, seconds: float) -> None:
-        """Passes on the rest, for so long at most."""
+        """Writes the rest, for this many seconds at most."""
         end = time.monotonic() + seconds
-        while self.pending and (left := end - time.monotonic()) > 0:
+        while self.pending:
+            left = end - time.monotonic()
+            if left <= 0:
+                return
             if self._writable(left):
                 self.pump()
 
@@ -72,6 +76,7 @@ class Output:
 
     def _say_dropped(self) -> None:
         if self._dropped:
-            text = f"\nsupervisor: {self._dropped} bytes of output were dropped here: nobody read them fast enough\n"
+            lost = f"{self._dropped} bytes of output were dropped here"
+            text = f"\nsupervisor: {lost}: nobody read them fast enough\n"
             self._waiting += text.encode()
             self._dropped = 0

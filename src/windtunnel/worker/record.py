@@ -1,4 +1,4 @@
-"""What a supervisor says and writes down: log lines, supervisor.json, the `ready` marker, the lock on its name."""
+"""The public record of a supervisor: log lines, supervisor.json, `ready`, the lock on its name."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from windtunnel.worker.options import Options
 from windtunnel.worker.output import Output
 
 READY_EVERY_SECONDS = 4.0
-#: The marker stays away this long after an incident: process-compose looks every 10 s and must see it.
+#: `ready` stays away this long after an incident.
+#: process-compose looks every 10 s and must see that it was away.
 UNREADY_SECONDS = 12.0
-#: How often the reserve for a full disk is looked at.
+#: How often the reserve for a full disk is filled up.
 RESERVE_EVERY_SECONDS = 10.0
-#: A disk that stays full is named again this often: the lines before were perhaps not written either.
+#: While the disk stays full, this often a line says so: earlier lines may not be in the log.
 TOLD_EVERY_SECONDS = 30.0
 
 
 class Record:
-    """State goes to the file only when it changes; the marker's age alone shows that the supervisor lives."""
+    """Writes supervisor.json on changes only. The age of `ready` shows a living supervisor."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -46,15 +47,16 @@ class Record:
         self._former: Generation | None = None
 
     def say(self, text: str) -> None:
-        """One line in the supervisor's log."""
+        """Writes one line to the supervisor's log."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self.out.put(f"{stamp} supervisor of {self.options.name}: {text}\n".encode(errors="backslashreplace"))
+        line = f"{stamp} supervisor of {self.options.name}: {text}\n"
+        self.out.put(line.encode(errors="backslashreplace"))
 
     def take(self) -> None:
         """Claims the name for this process.
 
         Raises:
-            WindtunnelError: a live supervisor holds it; to fence its tasks would be the very harm that fencing prevents.
+            WindtunnelError: a live supervisor holds the name, and its tasks must not be fenced.
         """
         self.files.create()
         self._lock = os.open(self.files.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -62,11 +64,14 @@ class Record:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = ledger.read(self.files.supervisor).get("pid")
-            raise WindtunnelError(f"{self.options.name} already has a supervisor (pid {holder}): stop it, or use another --name") from None
+            holds = f"{self.options.name} already has a supervisor (pid {holder})"
+            raise WindtunnelError(f"{holds}: stop it, or use another --name") from None
         old = ledger.read(self.files.supervisor)
         self.data["survivors"] = old.get("survivors") or []
         if old.get("celery_pid"):
-            self._former = Generation(int(old["celery_pid"]), int(old.get("celery_start", 0)), str(old.get("boot", "")))
+            sid = int(old["celery_pid"])
+            start = int(old.get("celery_start", 0))
+            self._former = Generation(sid, start, str(old.get("boot", "")))
             self.data["restarts"] = int(old.get("restarts", 0))
             self.data["generation"] = int(old.get("generation", 0))
             self.data["last_incident"] = old.get("last_incident")
@@ -83,28 +88,32 @@ class Record:
         self.files.ready.unlink(missing_ok=True)
 
     def former(self) -> Generation | None:
-        """The Celery that an earlier supervisor of this name started and did not see off."""
+        """A Celery of an earlier supervisor of this name that ended without cleaning up."""
         return self._former
 
     def started(self, celery: CeleryProcess) -> None:
         generation = celery.generation
         assert generation is not None
-        self.data |= {"celery_pid": generation.sid, "sid": generation.sid, "celery_start": generation.start}
+        self.data["celery_pid"] = generation.sid
+        self.data["sid"] = generation.sid
+        self.data["celery_start"] = generation.start
         self.data["generation"] += 1
-        self.state("starting", f"Celery is pid {celery.pid}, queues {self.options.queues}, {self.options.concurrency} slots")
+        slots = f"{self.options.concurrency} slots"
+        detail = f"Celery is pid {celery.pid}, queues {self.options.queues}, {slots}"
+        self.state("starting", detail)
         self._dirty = True
         self.save()
 
     def state(self, name: str, detail: str = "") -> None:
-        """healthy, starting, draining, stopped or `unhealthy: REASON`; said once per change."""
+        """Records healthy, starting, draining, stopped or `unhealthy: REASON`; logs each change."""
         if self.data["state"] == name and (not detail or self.data.get("detail") == detail):
             return
         self.data |= {"state": name, "detail": detail, "since": time.time()}
-        self.say(f"{name}{': ' + detail if detail else ''}")
+        self.say(f"{name}: {detail}" if detail else name)
         self._dirty = True
 
     def incident(self, text: str, restart: bool = True) -> None:
-        """Something went wrong: one line, and kept for `status`."""
+        """Logs that something went wrong, and keeps the text for `status`."""
         self.say(text)
         self.data["last_incident"] = {"time": time.time(), "text": text}
         if restart:
@@ -113,13 +122,13 @@ class Record:
         self._dirty = True
 
     def survivors(self, entries: list[dict[str, Any]]) -> None:
-        """Processes that could not be ended: `status` names them."""
+        """Records the processes that cannot be killed; `status` names them."""
         if self.data["survivors"] != entries:
             self.data["survivors"] = list(entries)
             self._dirty = True
 
     def save(self) -> None:
-        """Never raises for want of room: the supervisor lives on, since its end would be the end of its tasks."""
+        """Writes the changes. A full disk is no error here: the tasks need this supervisor."""
         now = time.monotonic()
         try:
             self._save(now)
@@ -153,7 +162,7 @@ class Record:
             self._dirty = False
 
     def release(self, code: int) -> None:
-        """The last words. Without a Celery pid the next supervisor has nothing to fence."""
+        """Records the end. Without a Celery pid the next supervisor has nothing to fence."""
         for key in ("celery_pid", "sid", "celery_start"):
             self.data.pop(key, None)
         self.state("stopped", f"exit code {code}")

@@ -1,10 +1,17 @@
-"""The supervisor of one Celery worker: `python -m windtunnel.worker [--name worker-N] [--queues a,b] [--concurrency N]`.
+"""The supervisor of one Celery worker.
 
-It starts `airflow celery worker` in a session of its own, relays its output, restarts it whenever it ends unasked
-(back-off 1 to 10 s, for ever), ends everything a dead one left behind before that, and reports the tasks that were lost.
-SIGTERM drains: only Celery's main process is told, since a signal to the whole group would reach the tasks.
+    python -m windtunnel.worker [--name worker-N] [--queues a,b] [--concurrency N]
 
-Exit codes: 0 drained, 1 tasks were cut off at the ceiling or lost while draining, 2 wrong usage.
+It starts `airflow celery worker` in a session of its own, relays its output, and restarts it
+whenever it ends unasked (back-off 1 to 10 s, without limit). Before a restart it kills every
+process that the dead Celery left behind, and it reports the lost tasks.
+SIGTERM drains: only Celery's main process gets the signal, because a signal to the whole group
+would reach the tasks.
+
+Exit codes:
+    0: drained.
+    1: tasks were cut off at the drain ceiling, or lost while draining.
+    2: wrong usage.
 """
 
 from __future__ import annotations
@@ -30,16 +37,17 @@ from windtunnel.worker.orphans import Orphans
 from windtunnel.worker.record import Record
 
 TICK_SECONDS = 0.5
-#: While a task prints without pause, the rest is looked at this often.
+#: While a task prints without pause, the supervisor does its other work this often.
 STEP_SECONDS = 0.1
 BACKOFF_SECONDS = (1.0, 10.0)
-#: A Celery that lived this long had come up: the next restart is quick again.
+#: After a Celery has lived this long, the back-off begins again with its shortest pause.
 SETTLED_SECONDS = 60.0
-#: A worker that lost tasks comes back this much later where another one serves its queue: the retry is to run elsewhere.
+#: A worker that lost tasks starts this much later if another worker serves its queue.
+#: So the retries run on the other worker.
 YIELD_SECONDS = 9.0
-#: How long the killed remains of a cut-off drain may take to tell.
+#: How long the supervisor tries to report lost tasks before it ends.
 REPORT_SECONDS = 5.0
-#: How long the last lines may take to be read.
+#: How long the supervisor waits at its end for a reader of its last lines.
 FINISH_SECONDS = 2.0
 
 
@@ -54,7 +62,7 @@ class Supervisor:
         self.lost = Lost(options.files, options.state, self.record.say)
         self.memory = MemoryCeiling(options, self.record)
         self.orphans = Orphans(options, self.record, self.lost)
-        self.stop_at = 0.0  # monotonic; 0 = nobody asked
+        self.stop_at = 0.0  # monotonic; 0 = no signal has asked for a stop
         self.stop_ceiling = 0.0
         self.next_step = 0.0
         self.next_start = 0.0
@@ -78,11 +86,11 @@ class Supervisor:
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda signum, frame: None)
-        self.clear(self.record.former(), owner=None, why="an earlier supervisor of this name ended without a drain")
+        why = "an earlier supervisor of this name ended without a drain"
+        self.clear(self.record.former(), owner=None, why=why)
         while self.code is None:
-            waiting = [fd for fd in (wake_read, self.celery.output) if fd is not None]
-            blocked = [fd for fd in (self.record.out.fd,) if fd is not None and self.record.out.pending]
-            ready, _, _ = select.select(waiting, blocked, [], TICK_SECONDS)
+            inputs = self._inputs(wake_read)
+            ready, _, _ = select.select(inputs, self._outputs(), [], TICK_SECONDS)
             self.celery.relay(self.record.out)
             self.record.out.pump()
             if wake_read in ready:
@@ -96,13 +104,22 @@ class Supervisor:
         self.record.out.finish(FINISH_SECONDS)
         return self.code
 
+    def _inputs(self, wake_read: int) -> list[int]:
+        output = self.celery.output
+        return [wake_read] if output is None else [wake_read, output]
+
+    def _outputs(self) -> list[int]:
+        out = self.record.out
+        return [out.fd] if out.fd is not None and out.pending else []
+
     def step(self) -> None:
-        """One look at everything: every half second, at once when a signal comes, and a little later when output does."""
+        """Checks everything: every half second, at once after a signal, soon after output."""
         now = time.monotonic()
-        if self.celery.running and (status := self.celery.reap()) is not None:
+        was_running = self.celery.running
+        status = self.celery.reap()
+        if status is not None:
             self.ended(status, now)
-        elif not self.celery.running:
-            self.celery.reap()
+        elif not was_running:
             if self.stop_at:
                 self.code = 0 if self.code is None else self.code
             elif now >= self.next_start:
@@ -110,8 +127,8 @@ class Supervisor:
         elif self.stop_at:
             self.drain(now)
         if self.celery.running:
-            verdict = self.health.check(self.celery, draining=bool(self.stop_at), now=now)
-            if verdict:
+            hung = self.health.check(self.celery, draining=bool(self.stop_at), now=now)
+            if hung:
                 self.celery.kill()
             self.orphans.check(self.celery, now)
             self.memory.check(self.celery, now)
@@ -125,33 +142,37 @@ class Supervisor:
         self.record.started(self.celery)
 
     def drain(self, now: float) -> None:
-        """Told once; at the ceiling everything that still runs is cut off."""
+        """Sends SIGTERM once. At the ceiling it cuts off everything that still runs."""
         if self.celery.told_to_stop:
             if now < self.stop_ceiling:
                 return
             cut = [describe(key, entry) for key, entry in self.record.files.in_hand().items()]
-            self.record.say(
-                f"drain ceiling of {self.options.drain_seconds} s reached (WORKER_DRAIN_SECONDS): cut off: {', '.join(cut) or 'nothing'}"
-            )
+            ceiling = f"drain ceiling of {self.options.drain_seconds} s"
+            tasks = ", ".join(cut) or "nothing"
+            self.record.say(f"{ceiling} reached (WORKER_DRAIN_SECONDS): cut off: {tasks}")
             self.code = 1 if cut else 0
             self.celery.kill()
             self.celery.wait()
-            self.clear(self.celery.generation, owner=os.getpid(), why="its drain reached the ceiling")
+            why = "its drain reached the ceiling"
+            self.clear(self.celery.generation, owner=os.getpid(), why=why)
             return
         count = len(self.record.files.in_hand())
-        self.record.state("draining", f"{count} task(s) in hand, at most {self.options.drain_seconds} s")
+        detail = f"{count} task(s) in hand, at most {self.options.drain_seconds} s"
+        self.record.state("draining", detail)
         self.celery.terminate()
 
     def ended(self, status: int, now: float) -> None:
-        """Celery is gone: clean up behind it, then stop with it or plan the next start."""
+        """Celery has ended: cleans up after it, then stops too or plans the next start."""
         asked = bool(self.stop_at) or self.record.files.stopping.exists()
         well = asked and os.WIFEXITED(status)
         lost = self.record.files.in_hand()
         text = exit_text(status)
         tasks = ", ".join(describe(key, entry) for key, entry in lost.items()) or "none"
-        self.clear(self.celery.generation, owner=os.getpid(), why=f"Celery's main process ended: {text}")
+        why = f"Celery's main process ended: {text}"
+        self.clear(self.celery.generation, owner=os.getpid(), why=why)
         if well:
-            self.record.say(f"drained: {text}" + (f"; tasks that were not finished: {tasks}" if lost else ""))
+            unfinished = f"; tasks that were not finished: {tasks}" if lost else ""
+            self.record.say(f"drained: {text}{unfinished}")
             self.code = 1 if lost else 0
             return
         if asked:
@@ -159,18 +180,22 @@ class Supervisor:
         if now - self.health.started_at > SETTLED_SECONDS:
             self.backoff = BACKOFF_SECONDS[0]
         crashed = self.health.was_up or os.WIFSIGNALED(status)
-        what = "crashed" if crashed else "did not come up"
-        self.record.incident(f"Celery {what} ({text}); tasks in hand: {tasks}; next start in {self.backoff:.0f} s")
-        self.record.state("starting" if not crashed else "unhealthy: crashed", text)
+        verdict = "crashed" if crashed else "did not come up"
+        pause = f"next start in {self.backoff:.0f} s"
+        self.record.incident(f"Celery {verdict} ({text}); tasks in hand: {tasks}; {pause}")
+        self.record.state("unhealthy: crashed" if crashed else "starting", text)
         self.next_start = max(self.next_start, now + self.backoff)
         self.backoff = min(self.backoff * 2, BACKOFF_SECONDS[1])
 
     def clear(self, generation: Generation | None, owner: int | None, why: str) -> None:
-        """Fence first, report second: a task is only given back when nothing of it can run any more."""
+        """Kills first and reports second: no task is given back while a process of it can run."""
         held = bool(self.record.files.in_hand())
-        self.lost.fence_and_note(generation, owner, why, self.celery.reap, self.orphans.tasks.task_of)
-        if held and (other := self.options.stand_in()):
-            self.record.say(f"starting {YIELD_SECONDS:.0f} s later, so that {other} can take what is retried")
+        task_of = self.orphans.tasks.task_of
+        self.lost.fence_and_note(generation, owner, why, self.celery.reap, task_of)
+        other = self.options.stand_in() if held else None
+        if other:
+            pause = f"{YIELD_SECONDS:.0f} s"
+            self.record.say(f"starting {pause} later, so that {other} can take the retried tasks")
             self.next_start = time.monotonic() + YIELD_SECONDS
 
 
