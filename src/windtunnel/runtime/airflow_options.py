@@ -1,7 +1,8 @@
-"""Airflow's options without Airflow, for programs that need three of them: importing Airflow costs 1.5 s of processor time.
+"""Reads Airflow's options without Airflow, whose import costs 1.5 s of processor time.
 
-The order is Airflow's (airflow/_shared/configuration/parser.py): AIRFLOW__SECTION__KEY, AIRFLOW__SECTION__KEY_CMD, the
-file's `key`, the file's `key_cmd`, the default. What needs Airflow itself, a secrets backend, is refused: see `OutOfReach`.
+The order is Airflow's (airflow/_shared/configuration/parser.py): AIRFLOW__SECTION__KEY,
+AIRFLOW__SECTION__KEY_CMD, the file's `key`, the file's `key_cmd`, the default. An option in a
+secrets backend needs Airflow itself and raises `OutOfReach`.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ class OutOfReach(Exception):
 
 
 def expand(text: str) -> str:
-    """`$NAME` and `~`, until nothing changes, as Airflow's `expand_env_var`."""
-    while (new := os.path.expanduser(os.path.expandvars(text))) != text:  # noqa: PTH111
-        text = new
-    return text
+    """Expands `$NAME` and `~` until nothing changes, as Airflow's `expand_env_var`."""
+    while True:
+        expanded = os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111
+        if expanded == text:
+            return text
+        text = expanded
 
 
 class AirflowOptions:
-    """airflow.cfg of AIRFLOW_HOME and the environment.
+    """The options in the environment and in airflow.cfg of AIRFLOW_HOME.
 
     Raises:
         OSError: the file cannot be read.
@@ -38,13 +41,14 @@ class AirflowOptions:
         self.env = os.environ if env is None else env
         self.file = configparser.RawConfigParser()
         home = Path(expand(self.env.get("AIRFLOW_HOME") or "~/airflow"))
-        self.file.read_string(Path(expand(self.env.get("AIRFLOW_CONFIG") or "") or home / "airflow.cfg").read_text())
+        path = expand(self.env.get("AIRFLOW_CONFIG") or "") or home / "airflow.cfg"
+        self.file.read_string(Path(path).read_text())
 
     def get(self, section: str, key: str, default: str = "") -> str:
         """The option's text.
 
         Raises:
-            OutOfReach: it is in a secrets backend.
+            OutOfReach: the option is in a secrets backend.
             OSError, subprocess.CalledProcessError: its command failed.
         """
         name = f"AIRFLOW__{section.upper()}__{key.upper()}"
@@ -61,14 +65,17 @@ class AirflowOptions:
         return default
 
     def json(self, section: str, key: str) -> dict[str, Any]:
-        """A JSON object; empty where the option is not set. Raises: ValueError, and as `get`."""
+        """A JSON object; empty if the option is not set. Raises: ValueError, and as `get`."""
         value = json.loads(self.get(section, key) or "{}")
         if not isinstance(value, dict):
             raise ValueError(f"[{section}] {key} is not a JSON object")
         return value
 
     def section(self, section: str) -> dict[str, Any]:
-        """Every option of a section, numbers and booleans converted as Airflow's `getsection` does. Raises: as `get`."""
+        """Every option of a section.
+
+        Numbers and booleans are converted as Airflow's `getsection` does. Raises: as `get`.
+        """
         prefix = f"AIRFLOW__{section.upper()}__"
         keys = set(self.file.options(section)) if self.file.has_section(section) else set()
         keys |= {name.removeprefix(prefix).lower() for name in self.env if name.startswith(prefix)}
@@ -77,11 +84,18 @@ class AirflowOptions:
         return {key: converted(self.get(section, key)) for key in sorted(keys)}
 
     def _run(self, command: str) -> str:
-        return subprocess.run(shlex.split(command), env=dict(self.env), capture_output=True, text=True, check=True).stdout
+        done = subprocess.run(
+            shlex.split(command),
+            env=dict(self.env),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
 
 
 def converted(text: str) -> Any:
-    """`getsection`'s reading of one value."""
+    """One value as `getsection` converts it."""
     for kind in (int, float):
         try:
             return kind(text)

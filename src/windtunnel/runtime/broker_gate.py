@@ -1,9 +1,12 @@
-"""A circuit breaker before every publish: while the broker is away, handing over a task costs nothing and fails nothing.
+"""A circuit breaker before every publish: a broker outage fails no task and takes little time.
 
-Celery's own publish fails after 0.6 s and Airflow then marks the task failed; only `AirflowTaskTimeout` makes the executor
-keep the task for its next loop (celery_executor.py, `_send_workloads`). It is a BaseException, so Celery's signal
-dispatcher, which swallows `Exception` only (celery/utils/dispatch/signal.py), lets it through. Without the breaker each
-waiting task would hold up the scheduler's loop for `[celery] operation_timeout`; with it 100 tasks cost 0.06 s together.
+Celery's own publish fails after 0.6 s, and Airflow then marks the task failed. Only
+`AirflowTaskTimeout` makes the executor keep the task for its next loop (celery_executor.py,
+`_send_workloads`). It is a BaseException. Celery's signal dispatcher swallows `Exception` only
+(celery/utils/dispatch/signal.py), so it lets this one through.
+
+Without the breaker each waiting task would block the scheduler's loop for
+`[celery] operation_timeout`. With it 100 tasks take 0.06 s together.
 """
 
 from __future__ import annotations
@@ -14,21 +17,28 @@ from collections.abc import Callable
 from typing import Any
 
 PROBE_SECONDS = 0.25
-#: An answer is believed this long.
+#: The result of a probe is used this long.
 CACHE_SECONDS = 1.0
 
 
 def keepalive() -> dict[int, int]:
-    """A silent peer is noticed by the kernel after 5 + 3 x 2 s, also on connections that only wait (tcp(7))."""
+    """Socket options with which the kernel notices a silent peer after 5 + 3 x 2 s (tcp(7)).
+
+    They also work on a connection that only waits.
+    """
     wanted = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
-    return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
+    options: dict[int, int] = {}
+    for name, value in wanted.items():
+        if hasattr(socket, name):
+            options[getattr(socket, name)] = value
+    return options
 
 
 def broker_answers(url: str) -> bool:
     """Whether the broker takes commands: one connection, one PING.
 
-    `-LOADING` (Valkey reads its file after a restart) is not ready. A refused or missing password is "up": Celery's own
-    error then names the true cause.
+    `-LOADING` (Valkey reads its file after a restart) counts as no. A refused or missing password
+    counts as yes: Celery's own error then names the true cause.
     """
     from redis import Redis
     from redis.backoff import NoBackoff
@@ -37,7 +47,11 @@ def broker_answers(url: str) -> bool:
 
     try:
         with Redis.from_url(
-            url, socket_timeout=PROBE_SECONDS, socket_connect_timeout=PROBE_SECONDS, protocol=2, retry=Retry(NoBackoff(), 0)
+            url,
+            socket_timeout=PROBE_SECONDS,
+            socket_connect_timeout=PROBE_SECONDS,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
         ) as client:
             client.ping()
     except (AuthenticationError, NoPermissionError):
@@ -52,7 +66,7 @@ class Gate:
 
     Args:
         probe: whether the broker answers.
-        refusal: makes the exception that means "keep the task and try again".
+        refusal: creates the exception that means "keep the task and try again".
     """
 
     def __init__(
@@ -72,4 +86,5 @@ class Gate:
             self.up = self.probe()
             self.until = self.clock() + CACHE_SECONDS
         if not self.up:
-            raise self.refusal("the broker does not answer: the task stays queued and is sent when it does")
+            problem = "the broker does not answer"
+            raise self.refusal(f"{problem}: the task stays queued and is sent when it does")

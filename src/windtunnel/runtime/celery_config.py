@@ -1,8 +1,11 @@
-"""Celery's settings for Airflow: `[celery] celery_config_options = windtunnel.runtime.celery_config.CELERY_CONFIG`.
+"""Celery's settings for Airflow.
 
-Imported by every process that loads the Celery executor: scheduler, workers, Flower, `airflow celery ...`. Here stands what
-airflow.cfg cannot express or what only makes sense together; the rest is in airflow-home/airflow.cfg. What a person puts into
-`[celery] extra_celery_config` wins over both.
+    [celery] celery_config_options = windtunnel.runtime.celery_config.CELERY_CONFIG
+
+Every process that loads the Celery executor imports this: scheduler, workers, Flower,
+`airflow celery ...`. It holds the settings that airflow.cfg cannot express, and those that belong
+together; the rest is in airflow-home/airflow.cfg. `[celery] extra_celery_config`, where a person
+puts settings, overrides both.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from windtunnel.runtime import broker_gate, celery_signals, version_skew
 
 def _ours() -> dict[str, Any]:
     config: dict[str, Any] = {
-        # Publishing never gives up by itself: `operation_timeout` ends each attempt, and its exception means "again".
+        # Publishing never gives up by itself. `operation_timeout` ends each attempt, and its
+        # exception means "try again".
         "task_publish_retry": True,
         "task_publish_retry_policy": {
             "max_retries": None,
@@ -30,10 +34,10 @@ def _ours() -> dict[str, Any]:
             "interval_max": 0.5,
         },
         "worker_consumer": "windtunnel.runtime.celery_consumer:ResilientConsumer",
-        # Celery gives up after 100 attempts (46 min) and then exits with code 0.
+        # Celery's default gives up after 100 attempts (46 min), and then exits with code 0.
         "broker_connection_max_retries": None,
         "broker_connection_retry": True,
-        # Without it a result that finds the database away is dropped and the executor's slot leaks.
+        # Without it a result is dropped while the database is away, and the executor's slot leaks.
         "result_backend_always_retry": True,
         # A message delivered again after its task succeeded is skipped.
         "worker_deduplicate_successful_tasks": True,
@@ -41,26 +45,31 @@ def _ours() -> dict[str, Any]:
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # 4 s is too short for forking a pool on a loaded machine.
         "worker_proc_alive_timeout": 30,
-        # Reserve no more than can run: a reserved message is out of the other workers' reach.
+        # Reserve no more than can run: the other workers cannot take a reserved message.
         "worker_disable_prefetch": True,
         # For Flower.
         "worker_send_task_events": True,
         "task_send_sent_event": True,
     }
-    if (count := os.environ.get("WORKER_MAX_TASKS_PER_CHILD", "").strip()).isdigit():  # checked by windtunnel.settings
+    count = os.environ.get("WORKER_MAX_TASKS_PER_CHILD", "").strip()
+    if count.isdigit():  # windtunnel.settings reports any other value
         config["worker_max_tasks_per_child"] = int(count) or None
     return config
 
 
-#: For a team of Airflow's (`[core] multi_team`), which names it in its own `celery_config_options`. The provider (3.26.0) takes this
-#: option as the whole configuration of the global executor, so CELERY_CONFIG holds Airflow's defaults too, but lays it over a
-#: team's own (celery_executor_utils.py, `_get_celery_app` and `create_celery_app`): CELERY_CONFIG would bring the global broker there.
+#: For a team of Airflow's (`[core] multi_team`), which names it in its own `celery_config_options`.
+#: The provider (3.26.0) takes this option as the whole configuration of the global executor, so
+#: CELERY_CONFIG holds Airflow's defaults too. But it merges the option over a team's own settings
+#: (celery_executor_utils.py, `_get_celery_app` and `create_celery_app`), so a team that named
+#: CELERY_CONFIG would get the global broker.
 OURS: dict[str, Any] = _ours()
 
 
 def _build() -> dict[str, Any]:
     extra = conf.getjson("celery", "extra_celery_config", fallback={})
-    config = {**DEFAULT_CELERY_CONFIG, **OURS, **(extra if isinstance(extra, dict) else {})}
+    config: dict[str, Any] = DEFAULT_CELERY_CONFIG | OURS
+    if isinstance(extra, dict):
+        config |= extra
     options = dict(config.get("broker_transport_options") or {})
     if str(config["broker_url"]).startswith(("redis", "sentinel")):
         options.setdefault("socket_keepalive_options", broker_gate.keepalive())
@@ -72,14 +81,18 @@ CELERY_CONFIG: dict[str, Any] = _build()
 
 if str(CELERY_CONFIG["broker_url"]).startswith("redis"):
     before_task_publish.connect(
-        broker_gate.Gate(lambda: broker_gate.broker_answers(CELERY_CONFIG["broker_url"]), AirflowTaskTimeout),
+        broker_gate.Gate(
+            lambda: broker_gate.broker_answers(CELERY_CONFIG["broker_url"]),
+            AirflowTaskTimeout,
+        ),
         weak=False,
         dispatch_uid="windtunnel-broker-gate",
     )
 celery_signals.connect()
-if worker := os.environ.get("WINDTUNNEL_WORKER"):
+worker = os.environ.get("WINDTUNNEL_WORKER")
+if worker:
     catalogue.apply("worker", late=True)
-    if sys.argv[1:3] == ["celery", "worker"]:  # and not what a task starts
+    if sys.argv[1:3] == ["celery", "worker"]:  # not a program that a task starts
         catalogue.record(worker)
 if "scheduler" in sys.argv[1:2]:
     before_task_publish.connect(version_skew.stamp, weak=False, dispatch_uid="windtunnel-skew")

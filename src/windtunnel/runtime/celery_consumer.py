@@ -1,9 +1,14 @@
-"""Celery's consumer, repaired (`worker_consumer`, a public Celery option). The faults are in docs/reference/upstream.md.
+"""Celery's consumer, repaired (`worker_consumer`, a public Celery option).
 
-1. Reconnects quickly (Celery waits up to 30 s between attempts), shows that it lives and obeys SIGTERM meanwhile.
-2. The pool does not forget which processes are busy when the connection is renewed (celery#10346, fixed after 5.6.3).
-3. An event that cannot be sent means that the connection is lost; Celery would try for ever inside its main loop.
-4. Every 2 s: writes health.json, subscribes again where somebody unsubscribed it, reconnects where it no longer asks for work.
+docs/reference/upstream.md describes the faults.
+
+1. Reconnects quickly (Celery waits up to 30 s between attempts). Meanwhile it still writes
+   health.json and obeys SIGTERM.
+2. Remembers which pool processes are busy after a reconnect (celery#10346, fixed after 5.6.3).
+3. Takes an event that cannot be sent for a lost connection. Celery would try without end inside
+   its main loop.
+4. Every 2 s: writes health.json, subscribes again if somebody unsubscribed it, and reconnects if it
+   no longer asks for work.
 5. Keeps the lease on the messages of its tasks, also beyond a lost connection (lease.py).
 """
 
@@ -25,15 +30,17 @@ from windtunnel.runtime.lease import Lease, keep_tasks_in_hand, take_over
 log = get_logger(__name__)
 
 TICK_SECONDS = 2.0
-#: Row 1 promises a start within 3 s of the broker's return; an attempt costs one refused connection.
+#: A task must start within 3 s of the broker's return. An attempt costs one refused connection.
 RECONNECT_MAX_SECONDS = 1.0
-#: Not subscribed for this long: it was no short-lived change on the way.
+#: A worker that is not subscribed for this long subscribes again. A shorter gap may be intended.
 UNSUBSCRIBED_SECONDS = 10.0
-#: The broker answers BRPOP within a second; without a new request for this long nobody asks for work any more.
+#: The broker answers BRPOP within a second. A worker that sends no new request for this long
+#: no longer asks for work.
 SILENT_SECONDS = 12.0
-#: An entry of the ledger without a request is kept this long: it may be about to get one.
+#: A ledger entry without a request is kept this long: its request may be about to come.
 LEDGER_GRACE_SECONDS = 6.0
-#: What kombu's Redis transport adds to the hub for every connection and does not always take away.
+#: Kombu's Redis transport adds this callback to the hub for every connection, and does not always
+#: remove it.
 POLL_START = "Transport.register_with_event_loop.<locals>.on_poll_start"
 
 
@@ -57,8 +64,11 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
             state.maybe_shutdown()
 
         def capped(errback: Any = None, max_retries: Any = None, **kwargs: Any) -> Any:
-            kwargs |= {"interval_start": 0.5, "interval_step": 0.5, "interval_max": RECONNECT_MAX_SECONDS}
-            return original(errback, max_retries, **{**kwargs, "callback": while_waiting})
+            kwargs["interval_start"] = 0.5
+            kwargs["interval_step"] = 0.5
+            kwargs["interval_max"] = RECONNECT_MAX_SECONDS
+            kwargs["callback"] = while_waiting
+            return original(errback, max_retries, **kwargs)
 
         conn.ensure_connection = capped
         try:
@@ -69,8 +79,9 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
     # -- 2 ---------------------------------------------------------------------------------
     def on_close(self) -> None:
         super().on_close()
-        # Celery has just forgotten what is reserved, by which `worker_disable_prefetch` tells whether there is a free slot:
-        # a full worker would take one message more and keep it until its long task ends.
+        # Celery has just cleared its reserved requests. `worker_disable_prefetch` counts them to
+        # find a free slot: a full worker would take one message too many, and keep it until one
+        # of its long tasks ends.
         for request in tuple(state.active_requests):
             state.task_reserved(request)
         pool: Any = getattr(self.pool, "_pool", None)
@@ -79,14 +90,18 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
             return
         for job in pool._cache.values():
             process = getattr(job, "_write_to", None) or getattr(job, "_scheduled_for", None)
-            if getattr(job, "_accepted", False) and process is not None and process._is_alive():
+            accepted = getattr(job, "_accepted", False)
+            if accepted and process is not None and process._is_alive():
                 busy.add(process.inqW_fd)
 
     def on_connection_error_after_connected(self, exc: BaseException) -> None:
-        """Lets go of the lost connection; kombu and the hub would keep its channel and a socket that even connects again.
+        """Releases the lost connection.
 
-        The hub holds the old transport's `on_poll_start` (kombu 5.7, transport/redis.py, `register_with_event_loop`), and QoS a
-        finalizer that is cancelled only by a restore that worked (virtual/base.py, `_on_collect`). One descriptor a reconnect.
+        Kombu and the hub would keep its channel, and a socket that even connects again.
+
+        Two references would leak one descriptor a reconnect. The hub holds the old transport's
+        `on_poll_start` (kombu 5.7, transport/redis.py, `register_with_event_loop`). QoS holds a
+        finalizer that only a successful restore cancels (virtual/base.py, `_on_collect`).
         """
         transport = getattr(self.connection, "transport", None)
         channels = list(getattr(transport, "channels", None) or ())
@@ -94,11 +109,14 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
             keep_tasks_in_hand(channel)
         super().on_connection_error_after_connected(exc)
         for channel in channels:
-            if (finalizer := getattr(getattr(channel, "_qos", None), "_on_collect", None)) is not None:
+            qos = getattr(channel, "_qos", None)
+            finalizer = getattr(qos, "_on_collect", None)
+            if finalizer is not None:
                 finalizer.cancel()
         on_tick: Any = getattr(self.hub, "on_tick", set())
-        for callback in [c for c in on_tick if getattr(c, "__qualname__", "").endswith(POLL_START)]:
-            on_tick.discard(callback)  # the next connection adds its own
+        for callback in list(on_tick):
+            if getattr(callback, "__qualname__", "").endswith(POLL_START):
+                on_tick.discard(callback)  # the next connection adds its own
 
     # -- 3 ---------------------------------------------------------------------------------
     @property
@@ -123,8 +141,8 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
         if self.task_consumer is not None:
             take_over(self.task_consumer.channel)
         if self.restart_count > 0:
-            # What is left of the former connection refers to itself in circles and keeps its sockets until it is collected.
-            # Some 0.1 s, once per reconnect.
+            # The objects of the former connection form reference cycles, and keep its sockets open
+            # until they are collected. This takes some 0.1 s, once per reconnect.
             gc.collect()
         if not self._wanted:
             self._wanted = frozenset(self.app.amqp.queues.consume_from)
@@ -135,10 +153,16 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
         hub.call_soon(self.tick)
 
     def tick(self) -> None:
-        """Raises ConnectionResetError to have the connection renewed: the hub hands it to the consumer's restart."""
+        """Checks the subscription and the requests for work, and writes health.json.
+
+        Raises:
+            ConnectionResetError: the connection must be renewed. The hub hands it to the consumer,
+                which then restarts.
+        """
         now = time.monotonic()
-        running = state.should_stop is None and state.should_terminate is None and self.task_consumer is not None
-        missing = [q for q in self._wanted if not (self.task_consumer and self.task_consumer.consuming_from(q))]
+        stopping = state.should_stop is not None or state.should_terminate is not None
+        running = not stopping and self.task_consumer is not None
+        missing = [queue for queue in self._wanted if not self._consumes_from(queue)]
         self._missing_since = (self._missing_since or now) if missing and running else 0.0
         silent = running and not missing and self._silent()
         self._silent_since = (self._silent_since or now) if silent else 0.0
@@ -147,7 +171,10 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
         if self.task_consumer is not None:
             self._lease.renew_if_due(self.task_consumer.channel, now)
         if self._missing_since and now - self._missing_since >= UNSUBSCRIBED_SECONDS:
-            log.warning("windtunnel: not consuming from %s although connected: subscribing again", ", ".join(missing))
+            log.warning(
+                "windtunnel: not consuming from %s although connected: subscribing again",
+                ", ".join(missing),
+            )
             queues = self.app.amqp.queues
             queues.select({*queues.consume_from, *self._wanted})
             for queue in missing:
@@ -155,11 +182,17 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
             self._missing_since = 0.0
         if self._silent_since and now - self._silent_since >= SILENT_SECONDS:
             self._silent_since = 0.0
-            log.warning("windtunnel: connected, yet the broker has not been asked for work: renewing the connection")
+            log.warning("windtunnel: this worker does not ask for work: renewing the connection")
             raise ConnectionResetError("the consumer stopped asking for work")
 
+    def _consumes_from(self, queue: str) -> bool:
+        return bool(self.task_consumer and self.task_consumer.consuming_from(queue))
+
     def _silent(self) -> bool:
-        """Whether a free worker does not ask for work (kombu 5.7, transport/redis.py: `_in_poll`, `_brpop_sent_at`)."""
+        """Whether a worker with a free slot does not ask for work.
+
+        Source: kombu 5.7, transport/redis.py, `_in_poll` and `_brpop_sent_at`.
+        """
         channel: Any = getattr(self.task_consumer, "channel", None)
         if not hasattr(channel, "_brpop_sent_at") or not channel.qos.can_consume():
             return False  # another broker, or all slots taken
@@ -170,31 +203,35 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
         if self._files is None:
             return
         held = {request.id for request in (*state.active_requests, *state.reserved_requests)}
-        queues = [q.name for q in self.task_consumer.queues] if connected and self.task_consumer else []
-        # A full disk must look neither like a lost connection nor like a hang for longer than it lasts.
+        queues: list[str] = []
+        if connected and self.task_consumer:
+            queues = [queue.name for queue in self.task_consumer.queues]
+        pulse = {
+            "time": time.time(),
+            "pid": os.getpid(),
+            "connected": connected,
+            "consuming": consuming,
+            "queues": queues,
+            "missing": list(missing),
+            "active": len(state.active_requests),
+            "held": len(held),
+            "processed": state.all_total_count[0],
+            "reconnects": self.restart_count,
+        }
+        # A full disk must not look like a lost connection. It may look like a hang, but no longer
+        # than the disk is full.
         with contextlib.suppress(OSError):
-            ledger.write(
-                self._files.health,
-                {
-                    **{"time": time.time(), "pid": os.getpid(), "connected": connected, "consuming": consuming},
-                    **{
-                        "queues": queues,
-                        "missing": list(missing),
-                        "active": len(state.active_requests),
-                        "held": len(held),
-                    },
-                    **{"processed": state.all_total_count[0], "reconnects": self.restart_count},
-                },
-            )
+            ledger.write(self._files.health, pulse)
             self._tidy(held)
 
     def _tidy(self, held: set[str]) -> None:
-        """Drops ledger entries that ended without a word: refused, revoked or skipped before they began."""
+        """Removes the entries of tasks that were refused, revoked or skipped before they began."""
         assert self._files is not None
         for entry in os.scandir(self._files.tasks):
-            if not entry.name.endswith(".json") or entry.name[:-5] in held:
+            task_id = entry.name.removesuffix(".json")
+            if not entry.name.endswith(".json") or task_id in held:
                 continue
-            with contextlib.suppress(OSError):  # the pool child removes entries too
+            with contextlib.suppress(OSError):  # a pool child may remove the entry first
                 old = time.time() - entry.stat().st_mtime > LEDGER_GRACE_SECONDS
                 if old:
-                    self._files.forget_unclaimed(entry.name[:-5])
+                    self._files.forget_unclaimed(task_id)

@@ -1,6 +1,7 @@
-"""What a Celery worker does at the moments Celery announces: take its name, load modules before forking, keep the ledger.
+"""Receivers of Celery's signals in a worker.
 
-Every receiver does nothing outside a worker of ours. Celery logs and swallows what a receiver raises.
+They name the node, load modules before the pool forks, and keep the ledger. Every receiver does
+nothing outside a worker of ours. Celery logs and swallows the exceptions of a receiver.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from windtunnel.ledger.lost_tasks import tell_log
 from windtunnel.runtime import version_skew
 from windtunnel.system import procfs
 
-#: Loaded once in the worker's main process; each forked task process would otherwise pay 0.1 to 0.3 s for them.
+#: Loaded once in the worker's main process. Otherwise each forked task process would need 0.1 to
+#: 0.3 s to load them.
 PRELOAD = (
     "airflow.sdk.execution_time.task_runner",
     "airflow.dag_processing.bundles.manager",
     "airflow.dag_processing.dagbag",
     "airflow.sdk.execution_time.supervisor",
-    # What `@dag`, `@task` and their kin load on first use, and what the first task of a pool child would load.
+    # `@dag`, `@task` and the like load these on first use, or the first task of a pool child does.
     "airflow.providers.standard.decorators.python",
     "airflow.sdk.definitions.asset.metadata",
     "airflow.sdk.definitions.connection",
@@ -37,7 +39,8 @@ PRELOAD = (
     "airflow.version",
     "cffi.cparser",
 )
-#: Environment variable of a task's whole tree: the Celery id. So an orphan can be told from what belongs to a live task.
+#: Environment variable of a task's whole process tree: the Celery id.
+#: It distinguishes an orphan from a process of a live task.
 TASK_VARIABLE = "WINDTUNNEL_TASK"
 
 _files: ledger.WorkerFiles | None = None
@@ -45,14 +48,21 @@ _pool_child = 0
 
 
 def take_name(instance: Any = None, **_: Any) -> None:
-    """Names the node before anything uses the name; `-H` would make Airflow ask all workers first (1 s, 6 s in an outage)."""
+    """Names the node before anything uses the name.
+
+    `-H` would do so too, but Airflow then asks all workers first (1 s, 6 s in an outage).
+    """
     name = os.environ.get("WINDTUNNEL_WORKER")
     if name and "@" in getattr(instance, "hostname", ""):
-        instance.hostname = f"{name}@{instance.hostname.rpartition('@')[2]}"
+        _, _, host = instance.hostname.rpartition("@")
+        instance.hostname = f"{name}@{host}"
 
 
 def preload(**_: Any) -> None:
-    """Runs before Airflow's own receiver, which ends with gc.freeze(): the pages then stay shared with the pool."""
+    """Runs before Airflow's own receiver, which ends with gc.freeze().
+
+    So the pages of the loaded modules stay shared with the pool.
+    """
     for module in PRELOAD:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
@@ -61,13 +71,13 @@ def preload(**_: Any) -> None:
 
 
 def received(request: Any = None, **_: Any) -> None:
-    """In the main process: from here on the message is this worker's to lose."""
+    """In the main process: records that this worker holds the message."""
     if _files and request is not None:
         _files.receive(request.id, {"received": time.time()})
 
 
 def begin(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> None:
-    """In the pool child, just before the task: who runs it, and where its log is."""
+    """In the pool child, just before the task: records who runs it, and where its log is."""
     if not _files:
         return
     os.environ[TASK_VARIABLE] = task_id
@@ -75,24 +85,38 @@ def begin(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> None
     entry: dict[str, Any] = {"pid": pid, "start": start, "started": time.time()}
     workload = version_skew.workload(args)
     ti = workload.get("ti") or {}
-    entry |= {key: ti.get(key) for key in ("id", "dag_id", "task_id", "run_id", "map_index", "try_number")}
-    if callback := workload.get("callback"):
-        entry |= {"callback": callback.get("id"), "path": (callback.get("data") or {}).get("path")}
+    for key in ("id", "dag_id", "task_id", "run_id", "map_index", "try_number"):
+        entry[key] = ti.get(key)
+    callback = workload.get("callback")
+    if callback:
+        data = callback.get("data") or {}
+        entry |= {"callback": callback.get("id"), "path": data.get("path")}
     if workload.get("log_path"):
         entry["log"] = str(Path(_log_folder()) / workload["log_path"])
     _files.claim(task_id, entry)
-    compare(_files, getattr(getattr(task, "request", None), version_skew.HEADER, None), workload, entry)
+    request = getattr(task, "request", None)
+    compare(_files, getattr(request, version_skew.HEADER, None), workload, entry)
 
 
-def compare(files: ledger.WorkerFiles, theirs: Any, workload: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
-    """Says where this worker and the scheduler differ: each task's log, every time; the worker's own, once."""
+def compare(
+    files: ledger.WorkerFiles,
+    theirs: Any,
+    workload: Mapping[str, Any],
+    entry: Mapping[str, Any],
+) -> None:
+    """Reports where this worker differs from the scheduler.
+
+    Each task's log gets the line every time, the worker's own log once.
+    """
     for subject, difference in version_skew.differences(theirs, workload).items():
         if difference:
             with contextlib.suppress(Exception):
                 from airflow.sdk.log import init_log_file
 
-                init_log_file(workload["log_path"])  # with the modes that Airflow gives, which opens it a moment later
-            tell_log(entry, f"{difference}. An import error may come from that.", level="warning")
+                # Airflow opens the file a moment later; this gives it the modes that Airflow gives.
+                init_log_file(workload["log_path"])
+            text = f"{difference}. An import error may come from that."
+            tell_log(entry, text, level="warning")
         if files.note_skew(subject, difference):
             print(f"windtunnel: {difference}", flush=True)
 
@@ -116,29 +140,31 @@ def _log_folder() -> str:
 
 
 def tie_task_process(**_: Any) -> None:
-    """In each new pool child: the task process it forks shall die with it, at once and by the kernel's hand.
+    """In each new pool child: the kernel shall kill the task process it forks when it ends.
 
-    Airflow forks the task without that tie (supervisor.py, `WatchedSubprocess.start`), so a killed worker leaves tasks running.
+    Airflow does not arrange that (supervisor.py, `WatchedSubprocess.start`), so a killed worker
+    would leave tasks running.
     """
     global _pool_child
     if _files and _pool_child != os.getpid():
         first = _pool_child == 0
         _pool_child = os.getpid()
-        # windtunnel.runtime.component makes the collector wait while Airflow loads. Here tasks come and go: CPython's own setting.
+        # windtunnel.runtime.component raises the threshold while Airflow loads. Tasks need
+        # CPython's default, because their objects do not stay.
         gc.set_threshold(700, 10, 10)
         if first:
             os.register_at_fork(after_in_child=_begin_task_process)
 
 
 def _begin_task_process() -> None:
-    if os.getppid() == _pool_child:  # not in what the task itself forks
+    if os.getppid() == _pool_child:  # not in a process that the task itself forks
         procfs.die_with_parent()
-        # What is inherited stays as it is: each page that the collector touches would be copied.
+        # Inherited objects stay uncollected: each page that the collector touches would be copied.
         gc.freeze()
 
 
 def stopping(**_: Any) -> None:
-    """In the main process: somebody asked for this end, so that exit code 0 means what it says."""
+    """In the main process: records that the end was asked for, so that exit code 0 is a drain."""
     if _files:
         _files.stopping.touch()  # empty, since that needs no room on a full disk
 

@@ -1,7 +1,10 @@
-"""`python -m windtunnel.runtime.flower_server`: Flower for this stack's broker, as `airflow celery flower` starts it, without Airflow.
+"""Flower for this stack's broker, as `airflow celery flower` starts it, without Airflow.
 
-Flower needs Celery, the broker's URL and a few options: 0.6 instead of 2.7 CPU-seconds at start and 90 MiB less. What it cannot
-do alone (broker over TLS, `extra_celery_config`, a secrets backend) it leaves to Airflow's own command.
+    python -m windtunnel.runtime.flower_server
+
+Flower needs Celery, the broker's URL and a few options. So it takes 0.6 instead of 2.7 CPU-seconds
+at start, and 90 MiB less. A broker over TLS, `extra_celery_config` and a secrets backend need
+Airflow: then Airflow's own command starts Flower.
 """
 
 from __future__ import annotations
@@ -22,23 +25,30 @@ DICTIONARIES = ("sentinel_kwargs", "predefined_queues", "predefined_exchanges", 
 
 
 def celery_settings(options: AirflowOptions) -> dict[str, Any]:
-    """What Flower uses of the executor's Celery settings (default_celery.py of the provider, and ours).
+    """The executor's Celery settings that Flower uses.
+
+    Source: default_celery.py of the provider, and our celery_config.py.
 
     Raises:
-        OutOfReach: only Airflow itself can make them.
+        OutOfReach: only Airflow itself can compute them.
     """
-    if options.json("celery", "extra_celery_config") or converted(options.get("celery", "ssl_active", "False")):
+    extra = options.json("celery", "extra_celery_config")
+    if extra or converted(options.get("celery", "ssl_active", "False")):
         raise OutOfReach("extra_celery_config or ssl_active is set")
-    broker, transport = options.get("celery", "broker_url"), options.section("celery_broker_transport_options")
+    broker = options.get("celery", "broker_url")
+    transport = options.section("celery_broker_transport_options")
     if not broker.startswith("redis://") or any(name in transport for name in DICTIONARIES):
         raise OutOfReach("the broker is not plain Redis or Valkey")
     queue = options.get("operators", "default_queue", "default")
+    result_backend = options.get("celery", "result_backend")
+    engine = options.json("celery", "result_backend_sqlalchemy_engine_options")
+    defaults = {"visibility_timeout": 86400, "socket_keepalive_options": keepalive()}
     return {
         "broker_url": broker,
-        "broker_transport_options": {"visibility_timeout": 86400, "socket_keepalive_options": keepalive()} | transport,
+        "broker_transport_options": defaults | transport,
         "broker_connection_retry_on_startup": True,
-        "result_backend": options.get("celery", "result_backend"),
-        "database_engine_options": options.json("celery", "result_backend_sqlalchemy_engine_options"),
+        "result_backend": result_backend,
+        "database_engine_options": engine,
         "accept_content": ["json"],
         "event_serializer": "json",
         "task_default_queue": queue,
@@ -49,7 +59,7 @@ def celery_settings(options: AirflowOptions) -> dict[str, Any]:
 
 
 def command_line(options: AirflowOptions) -> list[str]:
-    """Flower's arguments. They hold its password, so they are handed over inside this process."""
+    """Flower's arguments. They contain its password, so they stay inside this process."""
     given = {
         "address": options.get("celery", "flower_host", "127.0.0.1"),
         "port": options.get("celery", "flower_port", "5555"),
@@ -60,14 +70,15 @@ def command_line(options: AirflowOptions) -> list[str]:
 
 
 def main() -> None:
-    # Celery's configuration does not reach Flower alone, so this is applied here, for both ways to start it.
+    # celery_config.py applies no patches in Flower: they are applied here, for both ways to start.
     catalogue.apply("flower")
     catalogue.record("flower")
     try:
         if patch_switch.as_in_production():
             raise OutOfReach("WINDTUNNEL_PATCHES is none")
         options = AirflowOptions()
-        settings, arguments = celery_settings(options), command_line(options)
+        settings = celery_settings(options)
+        arguments = command_line(options)
     except OutOfReach as reason:
         print(f"windtunnel: Flower is started by Airflow: {reason}", flush=True)
         return component.main(["celery", "flower"])
@@ -80,7 +91,7 @@ def main() -> None:
 
 
 def execute_workload(input: str) -> None:
-    """Stands for the task that workers run, so that Flower knows its name."""
+    """A stand-in for the task that workers run, so that Flower knows its name."""
     raise NotImplementedError("workers do this")
 
 

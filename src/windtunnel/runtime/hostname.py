@@ -1,8 +1,8 @@
-"""The name under which Airflow books a process of ours (`[core] hostname_callable`).
+"""The host name that Airflow records for a process of ours (`[core] hostname_callable`).
 
-On one machine every worker has the same host name, so the UI could not say which worker ran a task. Inside a
-worker's tree the name is the worker's; everywhere else it is the machine's, as Airflow's default has it.
-Logs are not fetched by this name: workers of one stack share the log folder.
+On one machine every worker has the same host name, so the UI could not say which worker ran a
+task. Inside a worker's tree the name is the worker's; everywhere else it is the machine's, as with
+Airflow's default. Logs are not fetched by this name: workers of one stack share the log folder.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
-"""A worker's lease on the messages of its tasks: renewed while it lives, observed by the reconciler (reconciler/leases.py).
+"""A worker's lease on the messages of its tasks.
 
-kombu's Redis transport delivers a message again once it was unacknowledged for `visibility_timeout`, by the wall clock of any
-worker (kombu 5.7, transport/redis.py, `restore_visible`). A task may run for hours and a clock may jump, so that time is set
-beyond any task here. A worker renews the score of its messages in `unacked_index` instead. The reconciler puts a message back
-whose score has not changed for a while.
+The worker renews it while it lives, and the reconciler observes it (reconciler/leases.py).
+
+Kombu's Redis transport delivers a message again once it was unacknowledged for
+`visibility_timeout`, by the wall clock of any worker (kombu 5.7, transport/redis.py,
+`restore_visible`). A task may run for hours and a clock may jump, so that timeout is set beyond any
+task here. Instead a worker renews the score of its messages in `unacked_index`. The reconciler puts
+a message back whose score has not changed for a while.
 """
 
 from __future__ import annotations
@@ -33,10 +36,11 @@ def tags_in_hand() -> set[str]:
 
 
 def keep_tasks_in_hand(channel: Any) -> None:
-    """Before a channel is closed: the messages of running tasks stay with this worker.
+    """Call before a channel is closed: the messages of running tasks stay with this worker.
 
-    kombu would put all unacknowledged messages back into their queues, also those whose tasks run on (virtual/base.py,
-    `Channel.close`). And a closed channel cannot acknowledge: it has no connection any more.
+    Kombu would put all unacknowledged messages back into their queues, even if their tasks run on
+    (virtual/base.py, `Channel.close`). And a closed channel cannot acknowledge: it has no
+    connection any more.
     """
     qos = getattr(channel, "_qos", None)
     for request in tuple(state.active_requests):
@@ -46,14 +50,20 @@ def keep_tasks_in_hand(channel: Any) -> None:
 
 
 def take_over(channel: Any) -> None:
-    """The messages of running tasks are acknowledged by this channel from now on: the broker knows them by their tags alone."""
+    """Makes this channel acknowledge the messages of running tasks from now on.
+
+    That works because the broker knows the messages by their tags alone.
+    """
     for request in tuple(state.active_requests):
         if isinstance(request.message.channel, Closed):
             request.message.channel = channel
 
 
 class Closed:
-    """The channel of a message while there is no connection. Celery logs what is raised here, and goes on."""
+    """The channel of a message while there is no connection.
+
+    Celery logs the exceptions of these methods, and goes on.
+    """
 
     no_ack_consumers = None
 
@@ -65,19 +75,26 @@ class Closed:
 
 
 class Lease:
-    """Renewals by the main loop, and by a thread once the worker drains: Celery's loop has ended by then.
+    """Renewals by the main loop, and by a thread while the worker drains.
+
+    Celery's main loop has ended when the worker drains.
 
     Args:
-        app: the Celery application; its broker is asked only where it keeps unacknowledged messages in a sorted set.
+        app: the Celery application. A broker without a sorted set of unacknowledged messages needs
+            no renewal.
     """
 
     def __init__(self, app: Any) -> None:
         self.app = app
         self._due = 0.0
-        signals.worker_shutting_down.connect(self._drain, weak=False, dispatch_uid="windtunnel-lease")
+        signals.worker_shutting_down.connect(
+            self._drain,
+            weak=False,
+            dispatch_uid="windtunnel-lease",
+        )
 
     def renew_if_due(self, channel: Any, now: float) -> None:
-        """Raises the transport's connection errors."""
+        """Renews every `RENEW_SECONDS`. Raises the transport's connection errors."""
         if now < self._due:
             return
         self._due = now + RENEW_SECONDS
@@ -86,7 +103,12 @@ class Lease:
         renew(channel, {*tags_in_hand(), *delivered})
 
     def _drain(self, **_: Any) -> None:
-        threading.Thread(target=self._renew_while_draining, name="windtunnel-lease", daemon=True).start()
+        thread = threading.Thread(
+            target=self._renew_while_draining,
+            name="windtunnel-lease",
+            daemon=True,
+        )
+        thread.start()
 
     def _renew_while_draining(self) -> None:
         while True:
@@ -94,12 +116,19 @@ class Lease:
                 with self.app.connection_for_write() as connection:
                     renew(connection.default_channel, tags_in_hand())
             except Exception as error:
-                log.info("windtunnel: the lease could not be renewed: %s; next attempt in %.0f s", error, RENEW_SECONDS)
+                log.info(
+                    "windtunnel: the lease could not be renewed: %s; next attempt in %.0f s",
+                    error,
+                    RENEW_SECONDS,
+                )
             time.sleep(RENEW_SECONDS)
 
 
 def renew(channel: Any, tags: set[str]) -> None:
-    """New scores for messages that are still unacknowledged. Raises the transport's connection errors."""
+    """Sets new scores for messages that are still unacknowledged.
+
+    Raises the transport's connection errors.
+    """
     key = getattr(channel, "unacked_index_key", None)
     if key is None or not tags:
         return  # another broker, which redelivers when a connection ends

@@ -1,8 +1,10 @@
-"""Version skew: a worker whose packages or DAG files differ from the scheduler's says so, in place of a puzzling import error.
+"""Version skew: a worker reports that its packages or DAG files differ from the scheduler's.
 
-The scheduler stamps each message with what it runs on, and with a digest of the DAG file as its host has it. The worker compares
-when it begins the task, tells the task's log and its own, and leaves a note for `windtunnel status`. The task runs all the same:
-a difference need not matter, and a rollout has one for a while.
+Without it a person sees only a puzzling import error. The scheduler stamps each message with its
+own versions, and with a digest of the DAG file on its host. The worker compares when it begins the
+task. It writes a difference to the task's log and to its own, and records it for
+`windtunnel status`. The task runs all the same: a difference may not matter, and during a rollout
+there is one for a while.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any
 
 from windtunnel.system import procfs
 
-#: Message header; Celery hands headers on to the task's request.
+#: Message header. Celery passes headers on to the task's request.
 HEADER = "windtunnel_runs_on"
 #: Airflow's bundle for `[core] dags_folder`; other bundles carry versions of their own.
 LOCAL_BUNDLE = "dags-folder"
@@ -28,26 +30,31 @@ PACKAGES = "packages"
 
 @cache
 def packages() -> str:
-    """What this process can import, in a few words: `Python 3.11.7, Airflow 3.3.2, 312 packages (5f3a09c1d2e4)`.
+    """The packages that this process can import, in a few words.
 
-    Read from the names of the `.dist-info` folders on sys.path, as importlib.metadata does it.
+    For example `Python 3.11.7, Airflow 3.3.2, 312 packages (5f3a09c1d2e4)`. It reads the names of
+    the `.dist-info` folders on sys.path, as importlib.metadata does.
     """
     found: dict[str, str] = {}
     for folder in sys.path:
         try:
-            names = sorted(entry.name.removesuffix(".dist-info") for entry in Path(folder or ".").iterdir() if entry.suffix == ".dist-info")
+            entries = [e.name for e in Path(folder or ".").iterdir() if e.suffix == ".dist-info"]
         except OSError:
             continue
-        for name, _, version in (entry.rpartition("-") for entry in names):
-            found.setdefault(name.lower().replace("_", "-"), version)  # the first one on the path is imported
+        for entry in sorted(entry.removesuffix(".dist-info") for entry in entries):
+            name, _, version = entry.rpartition("-")
+            # Python imports the first one on the path.
+            found.setdefault(name.lower().replace("_", "-"), version)
     text = "\n".join(f"{name} {version}" for name, version in sorted(found.items()))
     airflow = found.get("apache-airflow", "unknown")
-    return f"Python {platform.python_version()}, Airflow {airflow}, {len(found)} packages ({_digest(text.encode())})"
+    python = platform.python_version()
+    digest = _digest(text.encode())
+    return f"Python {python}, Airflow {airflow}, {len(found)} packages ({digest})"
 
 
 @cache
 def host() -> str:
-    """A machine, or what has a name of its own on one; the same for processes that see the same files."""
+    """Names a machine, or a container on it: equal for processes that see the same files."""
     return f"{socket.gethostname()} {procfs.boot_id()}"
 
 
@@ -61,8 +68,9 @@ def _file_digest(path: Path, _size: int, _changed: int) -> str:
 
 
 def dag_file(folder: str, task: Mapping[str, Any]) -> str | None:
-    """Digest of a task's DAG file below the DAG folder; None where it is not a local file, or not there."""
-    if (task.get("bundle_info") or {}).get("name") != LOCAL_BUNDLE or not task.get("dag_rel_path"):
+    """Digest of a task's DAG file below the DAG folder; None if it is no local file, or missing."""
+    bundle = task.get("bundle_info") or {}
+    if bundle.get("name") != LOCAL_BUNDLE or not task.get("dag_rel_path"):
         return None
     path = Path(folder, str(task["dag_rel_path"]))
     try:
@@ -79,7 +87,7 @@ def _dags_folder() -> str:
 
 
 def workload(arguments: Any) -> dict[str, Any]:
-    """The Airflow workload in a Celery task's arguments; empty where there is none."""
+    """The Airflow workload in a Celery task's arguments; empty if there is none."""
     try:
         data = json.loads(arguments[0])
     except (ValueError, TypeError, LookupError):
@@ -90,26 +98,31 @@ def workload(arguments: Any) -> dict[str, Any]:
 def stamp(headers: Any = None, body: Any = None, **_: Any) -> None:
     """Receiver of `before_task_publish`, in the scheduler."""
     if isinstance(headers, MutableMapping) and isinstance(body, Sequence) and body:
-        headers[HEADER] = {PACKAGES: packages(), "host": host(), "dag_file": dag_file(_dags_folder(), workload(body[0]))}
+        digest = dag_file(_dags_folder(), workload(body[0]))
+        headers[HEADER] = {PACKAGES: packages(), "host": host(), "dag_file": digest}
 
 
 def differences(theirs: Any, task: Mapping[str, Any]) -> dict[str, str | None]:
-    """What was compared with the scheduler's, by subject (`packages`, or the DAG file's path): None where it is the same.
+    """The differences from the scheduler, by subject: `packages`, or the DAG file's path.
+
+    A subject that was compared and is the same has None.
 
     Args:
-        theirs: the stamp of a message; anything else than a stamp compares nothing.
+        theirs: the stamp of a message. Anything but a stamp gives an empty result.
         task: Airflow's workload.
     """
     if not isinstance(theirs, Mapping) or PACKAGES not in theirs:
         return {}
-    same_packages = theirs[PACKAGES] == packages()
-    found: dict[str, str | None] = {
-        PACKAGES: None if same_packages else f"this worker runs on {packages()}, the scheduler on {theirs[PACKAGES]}"
-    }
-    # On one host the scheduler saw this very file: it was edited since, which is nobody's mistake.
+    found: dict[str, str | None] = {PACKAGES: None}
+    if theirs[PACKAGES] != packages():
+        found[PACKAGES] = f"this worker runs on {packages()}, the scheduler on {theirs[PACKAGES]}"
+    # On one host the scheduler read this very file: a difference means that it was edited since.
     if theirs.get("host") != host() and theirs.get("dag_file"):
         name = str(task.get("dag_rel_path"))
         mine = dag_file(_dags_folder(), task)
-        have = "is missing on this worker's host" if mine is None else "on this worker's host differs from the scheduler's"
-        found[name] = None if mine == theirs["dag_file"] else f"the DAG file {name} {have}"
+        found[name] = None
+        if mine is None:
+            found[name] = f"the DAG file {name} is missing on this worker's host"
+        elif mine != theirs["dag_file"]:
+            found[name] = f"the DAG file {name} on this worker's host differs from the scheduler's"
     return found
