@@ -9,6 +9,7 @@
         ready             exists and is recent while the worker is healthy (process-compose's probe)
 
 Standard library only: pool children write it for every task, and the supervisor must stay light.
+Over 200 lines, because all access to these files is here.
 """
 
 from __future__ import annotations

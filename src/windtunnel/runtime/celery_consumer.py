@@ -1,6 +1,6 @@
 """Celery's consumer, repaired (`worker_consumer`, a public Celery option).
 
-docs/reference/upstream.md describes the faults.
+docs/reference/upstream.md describes the faults. Over 200 lines, because Celery takes one class.
 
 1. Reconnects quickly (Celery waits up to 30 s between attempts). Meanwhile it still writes
    health.json and obeys SIGTERM.

@@ -140,7 +140,7 @@ def _log_folder() -> str:
 
 
 def tie_task_process(**_: Any) -> None:
-    """In each new pool child: the kernel shall kill the task process it forks when it ends.
+    """In each new pool child: makes the kernel kill the task process when the pool child ends.
 
     Airflow does not arrange that (supervisor.py, `WatchedSubprocess.start`), so a killed worker
     would leave tasks running.

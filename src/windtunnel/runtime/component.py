@@ -191,7 +191,7 @@ def main(arguments: list[str]) -> None:
     if arguments[0] in LOAD:
         settings = load(client=False)
         if migration_gate.wait(settings, meanwhile=lambda: _load(arguments[0])):
-            # `migrate` has just checked. Each component's check loads Alembic, a tenth of its start.
+            # `migrate` has just checked. Each component's check loads Alembic, a tenth of start-up.
             os.environ.setdefault("AIRFLOW__DATABASE__CHECK_MIGRATIONS", "False")
     if plain:
         airflow()

@@ -4,6 +4,8 @@ Only `/proc/PID/stat`, `statm` and `children` are relied upon. Pool children and
 non-dumpable (airflow.sdk.execution_time.supervisor, `_make_process_nondumpable`). So an ordinary
 user cannot read their `environ`, even if the user owns them. A program that a task starts with
 `exec` is readable again.
+
+Over 200 lines, because every reader of /proc is here.
 """
 
 from __future__ import annotations

@@ -6,12 +6,10 @@ It starts `airflow celery worker` in a session of its own, relays its output, an
 whenever it ends unasked (back-off 1 to 10 s, without limit). Before a restart it kills every
 process that the dead Celery left behind, and it reports the lost tasks.
 SIGTERM drains: only Celery's main process gets the signal, because a signal to the whole group
-would reach the tasks.
+would reach the tasks. Over 200 lines, because one class has all steps of a worker's life.
 
-Exit codes:
-    0: drained.
-    1: tasks were cut off at the drain ceiling, or lost while draining.
-    2: wrong usage.
+Exit codes: 0 drained, 1 tasks were cut off at the drain ceiling or lost while draining, 2 wrong
+usage.
 """
 
 from __future__ import annotations
