@@ -1,4 +1,4 @@
-"""Does what `airflow ARGUMENT ...` does, with a cheaper start and a quicker end.
+"""Runs `airflow ARGUMENT ...` with a cheaper start and a quicker end.
 
     python -m windtunnel.runtime.component ARGUMENT ...
 

@@ -1,4 +1,4 @@
-"""Small files that a worker keeps for a full disk: their blocks can take what it must record then.
+"""Small files that a worker keeps for a full disk: their blocks then take its records.
 
 Text can be written into an allocated block although the disk is full. That holds for tmpfs, ext4
 and xfs, but not for file systems that copy on write, such as btrfs: there `write` returns False.
