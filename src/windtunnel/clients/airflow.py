@@ -17,7 +17,10 @@ from windtunnel.settings import ADMIN, Settings
 
 @dataclass(frozen=True)
 class TaskInstance:
-    """One try of one task as the API tells it. Times in ISO 8601 with zone, None while not reached."""
+    """One try of one task as the API shows it.
+
+    Times are in ISO 8601 with a zone, None while the point is not reached.
+    """
 
     task_id: str
     map_index: int
@@ -38,7 +41,8 @@ class TaskInstance:
 class Airflow:
     """The API server of one stack, as the generated administrator.
 
-    Calls raise `NoStackError` where nothing answers and `WindtunnelError` with the API's own reason where it refuses.
+    Calls raise `NoStackError` when nothing answers, and `WindtunnelError` with the API's reason
+    when it refuses.
     """
 
     def __init__(self, settings: Settings, timeout: float = 15.0) -> None:
@@ -55,15 +59,15 @@ class Airflow:
         try:
             answer = self._http.request(method, path, **options)
         except httpx.TransportError as error:
-            raise NoStackError(
-                f"Airflow's API does not answer at {self.settings.api_url} ({type(error).__name__}): see `windtunnel status`"
-            ) from None
+            where = f"{self.settings.api_url} ({type(error).__name__})"
+            message = f"Airflow's API does not answer at {where}: see `windtunnel status`"
+            raise NoStackError(message) from None
         if answer.is_error and answer.status_code != 401:
             raise ApiError(answer)
         return answer
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """One call below /api/v2 with a token that is renewed when it has run out."""
+        """One call below /api/v2; an expired token is renewed."""
         for _ in range(2):
             if self._token is None:
                 self._token = self.token()
@@ -72,7 +76,9 @@ class Airflow:
             if answer.status_code != 401:
                 return answer.json() if answer.content else None
             self._token = None
-        raise WindtunnelError("Airflow refused the administrator's token: was the secret replaced while the stack runs?")
+        raise WindtunnelError(
+            "Airflow refused the administrator's token: was the secret replaced while the stack runs?",
+        )
 
     def pages(self, path: str, key: str, **params: Any) -> list[dict[str, Any]]:
         """Every row of a listing, however many pages it has."""
@@ -93,12 +99,13 @@ class Airflow:
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Create a run that starts now; returns its run id."""
-        run = self.call("POST", f"/dags/{_part(dag_id)}/dagRuns", json={"logical_date": None, "conf": conf or {}})
+        body = {"logical_date": None, "conf": conf or {}}
+        run = self.call("POST", f"/dags/{_part(dag_id)}/dagRuns", json=body)
         return str(run["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """queued, running, success or failed."""
-        return str(self.call("GET", f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}")["state"])
+        return str(self.call("GET", _run(dag_id, run_id))["state"])
 
     def active_runs(self) -> list[tuple[str, str]]:
         """(dag id, run id) of every run that is queued or running."""
@@ -106,13 +113,20 @@ class Airflow:
         return [(row["dag_id"], row["dag_run_id"]) for row in rows]
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
-        rows = self.pages(f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}/taskInstances", "task_instances")
+        rows = self.pages(f"{_run(dag_id, run_id)}/taskInstances", "task_instances")
         names = TaskInstance.__dataclass_fields__
         return [TaskInstance(**{name: row[name] for name in names}) for row in rows]
 
-    def log_events(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> Iterator[dict[str, Any]]:
-        """The events of one try's log, one at a time: a task may have printed more than fits in memory."""
-        path = f"/api/v2/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}/taskInstances/{_part(task_id)}/logs/{try_number}"
+    def log_events(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        try_number: int = 1,
+        map_index: int = -1,
+    ) -> Iterator[dict[str, Any]]:
+        """The events of one try's log, one at a time: a log may be larger than the memory."""
+        path = f"/api/v2{_task(dag_id, run_id, task_id)}/logs/{try_number}"
         headers = {"Accept": "application/x-ndjson", "Authorization": f"Bearer {self.token()}"}
         params: dict[str, Any] = {"map_index": map_index, "full_content": True}
         try:
@@ -123,15 +137,24 @@ class Airflow:
                 for line in answer.iter_lines():
                     yield _event(line)
         except httpx.TransportError as error:
-            raise NoStackError(f"Airflow's API stopped to answer at {self.settings.api_url} ({type(error).__name__})") from None
+            where = f"{self.settings.api_url} ({type(error).__name__})"
+            raise NoStackError(f"Airflow's API stopped answering at {where}") from None
 
-    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
-        """The text of one try's log, a line an event."""
-        return "\n".join(str(e.get("event", e)) for e in self.log_events(dag_id, run_id, task_id, try_number, map_index))
+    def log(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        try_number: int = 1,
+        map_index: int = -1,
+    ) -> str:
+        """The text of one try's log, one line for each event."""
+        events = self.log_events(dag_id, run_id, task_id, try_number, map_index)
+        return "\n".join(str(event.get("event", event)) for event in events)
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
         """The value that a task returned."""
-        path = f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}/taskInstances/{_part(task_id)}/xcomEntries/return_value"
+        path = f"{_task(dag_id, run_id, task_id)}/xcomEntries/return_value"
         return self.call("GET", path, params={"map_index": map_index, "deserialize": True})["value"]
 
     def import_errors(self) -> list[tuple[str, str]]:
@@ -140,17 +163,25 @@ class Airflow:
         return [(row["filename"], row["stack_trace"].strip().splitlines()[-1]) for row in rows]
 
     def execution_api(self) -> None:
-        """Returns when the API that workers talk to answers; needs no token."""
+        """Return when the task-execution API answers, which the workers use. Needs no token."""
         self._send("GET", "/execution/health/ping")
 
     def health(self) -> dict[str, Any]:
-        """Heartbeats of scheduler, triggerer and dag_processor as /monitor/health tells them; needs no token."""
+        """The answer of /monitor/health: the last heartbeats of Airflow's jobs. Needs no token."""
         return dict(self._send("GET", "/api/v2/monitor/health").json())
 
 
 def _part(name: str) -> str:
     """A name as one part of a URL's path: ids may hold `/`, `?`, `#` and `%`."""
     return quote(name, safe="~")
+
+
+def _run(dag_id: str, run_id: str) -> str:
+    return f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}"
+
+
+def _task(dag_id: str, run_id: str, task_id: str) -> str:
+    return f"{_run(dag_id, run_id)}/taskInstances/{_part(task_id)}"
 
 
 def _event(line: str) -> dict[str, Any]:

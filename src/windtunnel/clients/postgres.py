@@ -1,4 +1,4 @@
-"""The stack's PostgreSQL as a client meets it."""
+"""Client of the stack's PostgreSQL: its URL and a first connection."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def libpq_url(settings: Settings) -> str:
 
 
 def connect(settings: Settings) -> psycopg2.extensions.connection:
-    """A connection as soon as the server accepts one.
+    """Connect as soon as the server accepts a connection.
 
     Raises:
-        WindtunnelError: none within `WAIT_SECONDS`.
+        WindtunnelError: the server accepted none within `WAIT_SECONDS`.
     """
     end = time.monotonic() + WAIT_SECONDS
     while True:
@@ -35,5 +35,6 @@ def connect(settings: Settings) -> psycopg2.extensions.connection:
             return psycopg2.connect(libpq_url(settings), connect_timeout=5)
         except psycopg2.OperationalError as error:
             if time.monotonic() > end:
-                raise WindtunnelError(f"PostgreSQL did not answer for {WAIT_SECONDS:.0f} s: {str(error).strip()}") from None
+                message = f"PostgreSQL did not answer for {WAIT_SECONDS:.0f} s"
+                raise WindtunnelError(f"{message}: {str(error).strip()}") from None
             time.sleep(0.05)

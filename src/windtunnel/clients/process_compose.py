@@ -17,7 +17,7 @@ from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.settings import Settings, is_running
 from windtunnel.system import procfs
 
-#: Runs only when a person starts it.
+#: These processes run only when a person starts them.
 OPTIONAL = frozenset({"worker-heavy"})
 
 
@@ -27,24 +27,31 @@ def answers(settings: Settings) -> bool:
 
 
 def server(settings: Settings) -> procfs.Process | None:
-    """The process-compose that listens on this stack's socket, by the kernel's word (SO_PEERCRED, unix(7))."""
+    """The process-compose that listens on this stack's socket.
+
+    The kernel names the process (SO_PEERCRED, unix(7)).
+    """
+    size = struct.calcsize("3i")
     with socket.socket(socket.AF_UNIX) as client:
         try:
             client.connect(str(settings.socket))
         except OSError:
             return None
-        pid, _, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    pid, _, _ = struct.unpack("3i", credentials)
     return procfs.read(pid)
 
 
 def require(settings: Settings) -> None:
-    """Raises `NoStackError`, which names the next step, where no stack is running."""
+    """Raise `NoStackError`, which names the next step, when no stack is running."""
     if not answers(settings):
         raise _no_stack(settings)
 
 
 def _no_stack(settings: Settings) -> NoStackError:
-    return NoStackError(f"no stack is running (state folder {settings.state}): start one with `process-compose up`")
+    return NoStackError(
+        f"no stack is running (state folder {settings.state}): start one with `process-compose up`",
+    )
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,9 @@ class Process:
 
     @property
     def off(self) -> bool:
-        """Not part of the stack for now: disabled, or an optional worker that was stopped again."""
-        return self.status == "Disabled" or (self.name in OPTIONAL and not self.is_running and self.exit_code == 0)
+        """Not part of the stack now: disabled, or an optional worker that was stopped again."""
+        stopped = not self.is_running and self.exit_code == 0
+        return self.status == "Disabled" or (self.name in OPTIONAL and stopped)
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> Process:
@@ -73,13 +81,17 @@ class Process:
 class Compose:
     """process-compose of one stack.
 
-    Every call raises `NoStackError` where nothing listens, `WindtunnelError` where it refuses.
+    Every call raises `NoStackError` when nothing listens and `WindtunnelError` when it refuses.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        # No time limit: stopping and scaling down answer when the last task in hand has finished.
-        self._http = httpx.Client(transport=httpx.HTTPTransport(uds=str(settings.socket)), base_url="http://process-compose", timeout=None)
+        # No timeout: stopping and scaling down answer when the last task in hand has finished.
+        self._http = httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(settings.socket)),
+            base_url="http://process-compose",
+            timeout=None,
+        )
 
     def _call(self, method: str, path: str) -> Any:
         try:
@@ -94,31 +106,41 @@ class Compose:
             raise WindtunnelError(f"process-compose refused: {reason}")
         return answer.json()
 
-    # While replicas are renamed a list call can fail for a moment (project_runner.go, unlocked map).
-    @retry(retry=retry_if_exception_type(WindtunnelError), stop=stop_after_attempt(3), wait=wait_fixed(0.2), reraise=True)
+    # A list call can fail while replicas are renamed (project_runner.go, a map without a lock).
+    @retry(
+        retry=retry_if_exception_type(WindtunnelError),
+        stop=stop_after_attempt(3),
+        wait=wait_fixed(0.2),
+        reraise=True,
+    )
     def processes(self) -> list[Process]:
         return [Process.of(row) for row in self._call("GET", "/processes")["data"]]
 
     def process(self, name: str) -> Process:
-        """The process of this name, also one that is draining away after a scale-down."""
+        """The process of this name, also one that drains after a scale-down."""
         return Process.of(self._call("GET", f"/process/{name}"))
 
     def workers(self) -> list[Process]:
         """The replicas of `worker`, lowest number first."""
-        return sorted((p for p in self.processes() if is_worker(p.name)), key=lambda p: replica(p.name))
+        workers = [process for process in self.processes() if is_worker(process.name)]
+        return sorted(workers, key=lambda process: replica(process.name))
 
     def start(self, name: str) -> None:
         self._call("POST", f"/process/start/{name}")
 
     def stop(self, name: str) -> None:
-        """Returns when the process has ended."""
+        """Stop a process; return when it has ended."""
         self._call("PATCH", f"/process/stop/{name}")
 
     def restart(self, name: str) -> None:
         self._call("POST", f"/process/restart/{name}")
 
     def scale(self, name: str, count: int) -> None:
-        """Returns when every surplus replica has ended. `name` is that of any living replica."""
+        """Set the number of replicas; return when every surplus replica has ended.
+
+        Args:
+            name: the name of any living replica.
+        """
         self._call("PATCH", f"/process/scale/{name}/{count}")
 
 

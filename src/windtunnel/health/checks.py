@@ -1,4 +1,8 @@
-"""Are the stack's parts alive, asked directly: for `wait`, `status` and tests, where process-compose's probes are too slow."""
+"""Asks each part of the stack whether it works.
+
+process-compose's own probes run too seldom for `wait`, `status` and the tests.
+A check returns None for a healthy part, else its fault.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +21,20 @@ from windtunnel.errors import WindtunnelError
 from windtunnel.ledger import ledger
 from windtunnel.settings import Settings
 
-#: A worker's `ready` file is touched every few seconds while it is healthy.
+#: A healthy worker touches its `ready` file every few seconds.
 READY_SECONDS = 15.0
+#: The reconciler touches its `ready` file in each round.
+RECONCILER_READY_SECONDS = 30.0
 #: Airflow's jobs write a heartbeat every 5 s.
 HEARTBEAT_SECONDS = 30.0
+#: The processes whose heartbeats Airflow reports.
+JOBS = ("scheduler", "dag-processor", "triggerer")
 
 
 def broker(settings: Settings) -> redis.Redis:
-    """A client of the stack's Valkey with short time limits."""
-    return redis.Redis.from_url(settings.secret("broker-url"), socket_timeout=2, socket_connect_timeout=2)
+    """A client of the stack's Valkey; it gives up after 2 s."""
+    url = settings.secret("broker-url")
+    return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
 
 
 def _first_line(error: Exception) -> str:
@@ -50,22 +59,23 @@ def postgres(settings: Settings) -> str | None:
 
 
 def _heartbeats(settings: Settings) -> dict[str, str | None]:
-    """What is wrong with scheduler, dag-processor and triggerer, by Airflow's own account."""
+    """The faults of scheduler, dag-processor and triggerer, by the heartbeats in Airflow's API."""
     try:
         health: dict[str, Any] = Airflow(settings, timeout=5).health()
     except WindtunnelError:
-        return {}  # the API server's own row says so
+        return {}  # the check of the API server reports this
     started = settings.stack_file.stat().st_mtime if settings.stack_file.exists() else 0.0
     found: dict[str, str | None] = {}
-    for name in ("scheduler", "dag-processor", "triggerer"):
-        row = health.get(name.replace("-", "_")) or {}
-        stamp = row.get(f"latest_{name.replace('-', '_')}_heartbeat")
-        at = datetime.fromisoformat(stamp).timestamp() if stamp else 0.0
-        # A heartbeat from before this `up` is a former stack's.
-        if at < started:
+    for name in JOBS:
+        key = name.replace("-", "_")
+        timestamp = (health.get(key) or {}).get(f"latest_{key}_heartbeat")
+        heartbeat = datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
+        age = time.time() - heartbeat
+        # A heartbeat from before this `up` belongs to a former stack.
+        if heartbeat < started:
             found[name] = "has not begun its work yet"
-        elif time.time() - at > HEARTBEAT_SECONDS:
-            found[name] = f"last heartbeat {time.time() - at:.0f} s ago"
+        elif age > HEARTBEAT_SECONDS:
+            found[name] = f"last heartbeat {age:.0f} s ago"
         else:
             found[name] = None
     return found
@@ -74,7 +84,8 @@ def _heartbeats(settings: Settings) -> dict[str, str | None]:
 def api_server(settings: Settings) -> str | None:
     try:
         airflow = Airflow(settings, timeout=5)
-        # The first request builds the task-execution API, seconds of work that the first task would wait for.
+        # The first request builds the task-execution API. That takes seconds, and the first task
+        # would wait for it.
         airflow.execution_api()
         database = airflow.health().get("metadatabase", {})
     except WindtunnelError:
@@ -99,16 +110,17 @@ def fresh(path_name: str, seconds: float, settings: Settings) -> bool:
 
 
 def reconciler(settings: Settings) -> str | None:
-    return None if fresh("reconciler/ready", 30, settings) else "shows no sign of life"
+    ready = fresh("reconciler/ready", RECONCILER_READY_SECONDS, settings)
+    return None if ready else "shows no sign of life"
 
 
 def supervisor_record(settings: Settings, node: str) -> dict[str, Any]:
-    """What a worker's supervisor last wrote about itself; empty where it never ran."""
+    """The last record of a worker's supervisor; empty when it never ran."""
     return ledger.read(ledger.WorkerFiles(settings.run, node).supervisor)
 
 
 def worker(settings: Settings, node: str) -> str | None:
-    """`node` is the Celery node's name before the @."""
+    """The fault of one worker; `node` is the Celery node's name before the @."""
     if fresh(f"workers/{node}/ready", READY_SECONDS, settings):
         return None
     return str(supervisor_record(settings, node).get("state") or "starting")
@@ -124,10 +136,10 @@ CHECKS: dict[str, Callable[[Settings], str | None]] = {
 
 
 def examine(settings: Settings) -> dict[str, str | None]:
-    """Every service but the workers: None where it is well, else what is wrong."""
+    """The fault of every service, None for a healthy one. Workers are not among them."""
     return {name: check(settings) for name, check in CHECKS.items()} | _heartbeats(settings)
 
 
 def tasks_in_hand(settings: Settings, node: str) -> int:
-    """How many tasks a worker of this machine is running, by its own ledger."""
+    """The number of tasks that a worker of this machine runs, by its ledger."""
     return len(list((settings.run / "workers" / node / "tasks").glob("*.json")))

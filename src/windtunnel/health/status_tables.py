@@ -1,4 +1,4 @@
-"""What a person sees of a status, as Rich tables."""
+"""The tables of `windtunnel status`, drawn with Rich."""
 
 from __future__ import annotations
 
@@ -8,13 +8,29 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from windtunnel.health.status import Status
+from windtunnel.health.rows import ProcessRow, WorkerRow
+from windtunnel.health.status import Patches, Status
+
+WORKER_COLUMNS = (
+    "node",
+    "state",
+    "in Flower",
+    "queues",
+    "load",
+    "memory",
+    "restarts",
+    "last incident",
+)
+#: The title of the table of patches that do not fit the installed versions.
+SKIPPED_PATCHES = "Patches that are left out: Airflow runs as upstream made it there"
+#: The columns that are set to the right.
+NUMBERS = frozenset({"memory", "restarts", "pid", "load", "waiting"})
 
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, justify="right" if name in ("memory", "restarts", "pid", "load", "waiting") else "left", overflow="fold")
+        table.add_column(name, justify="right" if name in NUMBERS else "left", overflow="fold")
     return table
 
 
@@ -23,32 +39,69 @@ def _state(text: str, well: bool) -> Text:
 
 
 def _moment(seconds: float) -> str:
-    """The time of day, with the date where it was not today."""
+    """The time of day, with the date unless it is today."""
     moment = time.localtime(seconds)
     today = moment[:3] == time.localtime()[:3]
     return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", moment)
 
 
+def _processes(rows: list[ProcessRow]) -> Table:
+    table = _table("Processes", "name", "state", "pid", "restarts", "memory")
+    for row in rows:
+        state = _state(row.wrong or row.status.lower(), row.well)
+        memory = f"{row.memory_mib:.0f} MiB"
+        table.add_row(row.name, state, str(row.pid or ""), str(row.restarts), memory)
+    return table
+
+
+def _workers(rows: list[WorkerRow]) -> Table:
+    table = _table("Workers", *WORKER_COLUMNS)
+    for row in rows:
+        incident = row.last_incident or ""
+        if row.last_incident_time is not None:
+            incident = f"{_moment(row.last_incident_time)}: {incident}"
+        table.add_row(
+            row.node,
+            _state(row.state, row.state == "healthy"),
+            "yes" if row.online else "no",
+            ", ".join(row.queues),
+            f"{row.load}/{row.concurrency}" if row.concurrency else str(row.load),
+            f"{row.memory_mib:.0f} MiB",
+            str(row.restarts),
+            incident,
+        )
+    return table
+
+
+def _patches(patches: Patches) -> list[RenderableType]:
+    """The skipped patches with their reasons, and the number of those that are switched off."""
+    table = _table(SKIPPED_PATCHES, "process", "patch", "why")
+    off = set()
+    for process, outcomes in patches.items():
+        for name, outcome in outcomes.items():
+            if outcome["state"] == "skipped":
+                table.add_row(process, name, outcome["reason"])
+            if outcome["state"] == "off":
+                off.add(name)
+    parts: list[RenderableType] = [table, ""] if table.row_count else []
+    if off:
+        parts += [f"{len(off)} patches of Airflow are switched off (WINDTUNNEL_PATCHES)", ""]
+    return parts
+
+
 def render(status: Status) -> RenderableType:
     """The whole status as one printable thing."""
-    processes = _table("Processes", "name", "state", "pid", "restarts", "memory")
-    for row in status.processes:
-        state = row.wrong or row.status.lower()
-        processes.add_row(row.name, _state(state, row.well), str(row.pid or ""), str(row.restarts), f"{row.memory_mib:.0f} MiB")
-    workers = _table("Workers", "node", "state", "in Flower", "queues", "load", "memory", "restarts", "last incident")
-    for worker in status.workers:
-        incident = worker.last_incident or ""
-        if worker.last_incident_time is not None:
-            incident = f"{_moment(worker.last_incident_time)}: {incident}"
-        load = f"{worker.load}/{worker.concurrency}" if worker.concurrency else str(worker.load)
-        workers.add_row(
-            *(worker.node, _state(worker.state, worker.state == "healthy"), "yes" if worker.online else "no"),
-            *(", ".join(worker.queues), load, f"{worker.memory_mib:.0f} MiB", str(worker.restarts), incident),
-        )
     queues = _table("Queues", "queue", "waiting")
     for name, depth in status.queues.items():
         queues.add_row(name, str(depth))
-    parts: list[RenderableType] = [processes, "", workers, "", queues, ""]
+    parts: list[RenderableType] = [
+        _processes(status.processes),
+        "",
+        _workers(status.workers),
+        "",
+        queues,
+        "",
+    ]
     if status.problems:
         problems = _table("What is wrong", "part", "what", "do")
         for problem in status.problems:
@@ -56,15 +109,7 @@ def render(status: Status) -> RenderableType:
         parts += [problems, ""]
     else:
         parts += [Text("All is well.", style="green"), ""]
-    skipped = [(p, n, o["reason"]) for p, found in status.patches.items() for n, o in found.items() if o["state"] == "skipped"]
-    if skipped:
-        table = _table("Patches that are left out: Airflow runs as upstream made it there", "process", "patch", "why")
-        for skip in skipped:
-            table.add_row(*skip)
-        parts += [table, ""]
-    off = {name for found in status.patches.values() for name, outcome in found.items() if outcome["state"] == "off"}
-    if off:
-        parts += [f"{len(off)} patches of Airflow are switched off (WINDTUNNEL_PATCHES)", ""]
+    parts += _patches(status.patches)
     parts += [f"{name}: {url}" for name, url in status.urls.items()]
     parts += [f"password of {name}: {path}" for name, path in status.passwords.items()]
     return Group(*parts)

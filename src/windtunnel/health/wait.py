@@ -1,4 +1,4 @@
-"""`windtunnel wait`: until every process is well and every worker is registered with the broker."""
+"""`windtunnel wait`: returns when every process is healthy and Flower lists every worker."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from collections.abc import Callable
 from windtunnel.clients import process_compose
 from windtunnel.clients.flower import Flower
 from windtunnel.errors import Exit, NoStackError, WindtunnelError
-from windtunnel.health import checks
+from windtunnel.health import judgement
 from windtunnel.settings import Settings
 
 POLL_SECONDS = 0.4
 
 
 def pending(settings: Settings, client: process_compose.Compose) -> list[str]:
-    """What is not ready yet, one short text each; empty where all is well."""
-    rows = {p.name: p for p in client.processes() if not p.off}
-    if (migrate := rows.get("migrate")) is not None and migrate.status != "Completed":
+    """The parts that are not ready yet, one short text each; empty when the stack is ready."""
+    rows = {row.name: row for row in client.processes() if not row.off}
+    migrate = rows.get("migrate")
+    if migrate is not None and migrate.status != "Completed":
         return ["postgres", "migrate"] if rows["prepare"].status == "Completed" else ["prepare"]
-    nodes = [process_compose.node(name) for name in rows if name.startswith("worker")]
-    waiting = [f"{name}: {wrong}" for name, wrong in checks.examine(settings).items() if wrong and name in rows]
-    waiting += [f"{node}: {wrong}" for node in nodes if (wrong := checks.worker(settings, node))]
-    said = {text.partition(":")[0] for text in waiting}
-    idle = [p for p in rows.values() if not p.is_running and p.name not in ("prepare", "migrate")]
-    waiting += [f"{p.name}: {p.status.lower()}" for p in idle if not {p.name, process_compose.node(p.name)} & said]
-    if not waiting:
-        missing = sorted(set(nodes) - Flower(settings).online())
-        waiting = [f"{name}: not in Flower yet" for name in missing]
-    return sorted(waiting)
+    faults = judgement.judge(settings, rows.values())
+    waiting = [f"{process_compose.node(name)}: {fault}" for name, fault in faults.items() if fault]
+    if waiting:
+        return sorted(waiting)
+    nodes = {process_compose.node(name) for name in rows if name.startswith("worker")}
+    return [f"{node}: not in Flower yet" for node in sorted(nodes - Flower(settings).online())]
 
 
 def wait(settings: Settings, timeout: float, say: Callable[[str], None]) -> int:
-    """Returns 0 when all is ready, 124 after `timeout` seconds; says what it waits for.
+    """Return 0 when the stack is ready and 124 after `timeout` seconds.
+
+    Args:
+        say: called with a line that names the parts that are not ready.
 
     Raises:
-        NoStackError: nothing is running, or it stopped meanwhile.
+        NoStackError: no stack is running, or it stopped meanwhile.
     """
     start = time.monotonic()
     client = process_compose.Compose(settings)
@@ -56,10 +56,12 @@ def wait(settings: Settings, timeout: float, say: Callable[[str], None]) -> int:
             say(f"ready after {elapsed:.1f} s")
             return Exit.OK
         text = ", ".join(waiting)
-        if (text != said and elapsed - last > 1) or elapsed - last > 15:
+        pause = 15 if text == said else 1
+        if elapsed - last > pause:
             said, last = text, elapsed
             say(f"{elapsed:5.1f} s  waiting for {text}")
         if elapsed > timeout:
-            print(f"windtunnel: not ready after {timeout:.0f} s: {text}. See `windtunnel status` and {settings.logs}", file=sys.stderr)
+            where = f"See `windtunnel status` and {settings.logs}"
+            print(f"windtunnel: not ready after {timeout:.0f} s: {text}. {where}", file=sys.stderr)
             return Exit.TIMED_OUT
         time.sleep(POLL_SECONDS)

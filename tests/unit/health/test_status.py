@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from windtunnel.clients.process_compose import Process
-from windtunnel.health.status import _processes
+from windtunnel.health import judgement
+from windtunnel.health.problems import process_problems
 from windtunnel.health.status_tables import _moment
 from windtunnel.settings import Settings, load
 
@@ -24,7 +25,8 @@ def row(name: str, status: str) -> Process:
 
 
 def advice(settings: Settings, *rows: Process) -> dict[str, str]:
-    _, problems = _processes(settings, list(rows), {})
+    faults = judgement.judge(settings, rows, {})
+    problems = process_problems(settings, list(rows), faults)
     return {problem.part: problem.do for problem in problems}
 
 

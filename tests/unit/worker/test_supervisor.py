@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from windtunnel import settings
-from windtunnel.health import status
+from windtunnel.health import problems
 from windtunnel.ledger import ledger
 from windtunnel.system import procfs
 
@@ -203,7 +203,7 @@ def test_a_program_that_cannot_be_killed_holds_nothing_up_and_is_named(worker: W
     assert worker.files.given_up().keys() == {TASK}
     (survivor,) = worker.survivors()
     assert survivor["pid"] == child and "user nobody" in survivor["text"]
-    (problem,) = status.survivor_problems(settings.load({"WINDTUNNEL_STATE": str(worker.state)}, client=False))
+    (problem,) = problems.survivor_problems(settings.load({"WINDTUNNEL_STATE": str(worker.state)}, client=False))
     assert (problem.part, problem.do) == ("worker-7", f"sudo kill -9 {child}")
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0

@@ -1,0 +1,127 @@
+"""The problems of a stack, each with the command that helps: the last table of `status`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from windtunnel.clients import process_compose
+from windtunnel.health import checks
+from windtunnel.health.rows import WorkerRow
+from windtunnel.ledger import ledger
+from windtunnel.ledger.survivors import Survivors
+from windtunnel.settings import Settings
+from windtunnel.system import disk
+
+#: Under load Airflow's own processes need this long before they answer.
+STARTING_NANOSECONDS = 60 * 10**9
+#: A worker needs these services: while one of them is away, that service is the one to repair.
+NEEDED = ("valkey", "postgres", "api-server")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A fault (`what`) of one part of the stack, and the command that helps (`do`)."""
+
+    part: str
+    what: str
+    do: str
+
+
+def process_problems(
+    settings: Settings,
+    rows: list[process_compose.Process],
+    faults: dict[str, str | None],
+) -> list[Problem]:
+    """A problem for each process with a fault; `faults` is the result of `judgement.judge`."""
+    stopping = any(row.status == "Terminating" for row in rows)
+    faulty = {row.name for row in rows if faults[row.name] or not row.is_running}
+    problems = []
+    for row in rows:
+        fault = faults[row.name]
+        if fault:
+            problems.append(Problem(row.name, fault, _advice(settings, row, faulty, stopping)))
+    return problems
+
+
+def _advice(
+    settings: Settings,
+    row: process_compose.Process,
+    faulty: set[str],
+    stopping: bool,
+) -> str:
+    log = settings.logs / f"{process_compose.node(row.name)}.log"
+    start = f"process-compose process start {row.name}"
+    if row.status == "Terminating":
+        return "it is being stopped; nothing to do"
+    if row.status == "Restarting":
+        return f"it is started again by itself; if it keeps failing, see {log}"
+    if disk.room(settings.state).full:
+        return "it goes on by itself once the disk has room"
+    if not row.is_running and stopping:
+        return f"it was stopped, as others are now; if they stay, afterwards: {start}"
+    if not row.is_running:
+        return start
+    away = [name for name in NEEDED if name in faulty]
+    if away and row.name not in NEEDED:
+        return f"it recovers by itself when {' and '.join(away)} is back"
+    if row.name.startswith("worker"):
+        return f"its supervisor repairs it by itself; if it does not, see {log}"
+    if row.age < STARTING_NANOSECONDS:
+        return f"it has just been started; if it does not come up, see {log}"
+    return f"process-compose process restart {row.name}"
+
+
+def queue_problems(queues: dict[str, int], workers: list[WorkerRow]) -> list[Problem]:
+    """Queues with messages that no healthy worker takes."""
+    healthy = [worker for worker in workers if worker.state == "healthy"]
+    served = {queue for worker in healthy for queue in worker.queues}
+    problems = []
+    for name, depth in queues.items():
+        if not depth or name in served:
+            continue
+        what = f"{depth} tasks wait for the queue {name!r} and no healthy worker serves it"
+        do = f"start a worker with WORKER_QUEUES={name}"
+        if name == "heavy":
+            do = "process-compose process start worker-heavy"
+        problems.append(Problem(name, what, do))
+    return problems
+
+
+def skew_problems(settings: Settings) -> list[Problem]:
+    """Running workers whose versions or DAG files differ from those of the scheduler's host."""
+    do = "install the same versions and the same DAG files on both hosts, then restart the worker"
+    problems = []
+    for files in ledger.all_workers(settings.run):
+        if checks.supervisor_record(settings, files.name).get("state") == "stopped":
+            continue
+        problems += [Problem(files.name, text, do) for text in files.skewed()]
+    return problems
+
+
+def survivor_problems(settings: Settings) -> list[Problem]:
+    """Living processes that a worker could not end."""
+    problems = []
+    for files in ledger.all_workers(settings.run):
+        survivors = Survivors.written(ledger.read(files.supervisor))
+        survivors.refresh()
+        for entry in survivors.entries:
+            what = f"cannot end {entry['text']}"
+            if entry["tasks"]:
+                what += f"; {len(entry['tasks'])} task(s) wait for its end"
+            problems.append(Problem(files.name, what, f"sudo kill -9 {entry['pid']}"))
+    return problems
+
+
+def disk_problems(settings: Settings) -> list[Problem]:
+    """A file system that is full or nearly full."""
+    wrong = disk.problem(settings.state)
+    return [Problem("disk", wrong, disk.REMEDY.format(logs=settings.logs))] if wrong else []
+
+
+def import_problems(errors: list[tuple[str, str]]) -> list[Problem]:
+    """DAG files that cannot be imported, from (path, error) pairs."""
+    problems = []
+    for path, why in errors:
+        do = f"mend {path}; it is read again within seconds"
+        problems.append(Problem(path, f"cannot be imported: {why}", do))
+    return problems

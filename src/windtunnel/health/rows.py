@@ -1,0 +1,142 @@
+"""The rows of `windtunnel status`: processes, workers and queues, with their memory and tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+import redis
+
+from windtunnel.clients import process_compose
+from windtunnel.clients.flower import Flower
+from windtunnel.errors import WindtunnelError
+from windtunnel.health import checks
+from windtunnel.settings import Settings
+
+MIB = 1024 * 1024
+#: These queues have a row also while they are empty.
+QUEUES = frozenset({"default", "heavy"})
+
+
+@dataclass
+class ProcessRow:
+    """One process of process-compose.
+
+    `memory_mib` is the sum of the proportional set sizes of the process and its descendants.
+    """
+
+    name: str
+    status: str
+    well: bool
+    pid: int
+    restarts: int
+    memory_mib: float
+    wrong: str | None
+
+
+@dataclass
+class WorkerRow:
+    """One worker.
+
+    `node` is the Celery node before the @, `load` the number of tasks in hand.
+    `last_incident_time` is in seconds since the epoch.
+    """
+
+    node: str
+    process: str
+    state: str
+    online: bool
+    queues: list[str]
+    concurrency: int | None
+    load: int
+    memory_mib: float
+    restarts: int
+    last_incident: str | None
+    last_incident_time: float | None
+
+
+def memory(pid: int) -> float:
+    """MiB of a process tree: proportional set size, or resident set size where that is hidden."""
+    total = 0
+    try:
+        root = psutil.Process(pid)
+        tree = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return 0.0
+    for process in tree:
+        try:
+            total += process.memory_full_info().pss
+        except (psutil.AccessDenied, AttributeError):
+            try:
+                total += process.memory_info().rss
+            except psutil.Error:
+                continue
+        except psutil.Error:
+            continue
+    return round(total / MIB, 1)
+
+
+def process_rows(
+    rows: list[process_compose.Process],
+    faults: dict[str, str | None],
+) -> list[ProcessRow]:
+    """A row for each process; `faults` is the result of `judgement.judge`."""
+    table = []
+    for row in rows:
+        wrong = faults[row.name]
+        pid = row.pid if row.is_running else 0
+        table.append(
+            ProcessRow(
+                name=row.name,
+                status=row.status,
+                well=not wrong,
+                pid=pid,
+                restarts=row.restarts,
+                memory_mib=memory(pid) if pid else 0.0,
+                wrong=wrong,
+            ),
+        )
+    return table
+
+
+def worker_rows(settings: Settings, rows: list[ProcessRow]) -> list[WorkerRow]:
+    """A row for each process that is a worker."""
+    try:
+        online = Flower(settings, timeout=5).online()
+    except WindtunnelError:
+        online = set()
+    return [_worker_row(settings, row, online) for row in rows if row.name.startswith("worker")]
+
+
+def _worker_row(settings: Settings, row: ProcessRow, online: set[str]) -> WorkerRow:
+    node = process_compose.node(row.name)
+    record = checks.supervisor_record(settings, node)
+    incident = record.get("last_incident") or {}
+    return WorkerRow(
+        node=node,
+        process=row.name,
+        state="healthy" if row.well else str(row.wrong),
+        online=node in online,
+        queues=[str(queue) for queue in record.get("queues") or []],
+        concurrency=record.get("concurrency"),
+        load=checks.tasks_in_hand(settings, node),
+        memory_mib=row.memory_mib,
+        restarts=int(record.get("restarts") or 0),
+        last_incident=incident.get("text"),
+        last_incident_time=incident.get("time"),
+    )
+
+
+def queue_depths(settings: Settings) -> tuple[dict[str, int], int | None]:
+    """The number of waiting messages by queue, and the number of unacknowledged messages.
+
+    No queue and None while the broker does not answer.
+    """
+    try:
+        with checks.broker(settings) as broker:
+            lists = {key.decode() for key in broker.scan_iter(count=1000, _type="list")}
+            names = [name for name in sorted(lists | QUEUES) if not name.endswith(".pidbox")]
+            depths = {name: int(broker.llen(name)) for name in names}
+            return depths, int(broker.hlen("unacked"))
+    except redis.RedisError:
+        return {}, None
