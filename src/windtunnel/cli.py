@@ -1,4 +1,4 @@
-"""`windtunnel`: thin commands; what they do stands in the module of the same topic."""
+"""The commands of `windtunnel`: each reads its options and calls the module of its topic."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,21 +19,49 @@ from windtunnel.settings import Settings, load
 app = typer.Typer(
     name="windtunnel",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Look at, use and rehearse the Airflow stack that `process-compose up` starts. "
     "Exit codes: 0 well, 1 failed, 2 wrong usage, 3 no stack running, 124 timed out.",
 )
+WIDTH_IS_KNOWN = sys.stdout.isatty() or "COLUMNS" in os.environ
 # Without a terminal Rich assumes 80 columns and would break paths in the middle.
-out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
+out = Console(width=None if WIDTH_IS_KNOWN else 160)
 err = Console(stderr=True, highlight=False)
 
 #: Typer brings its own copy of Click, whose `UsageError` has no public name.
 WRONG_USAGE: Any = typer.BadParameter.__bases__[0]
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, with a `version`.")]
-Timeout = Annotated[float, typer.Option(min=0, help="Seconds until giving up with exit code 124.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object with a `version` on standard output."),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(min=0, help="Seconds after which the command gives up with exit code 124."),
+]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"windtunnel {metadata.version('windtunnel')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        help="Print the version and end.",
+    ),
+]
+
+
+@app.callback()
+def options(version: Version = False) -> None:
+    pass
 
 
 def _say(text: str) -> None:
@@ -48,7 +77,11 @@ def _settings() -> Settings:
 
 
 def _client_settings() -> Settings:
-    """For commands that log in. Raises `NoStackError` where no stack ever ran: it is the cause, the missing password is not."""
+    """Settings for a command that logs in.
+
+    Raises:
+        NoStackError: no stack ever ran; the missing password is only a consequence.
+    """
     from windtunnel.clients import process_compose
 
     settings = load()
@@ -67,7 +100,10 @@ def wait(timeout: Timeout = 300.0) -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show every process, worker and queue, what is wrong and what to do. Exit code 1 when something is wrong."""
+    """Show every process, worker and queue, and each problem with the command that helps.
+
+    Exit code 1 when there is a problem.
+    """
     from windtunnel.health import status as model
     from windtunnel.health import status_tables
 
@@ -86,7 +122,7 @@ def run(
     timeout: Timeout = 600.0,
     as_json: Json = False,
 ) -> None:
-    """Trigger a DAG and follow it to its end. Exit code 0 on success, 1 when it failed."""
+    """Trigger a DAG and follow the run to its end. Exit code 1 when it failed."""
     from windtunnel.stack import run_dag
 
     try:
@@ -103,13 +139,17 @@ def run(
     else:
         for task, why in errors:
             _say(run_dag.describe(task, why))
-        _say(f"{dag_id} ended in {outcome.state} after {outcome.seconds:.1f} s: {run_dag.summary(outcome.tasks)}")
+        summary = run_dag.summary(outcome.tasks)
+        _say(f"{dag_id} ended in {outcome.state} after {outcome.seconds:.1f} s: {summary}")
     raise typer.Exit(Exit.OK if outcome.state == "success" else Exit.FAILED)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
-def scale(workers: Annotated[str, typer.Argument(help="How many workers there are to be.")], as_json: Json = False) -> None:
-    """Bring the number of workers to a count; surplus ones drain first."""
+def scale(
+    workers: Annotated[str, typer.Argument(help="The number of workers to have.")],
+    as_json: Json = False,
+) -> None:
+    """Bring the number of workers to a count; surplus workers drain first."""
     from windtunnel.clients import process_compose
     from windtunnel.stack import scale as scaling
 
@@ -118,29 +158,47 @@ def scale(workers: Annotated[str, typer.Argument(help="How many workers there ar
     if as_json:
         _emit({"version": 1, "workers": names})
     else:
-        print(f"{len(names)} {'worker' if len(names) == 1 else 'workers'}: {', '.join(names)}")
+        noun = "worker" if len(names) == 1 else "workers"
+        print(f"{len(names)} {noun}: {', '.join(names)}")
 
 
 @app.command()
-def drain(worker: Annotated[str, typer.Argument(help="A worker's name, such as worker-1.")], as_json: Json = False) -> None:
-    """Let one worker finish what it has and end; it stays down until `process-compose process start`. 1 when tasks were cut off."""
+def drain(
+    worker: Annotated[str, typer.Argument(help="A worker's name, such as worker-1.")],
+    as_json: Json = False,
+) -> None:
+    """Let one worker finish its tasks and end. Exit code 1 when tasks were cut off.
+
+    It stays down until `process-compose process start`.
+    """
     from windtunnel.stack import drain as draining
 
     result = draining.drain(_settings(), worker)
     if as_json:
         _emit({"version": 1, **vars(result)})
     elif result.clean:
-        print(f"{result.worker} drained in {result.seconds:.1f} s; start it again: process-compose process start {result.process}")
+        start = f"process-compose process start {result.process}"
+        print(f"{result.worker} drained in {result.seconds:.1f} s; start it again: {start}")
     else:
-        _say(f"{result.worker} was cut off after {result.seconds:.1f} s with tasks in hand: its log names them")
+        after = f"after {result.seconds:.1f} s with tasks in hand"
+        _say(f"{result.worker} was cut off {after}: its log names them")
     raise typer.Exit(Exit.OK if result.clean else Exit.FAILED)
 
 
 @app.command()
 def down(
-    now: Annotated[bool, typer.Option("--now", help="Cut off the tasks in hand; their retry policy decides at the next `up`.")] = False,
+    now: Annotated[
+        bool,
+        typer.Option(
+            "--now",
+            help="Cut off the tasks in hand; their retry policy decides at the next `up`.",
+        ),
+    ] = False,
 ) -> None:
-    """Stop the stack: the tasks in hand finish first, and it says for which it waits. The same as `process-compose down`."""
+    """Stop the stack; the tasks in hand finish first, and the command names them.
+
+    The same as `process-compose down`.
+    """
     from windtunnel.stack import down as stopping
     from windtunnel.stack.launcher import real_binary
 
@@ -149,24 +207,44 @@ def down(
 
 @app.command()
 def drill(
-    scenarios: Annotated[list[str] | None, typer.Argument(help="Names from --list; all but the starred ones by default.")] = None,
+    scenarios: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names from --list; all but the starred ones by default."),
+    ] = None,
     listing: Annotated[bool, typer.Option("--list", help="Show the scenarios and end.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Also while other DAG runs are active.")] = False,
-    soak: Annotated[float | None, typer.Option(min=0.1, help="Minutes of random failures under load.")] = None,
-    seed: Annotated[int, typer.Option(help="Replays the same order of failures.")] = 1,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Run also while other DAG runs are active."),
+    ] = False,
+    soak: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Minutes of random failures under load."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Repeats the same order of failures.")] = 1,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report to this file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Break the running stack on purpose, show what was promised and what was seen, and heal it. 0 when every promise was kept."""
+    """Break the running stack on purpose, show promises beside observations, and repair it.
+
+    Exit code 0 when every promise was kept.
+    """
     from windtunnel.drill import rehearse as rehearsal
 
     if listing:
         out.print(rehearsal.listing())
         return
     if junit and not os.access(junit if junit.exists() else junit.parent, os.W_OK):
-        raise UsageError(f"--junit: {junit} cannot be written: name a file in a folder that exists and that you can write")
+        step = "name a file in a folder that exists and that you can write"
+        raise UsageError(f"--junit: {junit} cannot be written: {step}")
     chosen = rehearsal.choose(scenarios or [], soak)
-    outcomes = rehearsal.drill(_settings(), chosen, yes=yes, soak_minutes=soak, seed=seed, console=err)
+    outcomes = rehearsal.drill(
+        _settings(),
+        chosen,
+        yes=yes,
+        soak_minutes=soak,
+        seed=seed,
+        console=err,
+    )
     if junit:
         rehearsal.write_junit(junit, outcomes)
     if as_json:
@@ -176,30 +254,61 @@ def drill(
 
 @app.command()
 def bench(
-    quick: Annotated[bool, typer.Option("--quick", help="Small works, one round: under two minutes on two cores.")] = False,
-    stock: Annotated[bool, typer.Option("--stock/--no-stock", help="Also on a second private stack with Airflow's own settings.")] = False,
-    only: Annotated[list[str] | None, typer.Option(help="Only this figure; may be given several times.")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="How often everything is measured (default 3; 1 with --quick).")] = None,
-    growth: Annotated[bool, typer.Option("--growth", help="Instead: how cost grows with workers, tasks and a deep queue.")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Small workloads, one round: under two minutes on two cores."),
+    ] = False,
+    stock: Annotated[
+        bool,
+        typer.Option(
+            "--stock/--no-stock",
+            help="Also on a second private stack with Airflow's own settings.",
+        ),
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this figure; may be given several times."),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of rounds (default 3; 1 with --quick)."),
+    ] = None,
+    growth: Annotated[
+        bool,
+        typer.Option(
+            "--growth",
+            help="Instead: how cost grows with workers, tasks and a deep queue.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure start-up, latency, throughput, CPU and memory on private stacks, beside Airflow's own settings with --stock.
+    """Measure start-up, latency, throughput, CPU and memory on private stacks.
 
-    Each stack has a temporary folder, free ports and DAG files of its own, and is removed again, also after Ctrl-C. Your own stack is
-    not touched, but better stopped: whatever else runs takes part. Method and caveats: docs/BENCHMARKS.md.
+    Each stack has a temporary folder, free ports and DAG files of its own. The command removes it
+    at the end, also after Ctrl-C. The command does not touch your own stack, but the load of that
+    stack changes the figures: stop it first. Method and caveats: docs/BENCHMARKS.md.
     """
     from windtunnel.bench import figures, report, runner
 
     if growth and (stock or only or rounds):
-        raise UsageError("--growth measures this stack once and by itself: leave --stock, --only and --rounds out")
+        step = "leave --stock, --only and --rounds out"
+        raise UsageError(f"--growth measures this stack once and by itself: {step}")
     if growth:
         grown = runner.grow(quick=quick, console=err)
-        _emit(grown) if as_json else out.print(report.render_growth(grown), highlight=False)
+        if as_json:
+            _emit(grown)
+        else:
+            out.print(report.render_growth(grown), highlight=False)
         return
     sizes = figures.QUICK if quick else figures.FULL
     chosen = figures.choose(only or [], sizes)
-    result = runner.bench(chosen, sizes, stock=stock, rounds=rounds or (1 if quick else 3), console=err)
-    _emit(result.as_json()) if as_json else out.print(report.render(result), highlight=False)
+    if rounds is None:
+        rounds = 1 if quick else 3
+    result = runner.bench(chosen, sizes, stock=stock, rounds=rounds, console=err)
+    if as_json:
+        _emit(result.as_json())
+    else:
+        out.print(report.render(result), highlight=False)
 
 
 @app.command()
@@ -212,16 +321,19 @@ def token() -> None:
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Say what is missing or wrong on this machine, and the command that mends it."""
+    """Examine this machine; print each fault and the command that repairs it."""
     from windtunnel.doctor import machine as checks
 
     findings = checks.examine(_settings())
     if as_json:
         _emit({"version": 1, "findings": [vars(f) for f in findings]})
     else:
-        for f in findings:
-            mark = "[green]ok[/]     " if f.ok else "[red]wrong[/]  "
-            out.print(f"{mark} {f.name}: {f.detail}" + ("" if f.ok or not f.remedy else f"\n         mend it: {f.remedy}"), highlight=False)
+        for finding in findings:
+            mark = "[green]ok[/]     " if finding.ok else "[red]wrong[/]  "
+            text = f"{mark} {finding.name}: {finding.detail}"
+            if finding.remedy and not finding.ok:
+                text += f"\n         mend it: {finding.remedy}"
+            out.print(text, highlight=False)
     raise typer.Exit(Exit.OK if all(f.ok for f in findings) else Exit.FAILED)
 
 
@@ -231,16 +343,21 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     from windtunnel.stack import reset as resetting
 
     settings = _settings()
-    if not yes and not (sys.stdin.isatty() and typer.confirm(f"Stop the stack and delete all of {settings.state}?")):
+    question = f"Stop the stack and delete all of {settings.state}?"
+    if not yes and not (sys.stdin.isatty() and typer.confirm(question)):
         raise UsageError("nothing was deleted: say --yes")
     deleted = resetting.reset(settings)
-    _say(f"deleted {len(deleted)} entries of {settings.state}" if deleted else f"nothing to delete in {settings.state}")
+    if deleted:
+        _say(f"deleted {len(deleted)} entries of {settings.state}")
+    else:
+        _say(f"nothing to delete in {settings.state}")
 
 
 def main() -> None:
-    """Entry point: whatever a person typed or the machine refuses becomes one line and an exit code."""
+    """Entry point: every error becomes one line and an exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's alphabet lacks is still a name
+        # The terminal's encoding may lack a character of a name.
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(app(standalone_mode=False) or Exit.OK)
@@ -249,7 +366,8 @@ def main() -> None:
             error.show()  # the help itself
         else:
             command = getattr(error.ctx, "command_path", "windtunnel")
-            print(f"windtunnel: {error.format_message().rstrip('.')}: see `{command} --help`", file=sys.stderr)
+            message = error.format_message().rstrip(".")
+            print(f"windtunnel: {message}: see `{command} --help`", file=sys.stderr)
         sys.exit(Exit.USAGE)
     except WindtunnelError as error:
         print(f"windtunnel: {error}", file=sys.stderr)
@@ -257,5 +375,6 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except OSError as error:
-        print(f"windtunnel: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        what = error.filename or "the system"
+        print(f"windtunnel: {what}: {error.strerror or error}", file=sys.stderr)
         sys.exit(Exit.FAILED)

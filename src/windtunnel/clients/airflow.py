@@ -51,7 +51,7 @@ class Airflow:
         self._token: str | None = None
 
     def token(self) -> str:
-        """A new bearer token (a JWT, valid for the hours that `[api_auth] jwt_expiration_time` says)."""
+        """A new bearer token: a JWT, valid as long as `[api_auth] jwt_expiration_time` says."""
         login = {"username": ADMIN, "password": self.settings.secret("airflow-password")}
         return str(self._send("POST", "/auth/token", json=login).json()["access_token"])
 
@@ -76,9 +76,8 @@ class Airflow:
             if answer.status_code != 401:
                 return answer.json() if answer.content else None
             self._token = None
-        raise WindtunnelError(
-            "Airflow refused the administrator's token: was the secret replaced while the stack runs?",
-        )
+        reason = "was the secret replaced while the stack runs?"
+        raise WindtunnelError(f"Airflow refused the administrator's token: {reason}")
 
     def pages(self, path: str, key: str, **params: Any) -> list[dict[str, Any]]:
         """Every row of a listing, however many pages it has."""

@@ -16,15 +16,17 @@ from windtunnel.system import procfs
 
 REPORT_SECONDS = 5.0
 GOING_SECONDS = 5.0
-#: A supervisor that has not ended so long after it was to be cut off is itself killed; the next `up` reports its tasks.
+#: `down --now` kills a supervisor that is still there after this time. The next `up` reports its
+#: tasks.
 CUT_SECONDS = 15.0
 
 
 def down(settings: Settings, binary: str, arguments: list[str], *, now: bool = False) -> int:
-    """Stop the stack and wait until it is gone. A second call is harmless.
+    """Stop the stack and return when it has ended. A second call is harmless.
 
     Args:
-        now: cut off the tasks in hand instead of waiting for them. Their retry policy decides when the stack is up again.
+        now: cut off the tasks in hand instead of waiting for them. At the next `up` their retry
+            policy decides.
 
     Raises:
         WindtunnelError: a process could not be ended, or the stack is still there.
@@ -35,23 +37,27 @@ def down(settings: Settings, binary: str, arguments: list[str], *, now: bool = F
     stop = _Stop(settings, [binary, *arguments], now)
     try:
         if now:
-            # No lock: the command that holds it may be waiting for the very tasks that are to be cut off.
+            # No lock: the command that holds it may wait for the tasks that are cut off here.
             stop.run()
         else:
-            with exclusive(settings, lambda: say("another command is changing this stack; waiting for it (or: windtunnel down --now)")):
+            with exclusive(settings, _say_waiting):
                 stop.run()
     except KeyboardInterrupt:
-        say(
-            "the stack goes on stopping; `windtunnel down` waits for it again, `windtunnel down --now` cuts tasks off"
-            if stop.begun
-            else "interrupted before anything was stopped"
-        )
+        if stop.begun:
+            choice = "`windtunnel down` waits for it again, `windtunnel down --now` cuts tasks off"
+            say(f"the stack goes on stopping; {choice}")
+        else:
+            say("interrupted before anything was stopped")
         raise
     return _gone(settings)
 
 
+def _say_waiting() -> None:
+    say("another command is changing this stack; waiting for it (or: windtunnel down --now)")
+
+
 class _Stop:
-    """One call of the real `process-compose down`, with what a person sees meanwhile."""
+    """One call of the real `process-compose down`, and the lines printed meanwhile."""
 
     def __init__(self, settings: Settings, command: list[str], now: bool) -> None:
         self.settings = settings
@@ -65,45 +71,66 @@ class _Stop:
         if self.now:
             listed = held.listing(waits_for)
             policy = "The retry policy of each decides at the next `up`"
-            say(f"cutting off at once: {listed}. {policy}" if listed else "no task is in hand: nothing is cut off")
+            if listed:
+                say(f"cutting off at once: {listed}. {policy}")
+            else:
+                say("no task is in hand: nothing is cut off")
         start = said = time.monotonic()
         if waits_for and not self.now:
             said -= REPORT_SECONDS
         client = process_compose.Compose(self.settings)
         server = process_compose.server(self.settings)
-        # This stack's socket, whatever the caller's environment says; and a folder, without which it complains on stderr.
-        env = {**os.environ, **self.settings.environment(), "PROC_COMP_CONFIG": str(self.settings.run)}
-        stopping = subprocess.Popen(self.command, env=env, stderr=subprocess.PIPE, text=True, errors="replace")
+        # This stack's socket wins over the caller's environment. Without the folder process-compose
+        # complains on stderr.
+        env = os.environ | self.settings.environment()
+        env["PROC_COMP_CONFIG"] = str(self.settings.run)
+        stopping = subprocess.Popen(
+            self.command,
+            env=env,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
         self.begun = True
-        while stopping.poll() is None or (process_compose.answers(self.settings) and time.monotonic() - start < self._longest):
-            # One that goes while it is asked may break off the answer.
+        while stopping.poll() is None or self._still_answers(start):
+            # A process-compose that ends during the request may break off the answer.
             if stopping.returncode and not _left_within(self.settings, GOING_SECONDS):
-                raise WindtunnelError(f"process-compose could not be told to stop: {_last_line(stopping)} (see {self.command[-1]})")
+                reason = f"{_last_line(stopping)} (see {self.command[-1]})"
+                raise WindtunnelError(f"process-compose could not be told to stop: {reason}")
             if self.now:
                 self._cut_off(killing=time.monotonic() - start > CUT_SECONDS)
             if time.monotonic() - said > REPORT_SECONDS:
                 said = time.monotonic()
                 say(f"stopping for {said - start:.0f} s; {self._waiting(client)}")
             time.sleep(0.05)
-        # It closes its socket a moment before it ends.
+        # process-compose closes its socket a moment before it ends.
         end = time.monotonic() + GOING_SECONDS
-        while server is not None and procfs.alive(server.pid, server.start) and time.monotonic() < end:
+        while server is not None and time.monotonic() < end:
+            if not procfs.alive(server.pid, server.start):
+                break
             time.sleep(0.05)
         if self.cut:
             say(f"cut off: {held.listing(list(self.cut.values()))}")
 
-    @property
-    def _longest(self) -> float:
-        return self.settings.worker_drain_seconds + 120.0
+    def _still_answers(self, start: float) -> bool:
+        """Whether the stack answers, and may still do so this long after `start`."""
+        longest = self.settings.worker_drain_seconds + 120.0
+        return process_compose.answers(self.settings) and time.monotonic() - start < longest
 
     def _waiting(self, client: process_compose.Compose) -> str:
-        if not self.now and (tasks := held.tasks(self.settings)):
-            until = time.strftime("%H:%M:%S", time.localtime(max(task.until for task in tasks)))
-            return f"waiting until {until} at most (WORKER_DRAIN_SECONDS={self.settings.worker_drain_seconds}) for {held.listing(tasks)}"
-        return f"still there: {_remaining(client)}"
+        tasks = [] if self.now else held.tasks(self.settings)
+        if not tasks:
+            return f"still there: {_remaining(client)}"
+        until = time.strftime("%H:%M:%S", time.localtime(max(task.until for task in tasks)))
+        ceiling = f"WORKER_DRAIN_SECONDS={self.settings.worker_drain_seconds}"
+        return f"waiting until {until} at most ({ceiling}) for {held.listing(tasks)}"
 
     def _cut_off(self, killing: bool) -> None:
-        """Kills Celery below each supervisor that drains: that one fences what is left, tells the tasks' logs, and reports them lost."""
+        """Kill the Celery of each supervisor that drains.
+
+        The supervisor then ends the remaining processes, writes into the tasks' logs, and reports
+        the tasks as lost.
+        """
         for worker in held.workers(self.settings):
             if worker.alive("celery") and (killing or worker.record.get("state") == "draining"):
                 self.cut |= {task.key: task for task in worker.tasks}
@@ -133,22 +160,25 @@ def _kill(process: tuple[int, int]) -> None:
 
 def _remaining(client: process_compose.Compose) -> str:
     try:
-        names = [p.name for p in client.processes() if p.is_running or p.status == "Terminating"]
+        rows = client.processes()
     except WindtunnelError:
         return "nothing but process-compose itself"
+    names = [row.name for row in rows if row.is_running or row.status == "Terminating"]
     return ", ".join(names) or "nothing but process-compose itself"
 
 
 def _gone(settings: Settings) -> int:
-    """Ends what is left; says 0 only for a stack that is not there any more."""
+    """End the remaining processes; return 0 only when the stack has ended."""
     code = _sweep(settings)
     if process_compose.answers(settings):
-        raise WindtunnelError(f"a process-compose still answers at {settings.socket}: see {settings.logs / 'process-compose.log'}")
+        log = settings.logs / "process-compose.log"
+        raise WindtunnelError(f"a process-compose still answers at {settings.socket}: see {log}")
     return code
 
 
 def _sweep(settings: Settings) -> int:
-    if found := leftovers.find(settings):
+    found = leftovers.find(settings)
+    if found:
         say(f"ending what was left: {leftovers.describe(found)}")
         leftovers.end_all(found)
     return Exit.OK

@@ -1,4 +1,7 @@
-"""`windtunnel drain`: one worker finishes what it has, takes nothing new, ends, and stays down until it is started."""
+"""`windtunnel drain`: one worker finishes its tasks, takes no new task, and ends.
+
+It stays down until somebody starts it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from windtunnel.stack.scale import say
 
 @dataclass(frozen=True)
 class Drained:
-    """`worker` is the Celery node, `process` process-compose's name; `clean` is false where the ceiling cut tasks off."""
+    """A drained worker: `worker` is the Celery node, `process` the name in process-compose.
+
+    `clean` is false when the ceiling cut tasks off.
+    """
 
     worker: str
     process: str
@@ -23,7 +29,11 @@ class Drained:
 
 
 def resolve(workers: list[process_compose.Process], name: str) -> process_compose.Process:
-    """The process meant by a Celery node's name or by process-compose's own. Raises `UsageError`."""
+    """The process with this name, which is a Celery node's or process-compose's own.
+
+    Raises:
+        UsageError: there is no such worker.
+    """
     for process in workers:
         if name in (process.name, process_compose.node(process.name)):
             return process
@@ -35,17 +45,21 @@ def drain(settings: Settings, name: str) -> Drained:
     """Drain one worker; returns when it has ended.
 
     Raises:
-        NoStackError: nothing runs. UsageError: there is no such worker.
+        NoStackError: no stack is running.
+        UsageError: there is no such worker.
     """
     process_compose.require(settings)
-    # No lock: two drains, or a drain beside a scaling, do not disturb each other, and neither should wait for the other's tasks.
+    # No lock: two drains, or a drain beside a scaling, do not disturb each other, and neither
+    # should wait for the other's tasks.
     client = process_compose.Compose(settings)
-    process = resolve([p for p in client.processes() if p.name.startswith("worker")], name)
+    workers = [row for row in client.processes() if row.name.startswith("worker")]
+    process = resolve(workers, name)
     node = process_compose.node(process.name)
     start = time.monotonic()
     if process.is_running:
-        tasks = checks.tasks_in_hand(settings, node)
-        say(f"{node} drains: {tasks} {'task' if tasks == 1 else 'tasks'} in hand, {settings.worker_drain_seconds} s at most")
+        count = checks.tasks_in_hand(settings, node)
+        tasks = "1 task" if count == 1 else f"{count} tasks"
+        say(f"{node} drains: {tasks} in hand, {settings.worker_drain_seconds} s at most")
         client.stop(process.name)
-    after = client.process(process.name)
-    return Drained(node, process.name, after.exit_code == 0, time.monotonic() - start)
+    clean = client.process(process.name).exit_code == 0
+    return Drained(node, process.name, clean, time.monotonic() - start)

@@ -1,4 +1,4 @@
-"""The tasks that a stop waits for: which, on which worker, for how long already, and until when at most."""
+"""The tasks that a stop waits for: their worker, their age, and the latest end of the wait."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Held:
-    """One task in hand as it was seen. `seconds`: it has run for so long, None where it has not begun; `until` since the epoch."""
+    """One task in hand.
+
+    `seconds` is the time that it has run, None before its start. `until` is the end of the wait,
+    in seconds since the epoch.
+    """
 
     key: str
     worker: str
@@ -31,7 +35,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Worker:
-    """A living supervisor's record with what its worker has in hand."""
+    """A living supervisor's record, and the tasks that its worker has in hand."""
 
     name: str
     record: Mapping[str, Any]
@@ -39,8 +43,10 @@ class Worker:
 
     def is_(self, which: str) -> tuple[int, int]:
         """(pid, start) of `supervisor` or `celery`."""
-        names = ("celery_pid", "celery_start") if which == "celery" else ("pid", "start")
-        return _number(self.record.get(names[0])), _number(self.record.get(names[1]))
+        prefix = "celery_" if which == "celery" else ""
+        pid = self.record.get(f"{prefix}pid")
+        start = self.record.get(f"{prefix}start")
+        return _number(pid), _number(start)
 
     def alive(self, which: str) -> bool:
         return self.record.get("boot") == procfs.boot_id() and procfs.alive(*self.is_(which))
@@ -51,7 +57,7 @@ def _number(value: object) -> int:
 
 
 def workers(settings: Settings) -> Iterator[Worker]:
-    """Those of this machine whose supervisor lives, by the files that they write."""
+    """The workers of this machine with a living supervisor, by the files that they write."""
     now = time.time()
     for files in ledger.all_workers(settings.run):
         record = ledger.read(files.supervisor)
@@ -68,12 +74,12 @@ def workers(settings: Settings) -> Iterator[Worker]:
 
 
 def tasks(settings: Settings) -> list[Held]:
-    """All of them, the longest running first."""
+    """All tasks in hand, the longest running first."""
     found = [task for worker in workers(settings) for task in worker.tasks]
     return sorted(found, key=lambda task: task.seconds or 0.0, reverse=True)
 
 
 def listing(found: list[Held]) -> str:
-    """Some of them by name, and how many more there are."""
+    """The first tasks by name, and the number of the others."""
     more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
     return "; ".join([*map(str, found[:SHOWN]), *more])

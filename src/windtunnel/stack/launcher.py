@@ -1,6 +1,6 @@
-"""`process-compose`, first on PATH: checks and prepares what the binary cannot, then executes the real one.
+"""The `process-compose` that is first on PATH: checks, prepares, then executes the real binary.
 
-Why there is a launcher: docs/adr/0002-launcher.md.
+The reason for a launcher: docs/adr/0002-launcher.md.
 """
 
 from __future__ import annotations
@@ -17,16 +17,27 @@ from windtunnel.errors import Exit, WindtunnelError
 from windtunnel.settings import Settings, load
 
 OLDEST = (1, 103)
-COMMANDS = {
-    *("up", "down", "run", "attach", "list", "process", "project", "namespace", "graph", "analyze", "recipe"),
-    *("version", "info", "completion", "docs", "help", "schema", "monitor"),
-}
 #: Commands of the real binary that talk to a running stack.
 CLIENTS = {"attach", "list", "process", "project", "namespace", "monitor"}
+#: All commands of the real binary.
+COMMANDS = CLIENTS | {
+    "up",
+    "down",
+    "run",
+    "graph",
+    "analyze",
+    "recipe",
+    "version",
+    "info",
+    "completion",
+    "docs",
+    "help",
+    "schema",
+}
 
 
 def main() -> None:
-    """Entry point; ends with the real binary's exit code or one clear line."""
+    """Entry point: ends with the real binary's exit code, or with one line and an exit code."""
     try:
         sys.exit(launch(sys.argv[1:]))
     except WindtunnelError as error:
@@ -35,12 +46,17 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
-        print(f"windtunnel: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        what = error.filename or "the system"
+        print(f"windtunnel: {what}: {error.strerror or error}", file=sys.stderr)
         sys.exit(Exit.FAILED)
 
 
 def launch(arguments: list[str]) -> int:
-    """Do what a process-compose command line asks; returns the exit code, or never where the real binary takes over."""
+    """Execute a process-compose command line.
+
+    Returns:
+        The exit code; never when the real binary replaces this process.
+    """
     words = [a for a in arguments if not a.startswith("-")]
     command = next((a for a in words if a in COMMANDS), "up")
     asks_for_help = not {"-h", "--help"}.isdisjoint(arguments)
@@ -49,16 +65,17 @@ def launch(arguments: list[str]) -> int:
     os.environ.update(settings.environment())
     if not sys.stdout.isatty():
         os.environ["PC_DISABLE_TUI"] = "1"
-    personal = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "process-compose"
-    if not personal.is_dir():
-        # Otherwise it makes that folder, and complains on stderr until it has.
+    configuration = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    if not (configuration / "process-compose").is_dir():
+        # Otherwise process-compose creates that folder, and complains on stderr until it has.
         os.environ.setdefault("PROC_COMP_CONFIG", str(settings.run))
     if asks_for_help:
         return _become(arguments)
     if starts:
         from windtunnel.stack import up
 
-        return up.up(settings, real_binary(), arguments, dry_run="--dry-run" in arguments)
+        dry_run = "--dry-run" in arguments
+        return up.up(settings, real_binary(), arguments, dry_run=dry_run)
     if command == "down":
         from windtunnel.stack import down
 
@@ -66,7 +83,8 @@ def launch(arguments: list[str]) -> int:
         return down.down(settings, real_binary(), rest, now=rest != arguments)
     if command in CLIENTS:
         process_compose.require(settings)
-    if words[:2] == ["process", "scale"] and len(words) >= 3 and process_compose.is_worker(words[2]):
+    scales = words[:2] == ["process", "scale"] and len(words) >= 3
+    if scales and process_compose.is_worker(words[2]):
         return _scale(settings, arguments)
     return _become(arguments)
 
@@ -74,10 +92,11 @@ def launch(arguments: list[str]) -> int:
 def _scale(settings: Settings, arguments: list[str]) -> int:
     from windtunnel.stack import scale
 
-    # A negative count looks like an option: take what follows the process's name.
+    # A negative count looks like an option, so the count is the word after the process's name.
     after = arguments[arguments.index("scale") + 2 :]
     workers = scale.scale(settings, scale.parse_count(after[0] if after else ""))
-    print(f"{len(workers)} {'worker' if len(workers) == 1 else 'workers'}: {', '.join(w.name for w in workers)}")
+    noun = "worker" if len(workers) == 1 else "workers"
+    print(f"{len(workers)} {noun}: {', '.join(worker.name for worker in workers)}")
     return Exit.OK
 
 
@@ -89,16 +108,23 @@ def real_binary() -> str:
     """
     path = os.environ.get("WINDTUNNEL_PROCESS_COMPOSE") or _search()
     if path is None or not os.access(path, os.X_OK):
-        raise WindtunnelError("process-compose itself is not installed: run this through ./dev or `nix develop`, which bring it")
-    # Otherwise even this leaves a log in the temporary folder.
-    env = {**os.environ, "PC_LOG_FILE": os.devnull}
-    shown = subprocess.run([path, "version", "--short"], env=env, capture_output=True, text=True, check=False).stdout
-    numbers = re.search(r"v?(\d+)\.(\d+)", shown)
+        step = "run this through ./dev or `nix develop`, which bring it"
+        raise WindtunnelError(f"process-compose itself is not installed: {step}")
+    # Otherwise even this command leaves a log in the temporary folder.
+    env = os.environ | {"PC_LOG_FILE": os.devnull}
+    done = subprocess.run(
+        [path, "version", "--short"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    numbers = re.search(r"v?(\d+)\.(\d+)", done.stdout)
     if numbers and (int(numbers[1]), int(numbers[2])) < OLDEST:
-        raise WindtunnelError(
-            f"{path} is process-compose {numbers[0]}, which loses workers when scaling; {OLDEST[0]}.{OLDEST[1]} or newer is needed: "
-            "upgrade it, or unset WINDTUNNEL_PROCESS_COMPOSE and let ./dev build one"
-        )
+        found = f"{path} is process-compose {numbers[0]}, which loses workers when scaling"
+        needed = f"{OLDEST[0]}.{OLDEST[1]} or newer is needed"
+        step = "upgrade it, or unset WINDTUNNEL_PROCESS_COMPOSE and let ./dev build one"
+        raise WindtunnelError(f"{found}; {needed}: {step}")
     return path
 
 
@@ -106,15 +132,19 @@ def _search() -> str | None:
     ourselves = Path(sys.argv[0]).resolve()
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         candidate = shutil.which("process-compose", path=folder) if folder else None
-        if candidate and Path(candidate).resolve() != ourselves and b"windtunnel.stack.launcher" not in Path(candidate).read_bytes()[:400]:
+        if candidate is None or Path(candidate).resolve() == ourselves:
+            continue
+        # Another environment's launcher is a short script that imports this module.
+        if b"windtunnel.stack.launcher" not in Path(candidate).read_bytes()[:400]:
             return candidate
     return None
 
 
 def _become(arguments: list[str]) -> int:
     binary = real_binary()
-    # Never the server's own log: a client cuts its log file to nothing when it starts.
+    # Never the server's own log: a client empties its log file when it starts.
     logs = Path(os.environ["WINDTUNNEL_STATE"]) / "logs"
-    os.environ["PC_LOG_FILE"] = str(logs / "process-compose-client.log") if logs.is_dir() else os.devnull
+    log = logs / "process-compose-client.log"
+    os.environ["PC_LOG_FILE"] = str(log) if logs.is_dir() else os.devnull
     os.execv(binary, [binary, *arguments])
     raise AssertionError("unreachable")

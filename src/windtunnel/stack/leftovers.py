@@ -1,4 +1,4 @@
-"""Processes that a stack left behind when its supervisor died: found, named and ended before the next `up`."""
+"""Finds, names and ends the processes that a stack left when its process-compose died."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from windtunnel.ledger.fence import Generation
 from windtunnel.settings import Settings
 from windtunnel.system import procfs
 
-#: Seconds that a service gets for an orderly end. A task's process gets none: a second copy must never run.
+#: PostgreSQL and Valkey have this time for an orderly end. A task's process is killed at once,
+#: because a second copy must never run.
 GRACE_SECONDS = 5.0
 
 
@@ -27,14 +28,23 @@ def _environment(process: psutil.Process) -> dict[str, str]:
 
 
 def _of_workers(settings: Settings) -> tuple[set[int], set[str]]:
-    """What hides its environment: members of the sessions that workers wrote down, and ids of the task instances in hand."""
+    """Marks of processes that hide their environment.
+
+    Returns:
+        The members of the sessions that workers recorded, and the ids of the task instances in
+        hand.
+    """
     processes = procfs.snapshot()
     members: set[int] = set()
     instances: set[str] = set()
     for files in ledger.all_workers(settings.run):
         record = ledger.read(files.supervisor)
         try:
-            leader = Generation(int(record["sid"]), int(record["celery_start"]), str(record["boot"]))
+            leader = Generation(
+                int(record["sid"]),
+                int(record["celery_start"]),
+                str(record["boot"]),
+            )
         except (KeyError, TypeError, ValueError):
             pass
         else:
@@ -46,11 +56,12 @@ def _of_workers(settings: Settings) -> tuple[set[int], set[str]]:
 def _pid_files(settings: Settings) -> Iterator[int]:
     for path in (settings.state / "postgres" / "postmaster.pid", settings.run / "valkey.pid"):
         try:
-            # PostgreSQL writes it negative in single-user mode, as when it is created (src/backend/utils/init/miscinit.c).
+            # PostgreSQL writes a negative pid in single-user mode, which initdb uses
+            # (src/backend/utils/init/miscinit.c).
             pid = abs(int(path.read_text().split()[0]))
         except (OSError, ValueError, IndexError):
             continue
-        # A pid outlives its process and may be another's by now.
+        # The pid in the file may belong to another process by now.
         if _is_ours(pid, path):
             yield pid
 
@@ -58,17 +69,29 @@ def _pid_files(settings: Settings) -> Iterator[int]:
 def _is_ours(pid: int, path: Path) -> bool:
     try:
         process = psutil.Process(pid)
-        return process.name().startswith(("postgres", "valkey")) and process.create_time() <= path.stat().st_mtime + 5
+        older = process.create_time() <= path.stat().st_mtime + 5
+        return older and process.name().startswith(("postgres", "valkey"))
     except (psutil.Error, OSError):
         return False
 
 
-def find(settings: Settings) -> list[psutil.Process]:
-    """Every living process of this state folder's stack, its supervisor included.
+def _is_supervisor(process: psutil.Process, env: dict[str, str], state: str) -> bool:
+    """Whether this is the process-compose of the stack, and not a command's client.
 
-    They are known by a variable that only the stack's processes carry, by the recorded sessions of its workers, by the titles
-    of the tasks in hand, by pid files, and by descent from any of these.
+    A client has the same name and state folder; only the server has children of the stack.
     """
+    if not _name(process).startswith("process-compose") or env.get("WINDTUNNEL_STATE") != state:
+        return False
+    return any(_environment(child).get("WINDTUNNEL_STACK") for child in process.children())
+
+
+def find(settings: Settings) -> list[psutil.Process]:
+    """Every living process of this state folder's stack, its process-compose included.
+
+    Their marks: a variable that only the stack's processes have, the recorded sessions of its
+    workers, the titles of the tasks in hand, pid files, and descent from any of these.
+    """
+    state = str(settings.state)
     members, instances = _of_workers(settings)
     named = members | set(_pid_files(settings))
     mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
@@ -78,13 +101,10 @@ def find(settings: Settings) -> list[psutil.Process]:
             continue
         try:
             env = _environment(process)
-            supervisor = _name(process).startswith("process-compose") and env.get("WINDTUNNEL_STATE") == str(settings.state)
-            # A command's own client of the same name shares the state folder: only a server leads a session or has children.
-            supervisor = supervisor and any(_environment(c).get("WINDTUNNEL_STACK") for c in process.children())
             if (
-                supervisor
+                _is_supervisor(process, env, state)
                 or process.pid in named
-                or env.get("WINDTUNNEL_STACK") == str(settings.state)
+                or env.get("WINDTUNNEL_STACK") == state
                 or (not env and survivors.task_instance(process.pid) in instances)
             ):
                 found[process.pid] = process
@@ -92,8 +112,9 @@ def find(settings: Settings) -> list[psutil.Process]:
                     found[child.pid] = child
         except (psutil.Error, OSError):
             continue
-    # The supervisor first: it would start again what is ended before it.
-    return sorted((p for p in found.values() if p.pid not in mine), key=lambda p: not _name(p).startswith("process-compose"))
+    # process-compose first: it would restart a process that is ended before it.
+    others = [process for process in found.values() if process.pid not in mine]
+    return sorted(others, key=lambda p: not _name(p).startswith("process-compose"))
 
 
 def _name(process: psutil.Process) -> str:
@@ -104,31 +125,41 @@ def _name(process: psutil.Process) -> str:
 
 
 def describe(processes: list[psutil.Process]) -> str:
-    """Their roles and counts, such as `postgres, 2 worker`."""
+    """Their roles and counts, such as `postgres, 2 of worker`."""
     roles: dict[str, int] = {}
     for process in processes:
         env = _environment(process)
-        if role := env.get("WINDTUNNEL_WORKER") or env.get("PC_PROC_NAME") or _name(process):
+        role = env.get("WINDTUNNEL_WORKER") or env.get("PC_PROC_NAME") or _name(process)
+        if role:
             roles[role] = roles.get(role, 0) + 1
-    return ", ".join(name if count == 1 else f"{count} of {name}" for name, count in sorted(roles.items()))
+    counted = sorted(roles.items())
+    return ", ".join(name if count == 1 else f"{count} of {name}" for name, count in counted)
 
 
 def send(process: psutil.Process, signum: int) -> bool:
-    """Signals that very process; whether it was delivered."""
+    """Send a signal to this process, never to another of the same pid; whether it arrived."""
     found = procfs.read(process.pid)
-    # psutil compares the start time that it saw first: the number was that process's before and after it was read here.
+    # psutil compares the start time with the one that it saw first. So the pid belonged to this
+    # process before and after it was read here.
     return found is not None and process.is_running() and procfs.kill(found, signum)
 
 
 def end(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """End them; returns those that are still there.
+    """End processes.
 
-    PostgreSQL and Valkey are asked first, so that they close their files; everything else is killed at once.
+    PostgreSQL and Valkey get a signal first, so that they close their files. The others are
+    killed at once.
+
+    Returns:
+        The processes that are still there.
     """
     asked = []
     for process in processes:
         if _name(process).startswith(("postgres", "valkey")):
-            send(process, signal.SIGINT if _name(process).startswith("postgres") else signal.SIGTERM)
+            send(
+                process,
+                signal.SIGINT if _name(process).startswith("postgres") else signal.SIGTERM,
+            )
             asked.append(process)
         else:
             send(process, signal.SIGKILL)
@@ -140,12 +171,14 @@ def end(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def end_all(processes: list[psutil.Process]) -> None:
-    """`end`, or an error that names what is still there.
+    """End processes.
 
     Raises:
         WindtunnelError: a process belongs to another user, or hangs in the kernel.
     """
-    if alive := end(processes):
+    alive = end(processes)
+    if alive:
         named = ", ".join(f"{p.pid} ({_name(p)}, user {procfs.user(p.pid)})" for p in alive)
-        pids = " ".join(str(p.pid) for p in alive)
-        raise WindtunnelError(f"cannot end the process {named}, which this stack left: end it with `sudo kill -9 {pids}`, then try again")
+        pids = " ".join(str(process.pid) for process in alive)
+        step = f"end it with `sudo kill -9 {pids}`, then try again"
+        raise WindtunnelError(f"cannot end the process {named}, which this stack left: {step}")

@@ -1,4 +1,7 @@
-"""A lock between commands of one stack: scaling twice at once would lose track of workers (process-compose's trap #2)."""
+"""A lock between commands of one stack.
+
+process-compose renames replicas while it scales. Two scalings at once make it lose workers.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,16 @@ from windtunnel.settings import Settings
 
 
 @contextmanager
-def exclusive(settings: Settings, waiting: Callable[[], None], name: str = "commands") -> Iterator[None]:
-    """Hold one of the stack's locks; `waiting` is called once where another command has it. Freed by the kernel if we die."""
+def exclusive(
+    settings: Settings,
+    waiting: Callable[[], None],
+    name: str = "commands",
+) -> Iterator[None]:
+    """Hold one of the stack's locks; the kernel frees it when this process dies.
+
+    Args:
+        waiting: called once when another command has the lock.
+    """
     with open(settings.run / f"{name}.lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

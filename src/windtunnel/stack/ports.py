@@ -1,4 +1,4 @@
-"""Are the stack's ports free, and if not, who holds them?"""
+"""Whether the stack's ports are free, and the processes that hold them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from windtunnel.settings import Ports, Settings
 
 def _taken(port: int) -> bool:
     with socket.socket() as probe:
-        # As the servers do: a connection that has just ended must not count as a holder.
+        # The servers do the same: a connection that has just ended must not count as a holder.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -21,12 +21,18 @@ def _taken(port: int) -> bool:
 
 
 def free_offset() -> int:
-    """A port offset, away from the default one, at which every port of a private stack is free. Raises `WindtunnelError`."""
+    """A port offset, not the default one, at which every port of a private stack is free.
+
+    Raises:
+        WindtunnelError: 200 random offsets were taken.
+    """
     for _ in range(200):
         offset = random.randrange(10, 50) * 1000 + random.randrange(0, 80)  # noqa: S311
         if not any(_taken(port) for _, port in Ports().shifted(offset).items()):
             return offset
-    raise WindtunnelError("found no free ports for a private stack: see `ss -ltn` for what holds them")
+    raise WindtunnelError(
+        "found no free ports for a private stack: see `ss -ltn` for what holds them",
+    )
 
 
 def holder(port: int) -> str:
@@ -35,7 +41,8 @@ def holder(port: int) -> str:
 
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr
+            if listens and connection.laddr.port == port and connection.pid:
                 return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
     except psutil.Error:
         pass
@@ -43,11 +50,16 @@ def holder(port: int) -> str:
 
 
 def check_free(settings: Settings) -> None:
-    """Raises `WindtunnelError` that names each taken port, its holder and the variable that moves the stack."""
+    """Check that every port of the stack is free.
+
+    Raises:
+        WindtunnelError: names each taken port, its holder, and the variable that moves the stack.
+    """
     taken = [(name, port) for name, port in settings.ports.items() if _taken(port)]
     if not taken:
         return
     said = "; ".join(f"{port} ({name}) by {holder(port)}" for name, port in taken)
-    plural = "ports are" if len(taken) > 1 else "port is"
-    step = settings.port_offset + 1000
-    raise WindtunnelError(f"{len(taken)} {plural} taken: {said}. Stop the holder, or move the stack: PORT_OFFSET={step} process-compose up")
+    ports = "1 port is" if len(taken) == 1 else f"{len(taken)} ports are"
+    command = f"PORT_OFFSET={settings.port_offset + 1000} process-compose up"
+    step = f"Stop the holder, or move the stack: {command}"
+    raise WindtunnelError(f"{ports} taken: {said}. {step}")

@@ -1,4 +1,4 @@
-"""`windtunnel reset`: stop the stack and delete what it wrote, and nothing else."""
+"""`windtunnel reset`: stop the stack and delete its own files in the state folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from windtunnel.settings import Settings
 from windtunnel.stack import down, leftovers
 from windtunnel.stack.launcher import real_binary
 
-#: What a stack writes into its state folder. A folder that holds anything else is kept.
+#: A stack writes these into its state folder. A folder that holds anything else is kept.
 WRITTEN = ("secrets", "run", "logs", "postgres", "valkey", "bundles", "stack.json", "migrated.json")
 
 
@@ -19,15 +19,15 @@ def reset(settings: Settings) -> list[Path]:
     """Stop the stack and delete its state.
 
     Returns:
-        What was deleted.
+        The deleted paths.
 
     Raises:
         WindtunnelError: a process could not be ended, or a file could not be deleted.
     """
     if process_compose.answers(settings):
         down.down(settings, real_binary(), ["down"])
-    elif found := leftovers.find(settings):
-        leftovers.end_all(found)
+    else:
+        leftovers.end_all(leftovers.find(settings))
     deleted = []
     for name in WRITTEN:
         path = settings.state / name
@@ -36,7 +36,8 @@ def reset(settings: Settings) -> list[Path]:
         try:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         except OSError as error:
-            raise WindtunnelError(f"cannot delete {error.filename} ({error.strerror}): delete it as the user who made it") from None
+            message = f"cannot delete {error.filename} ({error.strerror})"
+            raise WindtunnelError(f"{message}: delete it as the user who made it") from None
         deleted.append(path)
     if settings.state.is_dir() and not any(settings.state.iterdir()):
         settings.state.rmdir()

@@ -1,4 +1,4 @@
-"""`windtunnel run`: trigger a DAG, follow it to its end, say what failed and why."""
+"""`windtunnel run`: trigger a DAG, follow the run to its end, and explain each failed task."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from windtunnel.settings import Settings
 from windtunnel.stack.task_error import TaskError, read
 
 POLL_SECONDS = 0.25
-#: A DAG file that has just been saved is parsed within `refresh_interval`; more means that it cannot be.
+#: Airflow parses a new DAG file within `refresh_interval`. After this time it never will.
 PARSE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run's end. `seconds` from trigger to end."""
+    """The end of one run. `seconds` is the time from trigger to end."""
 
     dag_id: str
     run_id: str
@@ -30,9 +30,12 @@ class Outcome:
     tasks: list[TaskInstance]
 
     def as_json(self, errors: list[tuple[TaskInstance, TaskError]]) -> dict[str, Any]:
-        """`error` of a task is null where it did not fail."""
-        told = {(task.task_id, task.map_index): error.as_json() for task, error in errors}
-        tasks = [vars(task) | {"error": told.get((task.task_id, task.map_index))} for task in self.tasks]
+        """`error` of a task is null when the task did not fail."""
+        causes = {(task.task_id, task.map_index): error.as_json() for task, error in errors}
+        tasks = []
+        for task in self.tasks:
+            cause = causes.get((task.task_id, task.map_index))
+            tasks.append(vars(task) | {"error": cause})
         return {"version": 1, **vars(self), "seconds": round(self.seconds, 2), "tasks": tasks}
 
 
@@ -45,36 +48,45 @@ def _import_error(airflow: Airflow, dag_id: str, file: str | None) -> str | None
 
 
 def find_dag(settings: Settings, airflow: Airflow, dag_id: str, say: Callable[[str], None]) -> None:
-    """Returns when the DAG can be triggered.
+    """Return when the DAG can be triggered.
 
     Raises:
-        UsageError: there is no such DAG. WindtunnelError: its file cannot be imported, or it is paused.
+        UsageError: there is no such DAG.
+        WindtunnelError: its file cannot be imported, or it is paused.
     """
     saved = settings.dags / f"{dag_id}.py"
     end = time.monotonic() + PARSE_SECONDS
     said = False
     while True:
         dag = airflow.dag(dag_id)
-        if error := _import_error(airflow, dag_id, str(dag["relative_fileloc"]) if dag else None):
+        file = str(dag["relative_fileloc"]) if dag else None
+        error = _import_error(airflow, dag_id, file)
+        if error:
             raise WindtunnelError(f"{error}. Mend the file; it is read again within seconds")
         if dag is not None and not dag.get("is_stale"):
             if dag["is_paused"]:
-                raise WindtunnelError(f"DAG {dag_id!r} is paused, its runs would wait: `airflow dags unpause {dag_id}`")
+                step = f"`airflow dags unpause {dag_id}`"
+                raise WindtunnelError(f"DAG {dag_id!r} is paused, its runs would wait: {step}")
             return
         if not saved.is_file():
-            known = [str(row["dag_id"]) for row in airflow.pages("/dags", "dags")]
-            near = difflib.get_close_matches(dag_id, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
-            raise UsageError(f"there is no DAG {dag_id!r}; {hint}")
+            raise _no_dag(airflow, dag_id)
         if time.monotonic() > end:
-            raise WindtunnelError(
-                f"{saved} defines no DAG {dag_id!r} (looked for {PARSE_SECONDS:.0f} s): see `windtunnel status`; "
-                "Airflow reads only files that contain the words `airflow` and `dag`"
-            )
+            fault = f"{saved} defines no DAG {dag_id!r} (looked for {PARSE_SECONDS:.0f} s)"
+            hint = "Airflow reads only files that contain the words `airflow` and `dag`"
+            raise WindtunnelError(f"{fault}: see `windtunnel status`; {hint}")
         if not said:
             said = True
             say(f"waiting for the DAG processor to read {saved.name}")
         time.sleep(POLL_SECONDS)
+
+
+def _no_dag(airflow: Airflow, dag_id: str) -> UsageError:
+    known = [str(row["dag_id"]) for row in airflow.pages("/dags", "dags")]
+    near = difflib.get_close_matches(dag_id, known, n=1)
+    hint = f"known: {', '.join(sorted(known)) or 'none'}"
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    return UsageError(f"there is no DAG {dag_id!r}; {hint}")
 
 
 def summary(tasks: list[TaskInstance]) -> str:
@@ -83,11 +95,18 @@ def summary(tasks: list[TaskInstance]) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "no task yet"
 
 
-def run(settings: Settings, dag_id: str, conf: dict[str, Any], timeout: float, say: Callable[[str], None]) -> Outcome:
+def run(
+    settings: Settings,
+    dag_id: str,
+    conf: dict[str, Any],
+    timeout: float,
+    say: Callable[[str], None],
+) -> Outcome:
     """Trigger one run and follow it.
 
     Raises:
-        WindtunnelError: with code 124 when it has not ended after `timeout` seconds; the run itself goes on.
+        WindtunnelError: with code 124 when the run has not ended after `timeout` seconds. The run
+            itself goes on.
     """
     airflow = Airflow(settings)
     find_dag(settings, airflow, dag_id, say)
@@ -101,26 +120,33 @@ def run(settings: Settings, dag_id: str, conf: dict[str, Any], timeout: float, s
         elapsed = time.monotonic() - start
         if state in ("success", "failed"):
             return Outcome(dag_id, run_id, state, elapsed, tasks)
-        if (text := summary(tasks)) != said:
+        text = summary(tasks)
+        if text != said:
             said = text
             say(f"{elapsed:5.1f} s  {text}")
         if elapsed > timeout:
-            raise WindtunnelError(
-                f"{dag_id} has not ended after {timeout:.0f} s ({text}); it goes on: {settings.api_url}/dags/{dag_id}/runs/{run_id}",
-                Exit.TIMED_OUT,
-            )
+            page = f"{settings.api_url}/dags/{dag_id}/runs/{run_id}"
+            message = f"{dag_id} has not ended after {timeout:.0f} s ({text}); it goes on: {page}"
+            raise WindtunnelError(message, Exit.TIMED_OUT)
         time.sleep(POLL_SECONDS)
 
 
 def errors(settings: Settings, outcome: Outcome) -> list[tuple[TaskInstance, TaskError]]:
-    """Each failed task with the cause that its log tells."""
+    """Each failed task with the cause in its log."""
     airflow = Airflow(settings)
     found = []
     for task in outcome.tasks:
         if task.state != "failed":
             continue
         try:
-            error = read(airflow.log_events(outcome.dag_id, outcome.run_id, task.task_id, task.try_number, task.map_index))
+            events = airflow.log_events(
+                outcome.dag_id,
+                outcome.run_id,
+                task.task_id,
+                task.try_number,
+                task.map_index,
+            )
+            error = read(events)
         except WindtunnelError as refused:
             error = TaskError(f"its log cannot be read: {refused}", [], [])
         found.append((task, error))
@@ -128,6 +154,7 @@ def errors(settings: Settings, outcome: Outcome) -> list[tuple[TaskInstance, Tas
 
 
 def describe(task: TaskInstance, error: TaskError) -> str:
-    """What a person reads about one failed task."""
-    head = f"{task.label} failed on {task.hostname or 'no worker'}, try {task.try_number}: {error.summary}"
+    """The lines for a person about one failed task."""
+    where = f"{task.hostname or 'no worker'}, try {task.try_number}"
+    head = f"{task.label} failed on {where}: {error.summary}"
     return "\n".join([head, *(f"    {line}" for line in error.lines())])

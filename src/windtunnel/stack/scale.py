@@ -1,4 +1,4 @@
-"""Change the number of workers, from any count to any count, also by two commands at the same moment."""
+"""Sets the number of workers, also when two commands do so at the same moment."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from windtunnel.stack.locks import exclusive
 from windtunnel.variables import connections
 
 MOST = 100
-#: Seconds for process-compose to have each new replica running.
+#: process-compose has this time to start the new replicas.
 START_SECONDS = 60.0
+#: States in process-compose of a replica that does not run yet.
+NOT_STARTED = ("Pending", "Launching", "Skipped", "Restarting")
 
 
 def say(text: str) -> None:
@@ -23,27 +25,31 @@ def say(text: str) -> None:
 
 
 def parse_count(text: str) -> int:
-    """The number of workers meant by a word of the command line. Raises `UsageError`."""
+    """The number of workers in a word of the command line.
+
+    Raises:
+        UsageError: the word is no number, or the number is out of range.
+    """
     try:
         count = int(text)
     except ValueError:
         count = 0
     if not 1 <= count <= MOST:
-        raise UsageError(
-            f"{text!r} is not a number of workers: give a whole number from 1 to {MOST} "
-            "(to have none, `process-compose process stop` each; they return with `process start`)"
-        )
+        step = f"give a whole number from 1 to {MOST}"
+        none = "to have none, `process-compose process stop` each; they return with `process start`"
+        raise UsageError(f"{text!r} is not a number of workers: {step} ({none})")
     return count
 
 
 def scale(settings: Settings, count: int) -> list[Process]:
-    """Bring the replicas of `worker` to a count; surplus ones drain first.
+    """Bring the replicas of `worker` to a count; surplus workers drain first.
 
     Returns:
-        The workers that there are now.
+        The workers after the change.
 
     Raises:
-        NoStackError: nothing runs. UsageError: PostgreSQL would refuse some of them.
+        NoStackError: no stack is running.
+        UsageError: PostgreSQL has too few connections for so many workers.
         WindtunnelError: process-compose did not reach the count.
     """
     require(settings)
@@ -51,32 +57,40 @@ def scale(settings: Settings, count: int) -> list[Process]:
         compose = Compose(settings)
         before = compose.workers()
         if not before:
-            raise WindtunnelError("process-compose knows no worker: was it started with another process-compose.yaml?")
+            question = "was it started with another process-compose.yaml?"
+            raise WindtunnelError(f"process-compose knows no worker: {question}")
         if count > len(before):
             _require_connections(settings, count)
-        if len(before) != count:
-            if surplus := len(before) - count if len(before) > count else 0:
-                say(
-                    f"{surplus} of {len(before)} workers drain; their tasks in hand finish first, {settings.worker_drain_seconds} s at most"
-                )
-            # process-compose knows a replica only by its current name, which changes with the count.
+        if count < len(before):
+            ceiling = f"{settings.worker_drain_seconds} s at most"
+            surplus = f"{len(before) - count} of {len(before)} workers drain"
+            say(f"{surplus}; their tasks in hand finish first, {ceiling}")
+        if count != len(before):
+            # process-compose knows a replica by its current name, which changes with the count.
             _reporting(lambda: compose.scale(before[0].name, count))
         return _settled(compose, count)
 
 
 def _require_connections(settings: Settings, count: int) -> None:
-    """Refused before anything starts: what the server refuses later fails tasks, not workers."""
-    takes, slots = settings.postgres_max_connections, settings.worker_concurrency
-    if (wants := connections.needed(count, slots)) > takes:
-        raise UsageError(
-            f"{count} workers of {slots} slots need {wants} connections to PostgreSQL, and this stack's takes {takes}, enough for "
-            f"{connections.most_workers(takes, slots)}: `process-compose down`, set WORKERS={count} or POSTGRES_MAX_CONNECTIONS={wants}, "
-            "and start again"
-        )
+    """Refuse before anything starts: a connection that PostgreSQL refuses later fails a task.
+
+    Raises:
+        UsageError: PostgreSQL takes too few connections.
+    """
+    limit = settings.postgres_max_connections
+    slots = settings.worker_concurrency
+    needed = connections.needed(count, slots)
+    if needed <= limit:
+        return
+    demand = f"{count} workers of {slots} slots need {needed} connections to PostgreSQL"
+    supply = f"this stack's takes {limit}, enough for {connections.most_workers(limit, slots)}"
+    variables = f"WORKERS={count} or POSTGRES_MAX_CONNECTIONS={needed}"
+    step = f"`process-compose down`, set {variables}, and start again"
+    raise UsageError(f"{demand}, and {supply}: {step}")
 
 
 def _reporting(call: Callable[[], None]) -> None:
-    """Run a call that may take as long as the longest task, with a sign of life every 10 s."""
+    """Run a call that may take as long as the longest task, and print a line every 10 s."""
     done = threading.Event()
     start = time.monotonic()
 
@@ -96,11 +110,15 @@ def _settled(compose: Compose, count: int) -> list[Process]:
     while True:
         workers = compose.workers()
         for worker in workers:
-            if worker.status == "Skipped":  # never retried by process-compose itself (its issue 544)
+            # process-compose itself never starts a skipped process again.
+            if worker.status == "Skipped":
                 compose.start(worker.name)
-        waiting = [w.name for w in workers if w.status in ("Pending", "Launching", "Skipped", "Restarting")]
+        waiting = [worker.name for worker in workers if worker.status in NOT_STARTED]
         if len(workers) == count and not waiting:
             return workers
         if time.monotonic() > end:
-            raise WindtunnelError(f"{len(workers)} workers instead of {count}; not started: {', '.join(waiting) or 'none'}")
+            names = ", ".join(waiting) or "none"
+            raise WindtunnelError(
+                f"{len(workers)} workers instead of {count}; not started: {names}",
+            )
         time.sleep(0.1)

@@ -1,7 +1,8 @@
-"""Why a task failed, from the events of its log.
+"""The cause of a task's failure, from the events of its log.
 
-Airflow 3 logs one JSON object an event. The exception is a field of one of them: `error_detail`, the outermost
-exception first, then its causes (airflow.sdk.log, structlog's ExceptionDictTransformer).
+Airflow 3 logs one JSON object for each event. The exception is a field of one of them:
+`error_detail`, the outermost exception first, then its causes (airflow.sdk.log, structlog's
+ExceptionDictTransformer).
 """
 
 from __future__ import annotations
@@ -13,17 +14,22 @@ from typing import Any
 
 OUTPUT_LINES = 8
 FRAMES = 3
-#: A message may be a whole page, such as a failed query's text: so much of it is shown. `--json` has all of it.
+#: The longest part of a message that is shown. A failed query's message may be a whole page;
+#: `--json` has all of it.
 MESSAGE_CHARACTERS = 1000
-#: Loggers of Airflow's task runner itself. What a task logs has another name (`task.stdout`, `airflow.task`, its own).
+#: Loggers of Airflow's task runner itself. A task's own output has other loggers (`task.stdout`,
+#: `airflow.task`, its own names).
 OF_AIRFLOW = ("task", "airflow.dag_processing")
-#: Paths of frames that are Airflow's and not the user's.
+#: Frames below these paths belong to Airflow, not to the user's code.
 AIRFLOW_CODE = ("/site-packages/airflow/", "/dist-packages/airflow/")
 
 
 @dataclass(frozen=True)
 class Cause:
-    """One exception. `frames` are `file:line in function` of the user's code, the innermost last."""
+    """One exception.
+
+    `frames` are `file:line in function` of the user's code, the innermost last.
+    """
 
     type: str
     message: str
@@ -41,7 +47,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class TaskError:
-    """`summary` is one line, `causes` the exception and what led to it, `output` the task's last lines."""
+    """A failure: a summary of one line, the exception with its causes, the task's last lines."""
 
     summary: str
     causes: list[Cause]
@@ -51,7 +57,7 @@ class TaskError:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """For a person, without the summary."""
+        """The lines for a person, without the summary."""
         shown: list[str] = []
         for number, cause in enumerate(self.causes):
             if number:
@@ -64,11 +70,16 @@ class TaskError:
 
 def _short(text: str) -> str:
     text = text.strip()
-    return text if len(text) <= MESSAGE_CHARACTERS else f"{text[:MESSAGE_CHARACTERS]} … ({len(text)} characters)"
+    if len(text) <= MESSAGE_CHARACTERS:
+        return text
+    return f"{text[:MESSAGE_CHARACTERS]} … ({len(text)} characters)"
 
 
 def _is_airflows(event: Mapping[str, Any]) -> bool:
-    """Whether the task runner wrote it, or the API server (which names no logger and gives no time)."""
+    """Whether the task runner or the API server wrote this event.
+
+    An event of the API server has neither a logger nor a timestamp.
+    """
     name = str(event.get("logger") or "")
     if not name:
         return not event.get("timestamp")
@@ -90,34 +101,39 @@ def _summary(event: Mapping[str, Any], causes: list[Cause]) -> str:
     if causes:
         return f"{causes[0].type}: {_short(causes[0].message)}"
     text = str(event.get("event")).partition(" For more information")[0]
-    if name := event.get("signal_name"):
-        return f"killed by {name}: {text}"
+    if event.get("signal_name"):
+        return f"killed by {event['signal_name']}: {text}"
     if "exit_code" in event:
         return f"{text} with code {event['exit_code']}"
     return text
 
 
 def read(events: Iterable[Mapping[str, Any]]) -> TaskError:
-    """Goes through a log once and keeps a few lines of it, however long it is."""
+    """Read a log once; only a few lines of it are kept, so its length does not matter."""
     output: deque[str] = deque(maxlen=OUTPUT_LINES)
     exception: Mapping[str, Any] | None = None
     verdict: Mapping[str, Any] | None = None
     last: Mapping[str, Any] = {}
     for event in events:
         ours = event.get("logger") == "windtunnel.worker"
+        text = str(event.get("event"))
         if event.get("error_detail"):
             exception = event
         if event.get("level") in ("error", "critical") and (ours or _is_airflows(event)):
             verdict = event
-        elif not event.get("timestamp") and not str(event.get("event")).startswith("::"):
+        elif text.startswith("::"):
+            continue
+        elif not event.get("timestamp"):
             last = event
-        elif not _is_airflows(event) and not str(event.get("event")).startswith("::"):
-            output += str(event.get("event")).splitlines() or [""]
-    # A task can log an exception and go on: what its end says counts first.
-    told = verdict or exception
-    if told is None:
-        # Airflow's reason goes on with the whole of a failed HTTP call.
-        why = f" ({str(last['event']).partition(': ')[0]})" if last else ""
-        return TaskError(f"its log does not say why: it is missing, or the task never began{why}", [], list(output))
-    causes = _causes(told.get("error_detail"))
-    return TaskError(_summary(told, causes), causes, list(output))
+        elif not _is_airflows(event):
+            output += text.splitlines() or [""]
+    # A task can log an exception and go on, so the error of its end counts first.
+    failure = verdict or exception
+    if failure is None:
+        summary = "its log does not say why: it is missing, or the task never began"
+        if last:
+            # The rest of Airflow's text is the whole of a failed HTTP call.
+            summary += f" ({str(last['event']).partition(': ')[0]})"
+        return TaskError(summary, [], list(output))
+    causes = _causes(failure.get("error_detail"))
+    return TaskError(_summary(failure, causes), causes, list(output))

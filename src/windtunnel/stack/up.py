@@ -1,4 +1,4 @@
-"""`process-compose up`: look for what a crash left, check ports, prepare the state folder, then start."""
+"""`process-compose up`: ends what a crash left, prepares the state folder, checks ports, starts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import time
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, NoStackError, UsageError, WindtunnelError
 from windtunnel.services import state_folder
-from windtunnel.settings import Settings
+from windtunnel.settings import RECORDED, Settings
 from windtunnel.stack import leftovers, ports
 from windtunnel.stack.scale import say
 
-#: Seconds for the preflight and the one-shots; a first migration takes a few.
+#: The preparation and the migration have this time; a first migration takes a few seconds.
 ONE_SHOTS_SECONDS = 300.0
-#: Between two lines of the same text.
+#: Seconds between two lines of the same text.
 SAY_AGAIN = 10.0
 
 
@@ -24,20 +24,22 @@ def up(settings: Settings, binary: str, arguments: list[str], *, dry_run: bool) 
     """Start the stack with the real binary.
 
     Returns:
-        With `-D` the exit code after the one-shots are through; otherwise this process becomes the real binary.
+        With `-D` the exit code after the migration; otherwise the real binary replaces this
+        process.
 
     Raises:
-        WindtunnelError: the stack cannot come up; says why and what to do.
+        WindtunnelError: the stack cannot come up; the message has the cause and the next step.
     """
     if dry_run:
         os.execv(binary, [binary, *arguments])
     if process_compose.answers(settings):
-        raise WindtunnelError(
-            f"this stack is running already (state folder {settings.state}): see `windtunnel status`, stop it with `process-compose down`, "
-            "or start another with WINDTUNNEL_STATE and PORT_OFFSET"
-        )
+        stop = "see `windtunnel status`, stop it with `process-compose down`"
+        other = "start another with WINDTUNNEL_STATE and PORT_OFFSET"
+        fault = f"this stack is running already (state folder {settings.state})"
+        raise WindtunnelError(f"{fault}: {stop}, or {other}")
     if not settings.dags.is_dir():
-        raise UsageError(f"there is no DAG folder {settings.dags}: create it, or set DAGS_FOLDER")
+        step = "create it, or set DAGS_FOLDER"
+        raise UsageError(f"there is no DAG folder {settings.dags}: {step}")
     _clear_leftovers(settings)
     state_folder.prepare(settings)
     ports.check_free(settings)
@@ -51,29 +53,40 @@ def up(settings: Settings, binary: str, arguments: list[str], *, dry_run: bool) 
 
 
 def _clear_leftovers(settings: Settings) -> None:
-    if not (found := leftovers.find(settings)):
+    found = leftovers.find(settings)
+    if not found:
         return
-    say(f"a former stack of this state folder was not stopped; ending what it left: {leftovers.describe(found)}")
+    left = leftovers.describe(found)
+    say(f"a former stack of this state folder was not stopped; ending what it left: {left}")
     leftovers.end_all(found)
 
 
 def _record(settings: Settings) -> None:
-    """Clients read this while the stack runs, so that they need no variable but WINDTUNNEL_STATE."""
-    keep = ("DAGS_FOLDER", "WORKERS", "WORKER_CONCURRENCY", "WORKER_QUEUES", "WORKER_DRAIN_SECONDS", "WINDTUNNEL_PATCHES")
+    """Write the file that clients read while the stack runs.
+
+    So they need no variable but WINDTUNNEL_STATE.
+    """
     environment = settings.environment()
-    data = {"version": 1, "port_offset": settings.port_offset, "socket": str(settings.socket)} | {name: environment[name] for name in keep}
+    data: dict[str, object] = {
+        "version": 1,
+        "port_offset": settings.port_offset,
+        "socket": str(settings.socket),
+    }
+    data |= {name: environment[name] for name in RECORDED if name in environment}
     data["POSTGRES_MAX_CONNECTIONS"] = str(settings.postgres_max_connections)
     state_folder.write_private(settings.stack_file, json.dumps(data, indent=1))
 
 
 def _detached(settings: Settings, command: list[str]) -> int:
     start = time.monotonic()
-    # stdin is closed and a session of its own: a terminal that goes away must not take the stack with it.
+    # Without standard input: a terminal that is closed must not end the stack.
     code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
     if code != 0:
-        raise WindtunnelError(f"process-compose ended with exit code {code}: see {settings.logs / 'process-compose.log'}")
+        log = settings.logs / "process-compose.log"
+        raise WindtunnelError(f"process-compose ended with exit code {code}: see {log}")
     client = process_compose.Compose(settings)
-    said, text = 0.0, ""
+    said = 0.0
+    former = ""
     while time.monotonic() - start < ONE_SHOTS_SECONDS:
         try:
             rows = {p.name: p for p in client.processes()}
@@ -81,10 +94,13 @@ def _detached(settings: Settings, command: list[str]) -> int:
             break
         migrate = rows.get("migrate")
         if migrate is None or (migrate.status == "Completed" and migrate.exit_code == 0):
-            say(f"the stack is starting (after {time.monotonic() - start:.1f} s); `windtunnel wait` returns when it is ready")
+            took = time.monotonic() - start
+            next_step = "`windtunnel wait` returns when it is ready"
+            say(f"the stack is starting (after {took:.1f} s); {next_step}")
             return Exit.OK
-        former, text = text, "migrating the database" if migrate.is_running else "preparing"
+        text = "migrating the database" if migrate.is_running else "preparing"
         if text != former or time.monotonic() - said > SAY_AGAIN:
+            former = text
             said = time.monotonic()
             say(f"{text} … (after {said - start:.0f} s)")
         time.sleep(0.1)
@@ -92,7 +108,7 @@ def _detached(settings: Settings, command: list[str]) -> int:
 
 
 def _reason(settings: Settings) -> str:
-    """The last line of the one-shot that failed."""
+    """The last line of the migration, the preparation or process-compose, with the log's path."""
     for name in ("migrate", "prepare", "process-compose"):
         path = settings.logs / f"{name}.log"
         try:
