@@ -1,4 +1,6 @@
-"""`python -m windtunnel.environment CMD ...`: become CMD, with the variables of this checkout's stack. Used by `./dev`.
+"""`python -m windtunnel.environment CMD ...`: runs CMD with the variables of this checkout's stack.
+
+`./dev` uses it.
 
 Standard library only: it runs before every command.
 """
@@ -13,17 +15,22 @@ from windtunnel.settings import load
 
 
 def main(command: list[str]) -> int:
-    """Replace this process by a command; returns an exit code (2, 126 or 127, as a shell would) only where that fails."""
+    """Replace this process by a command.
+
+    Returns:
+        The exit code of a failure: 2, or 126 and 127 as a shell has them.
+    """
     if not command:
         print("windtunnel: name a command to run", file=sys.stderr)
         return Exit.USAGE
     try:
-        # The launcher reads the variables itself: for `up`, what a former stack was started with must not replace them.
+        # The launcher reads the variables itself: for `up`, the record of a former stack must not
+        # replace them.
         if command[0] != "process-compose":
             settings = load()
             os.environ.update(settings.environment())
             if command[0] == "airflow":
-                # Its configuration reads this file; without it, even `airflow version` ends in a traceback.
+                # Without this file even `airflow version` ends in a traceback.
                 settings.secret("database-url")
         sys.stdout.flush()
         os.execvp(command[0], command)

@@ -16,11 +16,11 @@ class Exit(IntEnum):
 
 
 class WindtunnelError(Exception):
-    """A cause and the next step, for a person; printed as one line, never as a traceback.
+    """A cause and the next step for a person, printed as one line and never as a traceback.
 
     Args:
-        message: what is wrong and what to do about it.
-        code: the exit code of the command that meets it.
+        message: the fault, and the step that helps.
+        code: the exit code of the command.
     """
 
     def __init__(self, message: str, code: Exit = Exit.FAILED) -> None:

@@ -1,4 +1,4 @@
-"""`nix run . -- WORDS`: everything that operates the stack of the current folder, where nothing of it is on PATH."""
+"""`nix run . -- WORDS`: operates the stack of the current folder without any program on PATH."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 USAGE = """usage: nix run FLAKE [-- COMMAND [ARGUMENT ...]]
 
-  (none), or options alone      start the stack here, as `process-compose up`; -D leaves it in the background
+  (none), or options alone      start the stack here, as `process-compose up` (-D: in background)
   status, wait, run DAG, scale 3, drain, drill, doctor, reset ...      commands of `windtunnel`
   down, process, attach ...     commands of `process-compose`
   airflow ...                   Airflow's own command line, on this stack
@@ -15,7 +15,7 @@ USAGE = """usage: nix run FLAKE [-- COMMAND [ARGUMENT ...]]
 
 
 def main() -> None:
-    """Become the command that is meant."""
+    """Replace this process by the command that the words stand for."""
     words = sys.argv[1:]
     if words[:1] in (["-h"], ["--help"], ["help"]):
         print(USAGE, end="")
@@ -26,7 +26,10 @@ def main() -> None:
 
 
 def meant(words: list[str]) -> list[str]:
-    """The command line that these words stand for. What `windtunnel` and `process-compose` both have is windtunnel's."""
+    """The command line that these words stand for.
+
+    A command of both `windtunnel` and `process-compose` is windtunnel's.
+    """
     if not words or words[0].startswith("-"):
         return ["process-compose", "up", *words]
     if words[0] == "airflow":
@@ -34,7 +37,8 @@ def meant(words: list[str]) -> list[str]:
     from windtunnel.cli import app
     from windtunnel.stack.launcher import COMMANDS
 
-    ours = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    registered = app.registered_commands
+    ours = {command.name or getattr(command.callback, "__name__", "") for command in registered}
     theirs = words[0] in COMMANDS and words[0] not in ours
     return ["process-compose" if theirs else "windtunnel", *words]
 

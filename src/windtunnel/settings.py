@@ -1,7 +1,9 @@
 """Paths, ports and names of one stack, from the environment: the only place that derives them.
 
-Standard library only: `./dev` and the launcher load this before every command, and
-pydantic-settings alone would take two thirds of the 0.3 s they may cost (docs/adr/).
+This file is over 200 lines long because one stack's variables belong in one place.
+
+Standard library only: `./dev` and the launcher load this before every command, and both may take
+0.3 s. pydantic-settings alone takes two thirds of that (docs/adr/).
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Settings:
-    """One stack. Times in seconds, paths absolute."""
+    """One stack. Times are in seconds, paths are absolute."""
 
     root: Path
     state: Path
@@ -61,7 +63,8 @@ class Settings:
     worker_drain_seconds: int
     broker: str
     postgres_max_connections: int
-    #: all, none, names to keep, or names with a minus to leave out (windtunnel.variables.patch_switch).
+    #: all, none, names to keep, or names with a minus to leave out
+    #: (windtunnel.variables.patch_switch).
     patches: str = "all"
 
     # -- the state folder: everything that is written at run time lies below it ------------
@@ -79,7 +82,7 @@ class Settings:
 
     @property
     def stack_file(self) -> Path:
-        """What the running stack was started with."""
+        """The record of the variables that the running stack was started with."""
         return self.state / "stack.json"
 
     @property
@@ -99,16 +102,21 @@ class Settings:
         return f"http://127.0.0.1:{self.ports.flower}"
 
     def secret(self, name: str) -> str:
-        """The secret's text. Raises `UsageError` where it was never made (no `up` yet)."""
+        """The secret's text.
+
+        Raises:
+            UsageError: the secret does not exist before the first `up`.
+        """
+        path = self.secrets / name
         try:
-            return (self.secrets / name).read_text()
+            return path.read_text()
         except OSError as error:
-            raise UsageError(
-                f"cannot read the secret {self.secrets / name} ({error.strerror}): start the stack once with `process-compose up`"
-            ) from None
+            step = "start the stack once with `process-compose up`"
+            message = f"cannot read the secret {path} ({error.strerror}): {step}"
+            raise UsageError(message) from None
 
     def environment(self) -> dict[str, str]:
-        """Variables that process-compose.yaml, airflow.cfg and every command of ours read."""
+        """The variables that process-compose.yaml, airflow.cfg and our commands read."""
         return {
             "WINDTUNNEL_ROOT": str(self.root),
             "WINDTUNNEL_STATE": str(self.state),
@@ -134,7 +142,14 @@ class Settings:
         }
 
 
-def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: int, what: str) -> int:
+def _integer(
+    env: Mapping[str, str],
+    name: str,
+    default: int,
+    low: int,
+    high: int,
+    what: str,
+) -> int:
     text = env.get(name, "").strip()
     if not text:
         return default
@@ -143,30 +158,37 @@ def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: in
     except ValueError:
         value = low - 1
     if not low <= value <= high:
-        raise UsageError(f"{name}={text!r} is not {what}: set a whole number from {low} to {high}, or unset it")
+        step = f"set a whole number from {low} to {high}, or unset it"
+        raise UsageError(f"{name}={text!r} is not {what}: {step}")
     return value
 
 
 def _patches(text: str) -> str:
     if text.strip() in ("", "all", "none"):
         return text.strip() or "all"
-    from windtunnel.variables import patch_switch  # which most commands need not load
+    # Most commands need not load this module.
+    from windtunnel.variables import patch_switch
 
     return patch_switch.checked(text)
 
 
 def find_root(env: Mapping[str, str], start: Path | None = None) -> Path:
-    """The project folder: WINDTUNNEL_ROOT, else the nearest one upwards that holds the stack's file, else this checkout."""
+    """The project folder.
+
+    WINDTUNNEL_ROOT, else the nearest folder upwards with process-compose.yaml and airflow.cfg,
+    else this checkout.
+    """
     if named := env.get("WINDTUNNEL_ROOT"):
         return Path(named).resolve()
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if (folder / "process-compose.yaml").is_file() and (folder / "airflow-home" / "airflow.cfg").is_file():
+        needed = (folder / "process-compose.yaml", folder / "airflow-home" / "airflow.cfg")
+        if all(path.is_file() for path in needed):
             return folder
     return Path(__file__).resolve().parents[2]
 
 
-#: What a running stack's record tells its clients, beside the port offset.
+#: A running stack's record has these variables, beside the port offset.
 RECORDED = (
     "WORKER_CONCURRENCY",
     "WORKER_DRAIN_SECONDS",
@@ -179,7 +201,7 @@ RECORDED = (
 
 
 def recorded(state: Path) -> dict[str, object]:
-    """What `up` wrote down about the stack of this state folder; empty where there is no file or it is damaged."""
+    """The record that `up` wrote about this stack; empty when it is missing or damaged."""
     try:
         data = json.loads((state / "stack.json").read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -193,7 +215,7 @@ def is_running(state: Path) -> bool:
     """Whether a process-compose listens for this state folder.
 
     Raises:
-        UsageError: we may not look; to call that "no stack" would be wrong.
+        UsageError: this user may not look, so the answer is not known.
     """
     path = socket_path(state)
     with socket.socket(socket.AF_UNIX) as client:
@@ -201,18 +223,23 @@ def is_running(state: Path) -> bool:
         try:
             client.connect(str(path))
         except PermissionError:
-            raise UsageError(f"cannot look into {path.parent} (permission denied): run this as the user who started the stack") from None
+            step = "run this as the user who started the stack"
+            message = f"cannot look into {path.parent} (permission denied): {step}"
+            raise UsageError(message) from None
         except OSError:
             return False
         return True
 
 
 def socket_path(state: Path) -> Path:
-    """process-compose's socket; in a folder of this user's own where the state folder's path is too long for one."""
+    """process-compose's socket, in the state folder or in a private folder of this user.
+
+    A socket cannot have the path of a deep state folder.
+    """
     path = state / "run" / "process-compose.sock"
     if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
         return path
-    # As the running stack has it: a timer's job lacks the XDG_RUNTIME_DIR of the session that started the stack.
+    # The record wins: a timer's job lacks the XDG_RUNTIME_DIR of the session that ran `up`.
     known = recorded(state).get("socket")
     if isinstance(known, str) and Path(known).exists():
         return Path(known)
@@ -241,27 +268,31 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
         known = recorded(state)
         # The bare binary leaves no record; its stack has the default ports.
         if not known and (state / "stack.json").exists() and not env.get("PORT_OFFSET", "").strip():
-            raise UsageError(
-                f"{state / 'stack.json'} is damaged, so the ports of the running stack are unknown: "
-                "set PORT_OFFSET to what it was started with (`process-compose up` writes the file anew)"
-            )
+            fault = f"{state / 'stack.json'} is damaged"
+            effect = "the ports of the running stack are unknown"
+            step = "set PORT_OFFSET to what it was started with"
+            note = "`process-compose up` writes the file anew"
+            raise UsageError(f"{fault}, so {effect}: {step} ({note})")
         running = int(str(known.get("port_offset", offset)))
         if env.get("PORT_OFFSET", "").strip() and offset != running:
-            raise UsageError(
-                f"PORT_OFFSET={offset}, but the stack of {state} was started with {running}: unset it, or name another WINDTUNNEL_STATE"
-            )
+            step = "unset it, or name another WINDTUNNEL_STATE"
+            started = f"the stack of {state} was started with {running}"
+            raise UsageError(f"PORT_OFFSET={offset}, but {started}: {step}")
         offset = running
         for name in RECORDED:
             if name in known:
                 values[name] = str(known[name])
     broker = values.get("BROKER") or "valkey"
     if broker not in BROKERS:
-        raise UsageError(f"BROKER={broker!r} is not a broker of this project: set one of {', '.join(BROKERS)}, or unset it")
+        step = f"set one of {', '.join(BROKERS)}, or unset it"
+        raise UsageError(f"BROKER={broker!r} is not a broker of this project: {step}")
     dags = Path(values.get("DAGS_FOLDER") or root / "dags")
     for ceiling in ("WORKER_TASK_MEMORY_MB", "WORKER_MAX_TASKS_PER_CHILD"):
         _integer(values, ceiling, 0, 0, 2**31, "a ceiling (0 for none)")
     workers = _integer(values, "WORKERS", 1, 1, 100, "a number of workers")
-    slots = _integer(values, "WORKER_CONCURRENCY", os.cpu_count() or 1, 1, 1000, "a number of task slots")
+    cores = os.cpu_count() or 1
+    slots = _integer(values, "WORKER_CONCURRENCY", cores, 1, 1000, "a number of task slots")
+    drain = _integer(values, "WORKER_DRAIN_SECONDS", 600, 1, 604800, "a number of seconds")
     return Settings(
         root=root,
         state=state,
@@ -271,7 +302,7 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
         workers=workers,
         worker_concurrency=slots,
         worker_queues=queue_names(values.get("WORKER_QUEUES") or "", "WORKER_QUEUES"),
-        worker_drain_seconds=_integer(values, "WORKER_DRAIN_SECONDS", 600, 1, 604800, "a number of seconds"),
+        worker_drain_seconds=drain,
         broker=broker,
         postgres_max_connections=_integer(
             values,

@@ -1,4 +1,4 @@
-"""What is missing or wrong on this machine or with a stack, and the command that mends it.
+"""The faults of this machine and of a stack's surroundings, each with the command that repairs it.
 
 It looks and advises; it repairs nothing.
 Imports stack and below.

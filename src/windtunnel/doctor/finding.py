@@ -1,4 +1,4 @@
-"""What an examination of this machine found (`windtunnel doctor`)."""
+"""One result of `windtunnel doctor`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing examined. `remedy` is a command or one step, empty where nothing is wrong."""
+    """The result of one examination. `remedy` is a command or one step, empty without a fault."""
 
     name: str
     ok: bool

@@ -1,4 +1,4 @@
-"""What is missing or wrong on this machine, and the command that mends it: `windtunnel doctor`."""
+"""`windtunnel doctor`: the programs and users of this machine, with the remedy of each fault."""
 
 from __future__ import annotations
 
@@ -19,13 +19,18 @@ SET_UP = "run this through ./dev or `nix develop`, which bring it"
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at everything a stack needs. Starts nothing, changes nothing, raises nothing; takes about a second."""
+    """Examine everything that a stack needs.
+
+    This takes about a second. It starts nothing, changes nothing and raises nothing.
+    """
+    postgres = _install("postgresql", "postgresql-server", "postgresql@17")
+    valkey = _install("valkey-server", "valkey", "valkey")
     return [
         _python(),
         _program("uv", ["uv", "--version"], (0, 5), SET_UP, needed=False),
-        _program("PostgreSQL", ["postgres", "--version"], (15, 0), _install("postgresql", "postgresql-server", "postgresql@17")),
+        _program("PostgreSQL", ["postgres", "--version"], (15, 0), postgres),
         _postgres_user(),
-        _program("Valkey", ["valkey-server", "--version"], (8, 0), _install("valkey-server", "valkey", "valkey")),
+        _program("Valkey", ["valkey-server", "--version"], (8, 0), valkey),
         _process_compose(),
         *stack.ports(settings),
         stack.state(settings),
@@ -53,18 +58,33 @@ def _debian_12() -> bool:
 
 
 def _version(command: list[str]) -> tuple[tuple[int, int], str] | None:
-    """(major, minor) and the first line that a program says of itself; None where it cannot be run."""
+    """(major, minor) and the first line of a program's output; None when it cannot be run."""
     try:
-        # Its own warnings stay on stderr (process-compose logs there where it has no configuration folder).
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=20, check=True)
+        # process-compose logs on stderr when it has no configuration folder.
+        done = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=20,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     line = next(iter(done.stdout.strip().splitlines()), "")
     numbers = re.search(r"(\d+)\.(\d+)", line)
-    return ((int(numbers[1]), int(numbers[2])) if numbers else (0, 0)), line
+    if numbers is None:
+        return (0, 0), line
+    return (int(numbers[1]), int(numbers[2])), line
 
 
-def _program(name: str, command: list[str], oldest: tuple[int, int], remedy: str, needed: bool = True) -> Finding:
+def _program(
+    name: str,
+    command: list[str],
+    oldest: tuple[int, int],
+    remedy: str,
+    needed: bool = True,
+) -> Finding:
     path = shutil.which(command[0])
     if path is None:
         if not needed:
@@ -76,27 +96,32 @@ def _program(name: str, command: list[str], oldest: tuple[int, int], remedy: str
     version, line = found
     shown = ".".join(map(str, version))
     if version < oldest:
-        return Finding(name, False, f"{path} is {shown}; {'.'.join(map(str, oldest))} or newer is needed ({line})", remedy)
+        least = ".".join(map(str, oldest))
+        detail = f"{path} is {shown}; {least} or newer is needed ({line})"
+        return Finding(name, False, detail, remedy)
     return Finding(name, True, f"{shown} ({path})")
 
 
 def _python() -> Finding:
     shown = f"{platform.python_version()} ({sys.executable})"
     ok = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    return Finding("Python", ok, shown, "" if ok else "Airflow 3.3 runs on Python 3.11 to 3.13: " + SET_UP)
+    remedy = f"Airflow 3.3 runs on Python 3.11 to 3.13: {SET_UP}"
+    return Finding("Python", ok, shown, "" if ok else remedy)
 
 
 def _postgres_user() -> Finding:
-    """PostgreSQL refuses to run as root; root needs somebody else to be, and a way to become it."""
+    """PostgreSQL refuses root, so root needs another user and a way to become that user."""
     name = "user for PostgreSQL"
     if os.geteuid() != 0:
         return Finding(name, True, f"{pwd.getpwuid(os.geteuid()).pw_name}, an ordinary user")
     try:
         user = pwd.getpwnam("postgres")
     except KeyError:
-        return Finding(name, False, "this is root, which PostgreSQL refuses, and there is no user postgres", "useradd --system postgres")
+        detail = "this is root, which PostgreSQL refuses, and there is no user postgres"
+        return Finding(name, False, detail, "useradd --system postgres")
     if shutil.which("setpriv") is None:
-        return Finding(name, False, "this is root, and setpriv is not there to become postgres", "apt-get install util-linux")
+        detail = "this is root, and setpriv is not there to become postgres"
+        return Finding(name, False, detail, "apt-get install util-linux")
     return Finding(name, True, f"postgres (uid {user.pw_uid}), since this is root")
 
 
@@ -106,5 +131,6 @@ def _process_compose() -> Finding:
     try:
         path = real_binary()
     except WindtunnelError as error:
-        return Finding("process-compose", False, str(error), "unset WINDTUNNEL_PROCESS_COMPOSE; ./dev windtunnel doctor")
+        remedy = "unset WINDTUNNEL_PROCESS_COMPOSE; ./dev windtunnel doctor"
+        return Finding("process-compose", False, str(error), remedy)
     return _program("process-compose", [path, "version", "--short"], OLDEST, SET_UP)

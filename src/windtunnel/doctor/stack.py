@@ -1,4 +1,4 @@
-"""Room for one stack on this machine: its ports, its state folder, disk and memory. Part of `windtunnel doctor`."""
+"""`windtunnel doctor`: the ports, state folder, disk, memory and patches of one stack."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from windtunnel.doctor.finding import Finding
 from windtunnel.settings import SOCKET_PATH_LIMIT, Settings
 from windtunnel.system import disk as file_system
 
-#: Free disk for a state folder with some days of task logs, and memory for the idle stack with one worker; bytes.
+#: Bytes of free disk for a state folder with some days of task logs, and of memory for the idle
+#: stack with one worker.
 DISK_NEEDED = 2 * 1024**3
 MEMORY_NEEDED = 3 * 1024**3
 
 
 def ports(settings: Settings) -> list[Finding]:
-    """Free, or held by this very stack."""
+    """Each port is free or held by this stack, else it is a fault."""
     import psutil
 
     holders: dict[int, int | None] = {}
@@ -24,7 +25,9 @@ def ports(settings: Settings) -> list[Finding]:
             if connection.status == psutil.CONN_LISTEN and connection.laddr:
                 holders[connection.laddr.port] = connection.pid
     except psutil.Error:
-        return [Finding("ports", True, "this system does not say who listens; `process-compose up` tries them")]
+        detail = "this system does not say who listens; `process-compose up` tries them"
+        return [Finding("ports", True, detail)]
+    move = f"PORT_OFFSET={settings.port_offset + 1000} process-compose up"
     free: list[str] = []
     findings: list[Finding] = []
     for name, port in settings.ports.items():
@@ -32,7 +35,7 @@ def ports(settings: Settings) -> list[Finding]:
             free.append(f"{port} ({name})")
             continue
         who, ours = _holder(holders[port], settings)
-        remedy = "" if ours else f"stop it, or move the stack: PORT_OFFSET={settings.port_offset + 1000} process-compose up"
+        remedy = "" if ours else f"stop it, or move the stack: {move}"
         findings.append(Finding(f"port {port} ({name})", ours, f"held by {who}", remedy))
     if free:
         findings.insert(0, Finding("ports", True, f"free: {', '.join(free)}"))
@@ -40,7 +43,7 @@ def ports(settings: Settings) -> list[Finding]:
 
 
 def _holder(pid: int | None, settings: Settings) -> tuple[str, bool]:
-    """Who it is, and whether it belongs to this stack."""
+    """The name of a process, and whether it belongs to this stack."""
     import psutil
 
     if pid is None:
@@ -48,7 +51,7 @@ def _holder(pid: int | None, settings: Settings) -> tuple[str, bool]:
     try:
         process = psutil.Process(pid)
         name = f"{process.name()} (pid {pid})"
-        # The kernel hides the environment of a process that retitled itself; one of its parents has it.
+        # The kernel hides the environment of a process with a new title; one of its parents has it.
         for relative in (process, *process.parents()):
             try:
                 if relative.environ().get("WINDTUNNEL_STACK") == str(settings.state):
@@ -61,12 +64,12 @@ def _holder(pid: int | None, settings: Settings) -> tuple[str, bool]:
 
 
 def _existing(path: Path) -> Path:
-    """The path itself, or the nearest folder above it that is there."""
+    """The path itself, or the nearest folder above it that exists."""
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def state(settings: Settings) -> Finding:
-    """Whether it can be written, and nobody else can look into its secrets."""
+    """This user can write the folder, and nobody else can read its secrets."""
     remedy = "set WINDTUNNEL_STATE to a folder you can write"
     where = _existing(settings.state)
     if not where.is_dir():
@@ -76,54 +79,64 @@ def state(settings: Settings) -> Finding:
     if where != settings.state:
         return Finding("state folder", True, f"{settings.state} (not made yet)")
     secrets = settings.secrets
-    if secrets.exists() and (mode := secrets.stat().st_mode & 0o777) & 0o077:
-        return Finding("state folder", False, f"{secrets} has mode {mode:04o}: others can look into it", f"chmod 700 '{secrets}'")
+    mode = secrets.stat().st_mode & 0o777 if secrets.exists() else 0
+    if mode & 0o077:
+        detail = f"{secrets} has mode {mode:04o}: others can look into it"
+        return Finding("state folder", False, detail, f"chmod 700 '{secrets}'")
     return Finding("state folder", True, str(settings.state))
 
 
 def socket_path(settings: Settings) -> Finding:
-    """process-compose's socket: the kernel takes no longer path."""
+    """The path of process-compose's socket; the kernel takes no longer one."""
     length = len(os.fsencode(settings.socket))
     ok = length <= SOCKET_PATH_LIMIT
     detail = f"{settings.socket} ({length} of {SOCKET_PATH_LIMIT} bytes)"
-    return Finding("socket path", ok, detail, "" if ok else "set WINDTUNNEL_STATE or XDG_RUNTIME_DIR to a shorter path")
+    remedy = "set WINDTUNNEL_STATE or XDG_RUNTIME_DIR to a shorter path"
+    return Finding("socket path", ok, detail, "" if ok else remedy)
 
 
 def _amount(name: str, free: int, needed: int, what: str, remedy: str) -> Finding:
-    ok = free >= needed
     shown = f"{free / 1024**3:.1f} GiB {what}"
-    return Finding(name, ok, shown if ok else f"{shown}; {needed / 1024**3:.0f} GiB are needed", "" if ok else remedy)
+    if free >= needed:
+        return Finding(name, True, shown)
+    return Finding(name, False, f"{shown}; {needed / 1024**3:.0f} GiB are needed", remedy)
 
 
 def disk(settings: Settings) -> Finding:
-    """Free space where the state folder is; a running stack's file system is named when it is full or nearly so."""
+    """Free space at the state folder; a started stack's file system only must not be full."""
     where = _existing(settings.state)
     room = file_system.room(where)
     if settings.stack_file.exists():
         wrong = room.problem()
         shown = f"{room.free / 1024**3:.1f} GiB free below {where}"
-        return Finding("disk", wrong is None, wrong or shown, file_system.REMEDY.format(logs=settings.logs) if wrong else "")
-    free = room.free
-    return _amount("disk", free, DISK_NEEDED, f"free below {where}", "make room, or set WINDTUNNEL_STATE to a folder on another disk")
+        remedy = file_system.REMEDY.format(logs=settings.logs)
+        return Finding("disk", wrong is None, wrong or shown, remedy if wrong else "")
+    remedy = "make room, or set WINDTUNNEL_STATE to a folder on another disk"
+    return _amount("disk", room.free, DISK_NEEDED, f"free below {where}", remedy)
 
 
 def memory() -> Finding:
-    """What programs could still take without swapping."""
+    """The memory that programs can take without swapping."""
     import psutil
 
     remedy = "end other programs, or use a machine with more memory"
-    return _amount("memory", psutil.virtual_memory().available, MEMORY_NEEDED, "available", remedy)
+    free = psutil.virtual_memory().available
+    return _amount("memory", free, MEMORY_NEEDED, "available", remedy)
 
 
 def patches(settings: Settings) -> list[Finding]:
-    """What became of the patches of a running stack; nothing where none runs. A skipped one is slower Airflow, not a wrong machine."""
+    """The outcomes of the patches in a running stack; nothing when no stack is running.
+
+    A skipped patch is a fault: Airflow works without it, but slower.
+    """
     from windtunnel.clients import process_compose
     from windtunnel.health import status
 
     if not process_compose.answers(settings):
         return []
     rows = process_compose.Compose(settings).processes()
-    found = status.patches(settings, {process_compose.node(row.name) for row in rows if row.is_running})
+    running = {process_compose.node(row.name) for row in rows if row.is_running}
+    found = status.patches(settings, running)
     states = [outcome["state"] for outcomes in found.values() for outcome in outcomes.values()]
     skipped = [
         f"{name} in {process}: {outcome['reason']}"
@@ -132,5 +145,6 @@ def patches(settings: Settings) -> list[Finding]:
         if outcome["state"] == "skipped"
     ]
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("applied", "skipped", "off"))
-    remedy = "use the locked versions, or switch it off: WINDTUNNEL_PATCHES=-NAME (docs/reference/upstream.md)"
-    return [Finding("patches", not skipped, "; ".join([counts, *skipped]), remedy if skipped else "")]
+    switch = "WINDTUNNEL_PATCHES=-NAME (docs/reference/upstream.md)"
+    remedy = f"use the locked versions, or switch it off: {switch}" if skipped else ""
+    return [Finding("patches", not skipped, "; ".join([counts, *skipped]), remedy)]

@@ -27,7 +27,7 @@ from windtunnel.drill.cluster import Away, Mark, Run, TaskInstance
 from windtunnel.drill.lab_worker import NAME as LAB
 from windtunnel.drill.lab_worker import LabWorker
 from windtunnel.errors import NoStackError, WindtunnelError
-from windtunnel.health import checks, status
+from windtunnel.health import checks, judgement, status
 from windtunnel.ledger import ledger
 from windtunnel.settings import Settings
 from windtunnel.system import procfs
@@ -104,9 +104,11 @@ class Facts:
         return time.time() - (_moment(stamp) or 0.0)
 
     def unhealthy(self, since: float = 0.0) -> list[str]:
-        wrong = checks.examine(self.settings)
-        wrong |= {p.name: checks.worker(self.settings, process_compose.node(p.name)) for p in self.compose.workers() if p.is_running}
-        found = [f"{name} {what}" for name, what in wrong.items() if what]
+        rows = [row for row in self.compose.processes() if not row.off]
+        # A worker that somebody drained stays down, so only running workers count.
+        present = [row for row in rows if row.is_running or not row.name.startswith("worker")]
+        faults = judgement.judge(self.settings, present)
+        found = [f"{name} {fault}" for name, fault in faults.items() if fault]
         if since and not found:
             health = self.airflow.health()
             heard = {

@@ -1,5 +1,5 @@
-"""Which values a person's variables may have, and what follows from them.
+"""Checks the values of a person's variables: names of queues and patches, numbers of connections.
 
-Names of queues and patches, numbers of connections: arithmetic and refusals, no stack is looked at.
+Nothing here looks at a stack.
 Imports errors only; settings is built on it.
 """

@@ -1,8 +1,9 @@
-"""How many connections PostgreSQL must take, and how many workers fit into those that it takes.
+"""The number of connections that PostgreSQL must take, and the workers that fit into them.
 
-Measured on a live stack (Airflow 3.3.2): a slot that has run a task keeps one or two connections, those of Celery's results.
-The rest is pools of SQLAlchemy, 5 connections and 10 more under load each: two of the API server, two of the scheduler, one of
-DAG processor and triggerer; besides three alarms, the reconciler, and commands that people type.
+Measured on a live stack (Airflow 3.3.2): a slot that has run a task keeps one or two connections
+for Celery's results. The others are SQLAlchemy's pools, each of 5 connections and 10 more under
+load. The API server and the scheduler have two pools each, the DAG processor and the triggerer
+one each. Three LISTEN connections, the reconciler and people's commands come on top.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from __future__ import annotations
 PER_SLOT = 2
 BASE = 120
 LEAST = 200
-#: So many workers fit without a word, whatever WORKERS was at the start.
+#: This number of workers always fits, also when WORKERS was lower at the start.
 ROOM = 4
 #: PostgreSQL's own limit (src/backend/utils/misc/guc_tables.c, MAX_BACKENDS).
 MOST = 262_143
 
 
 def needed(workers: int, concurrency: int) -> int:
-    """Connections of a stack with so many workers of so many slots each, and `worker-heavy`."""
+    """The connections of a stack with so many workers, and `worker-heavy`."""
     return BASE + PER_SLOT * concurrency * (workers + 1)
 
 
@@ -27,5 +28,5 @@ def default(workers: int, concurrency: int) -> int:
 
 
 def most_workers(connections: int, concurrency: int) -> int:
-    """How many workers fit into so many connections."""
+    """The number of workers that fit into so many connections."""
     return (connections - BASE) // (PER_SLOT * concurrency) - 1

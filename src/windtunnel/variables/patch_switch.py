@@ -1,4 +1,7 @@
-"""WINDTUNNEL_PATCHES: which patches a person wants. `all` (the default), `none`, names to keep, or names with a minus to leave out."""
+"""WINDTUNNEL_PATCHES: the patches that a person wants.
+
+`all` (the default), `none`, names to keep, or names with a minus to leave out.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,9 @@ NAMES = (
 
 
 def choice(text: str | None = None) -> str:
-    """What is set, by default in this process's environment; `all` where nothing is."""
-    return (os.environ.get(VARIABLE, "") if text is None else text).replace(" ", "") or "all"
+    """The value without blanks, by default this process's variable; `all` when it is empty."""
+    value = os.environ.get(VARIABLE, "") if text is None else text
+    return value.replace(" ", "") or "all"
 
 
 def wanted(name: str, text: str | None = None) -> bool:
@@ -49,12 +53,12 @@ def wanted(name: str, text: str | None = None) -> bool:
 
 
 def triggers_wanted() -> bool:
-    """Whether the database gets triggers of ours: only patches hear them."""
+    """Whether the database gets our triggers: only patches listen to their notifications."""
     return choice() != "none"
 
 
 def as_in_production() -> bool:
-    """Whether a component is to be nothing but Airflow's own command."""
+    """Whether each component runs only Airflow's own command."""
     return choice() == "none"
 
 
@@ -69,12 +73,15 @@ def checked(text: str) -> str:
         return chosen
     names = chosen.split(",")
     if len({name.startswith("-") for name in names}) > 1:
-        raise UsageError(f"{VARIABLE}={text!r} mixes names to keep with names to leave out: write all of them with a minus, or none")
+        mixed = f"{VARIABLE}={text!r} mixes names to keep with names to leave out"
+        raise UsageError(f"{mixed}: write all of them with a minus, or none")
     for name in (each.removeprefix("-") for each in names):
         if name in ("all", "none"):
             raise UsageError(f"{VARIABLE}={text!r}: {name!r} stands alone")
         if name not in NAMES:
             near = difflib.get_close_matches(name, [*NAMES, "all", "none"])
-            hint = f"did you mean {near[0]!r}?" if near else f"the patches are {', '.join(NAMES)}"
+            hint = f"the patches are {', '.join(NAMES)}"
+            if near:
+                hint = f"did you mean {near[0]!r}?"
             raise UsageError(f"{VARIABLE}: there is no patch {name!r}: {hint} (or set all or none)")
     return chosen
