@@ -48,7 +48,7 @@ class Room:
         """The problem in words; None while there is room."""
         subject = f"the file system {self.mount} of the state folder"
         if self.files_free == 0:
-            return f"{subject} is full: no file can be created (no inode is free)"
+            return f"{subject} is full: no file can be made (no inode is free)"
         amount = f"{self.free / MIB:.0f} of {self.total / MIB:.0f} MiB free"
         if self.full:
             return f"{subject} is full: {amount}"
