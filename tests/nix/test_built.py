@@ -188,12 +188,44 @@ def test_what_nix_run_starts_can_be_operated_and_stopped_by_it(kind: str, tmp_pa
     assert place.left() == []
 
 
+def test_the_commands_that_nix_shell_puts_on_path(tmp_path: Path) -> None:
+    flake = f"path:{clone(tmp_path / 'flake')}#default"
+    shutil.rmtree(tmp_path / "flake" / ".git")
+    place = Place(tmp_path / "here", tmp_path)
+    assert "3.3.2" in place.nix("shell", flake, "-c", "airflow", "version").stdout
+    try:
+        place.nix("shell", flake, "-c", "process-compose", "up", "-D")
+        place.nix("shell", flake, "-c", "windtunnel", "wait", "--timeout", "600")
+        place.nix("shell", flake, "-c", "windtunnel", "run", "hello")
+        assert "worker-0" in place.nix("shell", flake, "-c", "windtunnel", "status").stdout
+    finally:
+        place.nix("shell", flake, "-c", "process-compose", "down")
+    place.nix("shell", flake, "-c", "windtunnel", "status", code=3)
+    assert place.left() == []
+
+
 # -- the template ------------------------------------------------------------------------------------------------------
-def test_the_template_from_its_beginning_to_a_run_of_its_dag(tmp_path: Path) -> None:
+def with_a_shared_library(place: Place) -> None:
+    """Adds a package whose wheel loads libstdc++ and does not bring it; the DAG imports it."""
+    project = place.folder / "pyproject.toml"
+    project.write_text(project.read_text().replace('["humanize"]', '["humanize", "rapidfuzz"]'))
+    dag = place.folder / "dags" / "own_package.py"
+    imports = "import humanize\nimport rapidfuzz.fuzz_cpp\n"
+    dag.write_text(dag.read_text().replace("import humanize\n", imports))
+    place.develop("uv", "lock")
+    assert 'name = "rapidfuzz"' in (place.folder / "uv.lock").read_text()
+    loaded = place.develop("python", "-c", "import rapidfuzz.fuzz_cpp; print(open('/proc/self/maps').read())")
+    assert "libstdc++" in loaded
+
+
+@pytest.mark.parametrize("packages", ["its own", "one with a shared library"])
+def test_the_template_from_its_beginning_to_a_run_of_its_dag(packages: str, tmp_path: Path) -> None:
     ours = clone(tmp_path / "flake")
     place = Place(tmp_path / "my-dags", tmp_path, NIX_EVAL_INPUTS=f"windtunnel={ours}")
     place.nix("flake", "init", "--template", f"path:{ours}")
     track(place.folder)
+    if packages == "one with a shared library":
+        with_a_shared_library(place)
     place.nix("build", "--no-link", ".#default")
     place.nix("flake", "check")
     try:
