@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
+from windtunnel.clients import loopback_http
 from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.settings import Settings, is_running
 from windtunnel.system import procfs
@@ -87,11 +88,8 @@ class Compose:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         # No timeout: stopping and scaling down answer when the last task in hand has finished.
-        self._http = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(settings.socket)),
-            base_url="http://process-compose",
-            timeout=None,
-        )
+        path = str(settings.socket)
+        self._http = loopback_http.client("http://process-compose", timeout=None, socket=path)
 
     def _call(self, method: str, path: str) -> Any:
         try:

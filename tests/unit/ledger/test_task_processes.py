@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,9 @@ from windtunnel.system import procfs
 from windtunnel.system.procfs import Process
 
 #: A pool child whose task has started a program behind `env -i` in a session of its own, two parents away.
-POOL_CHILD = "bash -c '(env -i setsid sleep 300 & echo $!; wait)' & wait"
+#: Full paths, since `env -i` takes PATH away and a build sandbox has no /usr/bin.
+PROGRAM = f"{shutil.which('setsid')} {shutil.which('sleep')}"
+POOL_CHILD = f"bash -c '(env -i {PROGRAM} 300 & echo $!; wait)' & wait"
 #: What a task forks keeps its title.
 FORKED = f"""
 import os, time
