@@ -97,6 +97,7 @@ class WorkerFiles:
         self.lost = self.folder / "lost"
         self.skew = self.folder / "skew"
         self.lock = self.folder / "lock"
+        self.temporary = self.folder / "temporary"
 
     @classmethod
     def of_this_process(cls) -> WorkerFiles | None:

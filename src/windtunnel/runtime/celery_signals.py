@@ -17,7 +17,7 @@ from typing import Any
 
 from celery import signals
 
-from windtunnel.ledger import ledger
+from windtunnel.ledger import ledger, temporary
 from windtunnel.ledger.lost_tasks import tell_log
 from windtunnel.runtime import version_skew
 from windtunnel.system import procfs
@@ -56,6 +56,12 @@ def take_name(instance: Any = None, **_: Any) -> None:
     if name and "@" in getattr(instance, "hostname", ""):
         _, _, host = instance.hostname.rpartition("@")
         instance.hostname = f"{name}@{host}"
+
+
+def note_temporary_folder(**_: Any) -> None:
+    """In the main process, before it makes its pool."""
+    if _files:
+        temporary.note(_files)
 
 
 def preload(**_: Any) -> None:
@@ -179,6 +185,7 @@ def connect() -> None:
     _files.forget_skew()
     for signal, receiver in (
         (signals.celeryd_init, take_name),
+        (signals.celeryd_init, note_temporary_folder),
         (signals.import_modules, preload),
         (signals.task_received, received),
         (signals.task_prerun, begin),

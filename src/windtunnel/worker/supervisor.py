@@ -22,6 +22,7 @@ import time
 from types import FrameType
 
 from windtunnel.errors import WindtunnelError
+from windtunnel.ledger import temporary
 from windtunnel.ledger.fence import Generation
 from windtunnel.ledger.ledger import describe
 from windtunnel.ledger.lost_tasks import Lost
@@ -190,6 +191,7 @@ class Supervisor:
         held = bool(self.record.files.in_hand())
         task_of = self.orphans.tasks.task_of
         self.lost.fence_and_note(generation, owner, why, self.celery.reap, task_of)
+        temporary.remove(self.record.files)
         other = self.options.stand_in() if held else None
         if other:
             pause = f"{YIELD_SECONDS:.0f} s"
