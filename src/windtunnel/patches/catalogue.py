@@ -8,11 +8,6 @@ describes each; tests/unit/patches/test_upstream.py fails when upstream no longe
 
 from __future__ import annotations
 
-# Patches are applied in the order of these imports. libcst_when_asked is first, since the others
-# load Airflow. routes_are_built_when_used comes before the patches that load routes.
-from windtunnel.patches.libcst import libcst_when_asked  # isort: skip
-from windtunnel.patches.log_server import log_server_when_asked  # isort: skip
-from windtunnel.patches.routes import routes_are_built_when_used  # isort: skip
 from windtunnel.patches.api_client import refused_requests_end_soon
 from windtunnel.patches.execution_api import (
     dag_processor_api_when_asked,
@@ -21,9 +16,12 @@ from windtunnel.patches.execution_api import (
 )
 from windtunnel.patches.flower import flower_looks_again_soon
 from windtunnel.patches.idle_polling import files_when_told, triggers_when_told
+from windtunnel.patches.libcst import libcst_when_asked
+from windtunnel.patches.log_server import log_server_when_asked
 from windtunnel.patches.middleware import middlewares_step_aside
 from windtunnel.patches.operators import operators_cost_less
 from windtunnel.patches.registry import PATCHES, apply, record, recorded
+from windtunnel.patches.routes import routes_are_built_when_used
 from windtunnel.patches.scheduler import keep_result_connection, wake_scheduler
 from windtunnel.patches.task_log import task_log_survives_full_disk
 from windtunnel.patches.task_runner import (
@@ -58,3 +56,11 @@ __all__ = [
     "triggers_when_told",
     "wake_scheduler",
 ]
+
+#: These are applied before the others: libcst's, since the others load Airflow, and the routes'
+#: before the patches that load routes. So the order does not depend on which module of this package
+#: is imported first.
+_FIRST = ("libcst_when_asked", "log_server_when_asked", "routes_are_built_when_used")
+_ordered = {name: PATCHES[name] for name in _FIRST} | PATCHES
+PATCHES.clear()
+PATCHES.update(_ordered)
