@@ -24,8 +24,8 @@ def remove(files: WorkerFiles) -> None:
     """In the supervisor, when no process of that Celery is left."""
     try:
         folder = Path(files.temporary.read_text())
-    except OSError:
+        if folder.name.startswith(PREFIX):
+            shutil.rmtree(folder, ignore_errors=True)
+    except (OSError, ValueError):  # none was written down, or the record is damaged
         return
-    if folder.name.startswith(PREFIX):
-        shutil.rmtree(folder, ignore_errors=True)
     files.temporary.unlink(missing_ok=True)
