@@ -29,7 +29,9 @@ def new_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewStack]:
     made: list[Stack] = []
 
     def make(root: Path = ROOT, **variables: str) -> Stack:
-        made.append(Stack(tmp_path_factory.mktemp("stack") / "state", free_offset(), root, **variables))
+        made.append(
+            Stack(tmp_path_factory.mktemp("stack") / "state", free_offset(), root, **variables)
+        )
         return made[-1]
 
     yield make
@@ -41,8 +43,14 @@ def new_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewStack]:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One running stack for every test that leaves it as it was: one worker with two slots, a copy of the project's DAGs."""
     folder = tmp_path_factory.mktemp("shared")
-    dags = Path(shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__")))
-    shared = Stack(state=folder / "state", offset=free_offset(), WORKER_CONCURRENCY="2", DAGS_FOLDER=str(dags))
+    dags = Path(
+        shutil.copytree(
+            ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__")
+        )
+    )
+    shared = Stack(
+        state=folder / "state", offset=free_offset(), WORKER_CONCURRENCY="2", DAGS_FOLDER=str(dags)
+    )
     try:
         shared.up()
         yield shared
@@ -68,7 +76,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionstart() -> None:
     # What a person exported for a stack of their own must not reach the private ones.
-    for name in ("WINDTUNNEL_STATE", "PORT_OFFSET", "WORKERS", "WORKER_CONCURRENCY", "WORKER_QUEUES", "DAGS_FOLDER", "PC_SOCKET_PATH"):
+    for name in (
+        "WINDTUNNEL_STATE",
+        "PORT_OFFSET",
+        "WORKERS",
+        "WORKER_CONCURRENCY",
+        "WORKER_QUEUES",
+        "DAGS_FOLDER",
+        "PC_SOCKET_PATH",
+    ):
         os.environ.pop(name, None)
     # Kept: WINDTUNNEL_PATCHES. `WINDTUNNEL_PATCHES=none ./dev pytest tests/stack/test_acceptance.py tests/faults/test_rows.py` shows
     # that the promises hold without patches.

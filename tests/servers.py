@@ -40,10 +40,18 @@ def running(folder: Path, *names: str, offset: int | None = None) -> Iterator[Se
             log = (folder / f"{name}.log").open("wb")
             with log:
                 processes.append(
-                    subprocess.Popen(commands[name], env={**os.environ, **settings.environment()}, stdout=log, stderr=log, cwd="/")
+                    subprocess.Popen(
+                        commands[name],
+                        env={**os.environ, **settings.environment()},
+                        stdout=log,
+                        stderr=log,
+                        cwd="/",
+                    )
                 )
         for name in names:
-            until(f"{name} answers", lambda name=name: checks.CHECKS[name](settings) is None, 30, 0.05)  # type: ignore[misc]
+            until(
+                f"{name} answers", lambda name=name: checks.CHECKS[name](settings) is None, 30, 0.05
+            )  # type: ignore[misc]
         yield settings
     finally:
         for process in processes:

@@ -55,7 +55,12 @@ class Stack:
 
     def __init__(self, state: Path, offset: int, root: Path = ROOT, **variables: str) -> None:
         self.root = root
-        self.variables = {"WINDTUNNEL_STATE": str(state), "PORT_OFFSET": str(offset), "WINDTUNNEL_ROOT": str(root), **variables}
+        self.variables = {
+            "WINDTUNNEL_STATE": str(state),
+            "PORT_OFFSET": str(offset),
+            "WINDTUNNEL_ROOT": str(root),
+            **variables,
+        }
         self.settings: Settings = load({**os.environ, **self.variables}, client=False)
 
     # -- commands --------------------------------------------------------------------------
@@ -63,7 +68,9 @@ class Stack:
     def environment(self) -> dict[str, str]:
         return {**os.environ, **self.settings.environment(), **self.variables}
 
-    def command(self, *words: str, timeout: float = 300.0, check: bool = False, **more: str) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *words: str, timeout: float = 300.0, check: bool = False, **more: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run one command of the project as a person would; its output is kept."""
         done = subprocess.run(
             words,
@@ -75,12 +82,16 @@ class Stack:
             timeout=timeout,
         )
         if check and done.returncode:
-            raise AssertionError(f"{' '.join(words)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+            raise AssertionError(
+                f"{' '.join(words)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
         return done
 
     def up(self, timeout: float = 240.0) -> None:
         self.command("process-compose", "up", "-D", check=True, timeout=timeout)
-        self.command("windtunnel", "wait", "--timeout", str(timeout), check=True, timeout=timeout + 30)
+        self.command(
+            "windtunnel", "wait", "--timeout", str(timeout), check=True, timeout=timeout + 30
+        )
 
     def down(self, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
         return self.command("process-compose", "down", timeout=timeout)
@@ -132,7 +143,9 @@ class Stack:
     # -- DAG runs --------------------------------------------------------------------------
     def trigger(self, dag_id: str, **conf: Any) -> str:
         until(f"{dag_id} is known", lambda: self.airflow.dag(dag_id), 30)
-        return self.airflow.trigger(dag_id, {k: str(v) if isinstance(v, Path) else v for k, v in conf.items()})
+        return self.airflow.trigger(
+            dag_id, {k: str(v) if isinstance(v, Path) else v for k, v in conf.items()}
+        )
 
     def tasks(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         return self.airflow.task_instances(dag_id, run_id)

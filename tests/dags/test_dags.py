@@ -64,7 +64,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environment(home: Path) -> dict[str, str]:
     """A bare Airflow: nothing of the caller's settings, and a database that does not exist."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "WINDTUNNEL"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AIRFLOW", "WINDTUNNEL"))
+    }
     return kept | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -76,7 +80,9 @@ def environment(home: Path) -> dict[str, str]:
 def parse(folder: Path, home: Path) -> subprocess.CompletedProcess[str]:
     """What Airflow makes of a folder, as JSON on stdout; in its own process, since Airflow reads its settings once."""
     command = [sys.executable, "-c", PARSE, str(folder)]
-    return subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, env=environment(home), capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +139,9 @@ def test_its_retries_are_written_down_and_soon(parsed: dict[str, Any], stem: str
     tree = ast.parse((DAGS / f"{stem}.py").read_text())
     # Airflow's own default delay is five minutes: nobody waits for that in a rehearsal.
     for name, task in parsed["dags"][stem]["tasks"].items():
-        assert task["retries"] == 0 or timedelta(seconds=task["delay"]) <= timedelta(seconds=1), name
+        assert task["retries"] == 0 or timedelta(seconds=task["delay"]) <= timedelta(seconds=1), (
+            name
+        )
     assert "retries" in ast.dump(tree)
 
 
@@ -145,7 +153,9 @@ def test_loading_it_has_no_effect(stem: str) -> None:
     for node in body[1:]:
         if isinstance(node, ast.Expr):
             call = node.value
-            assert isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args, ast.dump(node)
+            assert (
+                isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args
+            ), ast.dump(node)
         elif isinstance(node, ast.Assign):
             assert isinstance(node.value, ast.Constant), ast.dump(node)
         else:
@@ -153,14 +163,23 @@ def test_loading_it_has_no_effect(stem: str) -> None:
 
 
 def test_what_the_scenarios_count_on(parsed: dict[str, Any]) -> None:
-    tasks = {dag: {name: task["retries"] for name, task in d["tasks"].items()} for dag, d in parsed["dags"].items()}
+    tasks = {
+        dag: {name: task["retries"] for name, task in d["tasks"].items()}
+        for dag, d in parsed["dags"].items()
+    }
     assert tasks["steady"] == {"work": 0}
     assert tasks["retry"] == {"work": 2}
     assert tasks["crash"] == {"work": 3}
     assert tasks["drain"] == {"in_python": 0, "in_bash": 0}
     queues = {name: task["queue"] for name, task in parsed["dags"]["queues"]["tasks"].items()}
     assert queues == {"light": "default", "heavy": "heavy", "report": "default"}
-    assert sorted(len(task["up"]) for task in parsed["dags"]["chain"]["tasks"].values()) == [0, 1, 1, 1, 1]
+    assert sorted(len(task["up"]) for task in parsed["dags"]["chain"]["tasks"].values()) == [
+        0,
+        1,
+        1,
+        1,
+        1,
+    ]
     for dag in ("parallel", "load"):
         assert parsed["dags"][dag]["active"][0] >= 1000
     for dag in ("steady", "retry"):

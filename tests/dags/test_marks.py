@@ -13,7 +13,18 @@ import pytest
 
 from windtunnel import dag_helpers
 
-KEYS = {"event", "dag_id", "run_id", "task_id", "map_index", "try", "pid", "start", "worker", "time"}
+KEYS = {
+    "event",
+    "dag_id",
+    "run_id",
+    "task_id",
+    "map_index",
+    "try",
+    "pid",
+    "start",
+    "worker",
+    "time",
+}
 
 
 @pytest.fixture
@@ -21,7 +32,9 @@ def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "with a space" / "marks.jsonl"
     path.parent.mkdir()
     ti = SimpleNamespace(dag_id="steady", run_id="r1", task_id="work", map_index=3, try_number=2)
-    monkeypatch.setattr(dag_helpers, "get_current_context", lambda: {"params": {"marks": str(path)}, "ti": ti})
+    monkeypatch.setattr(
+        dag_helpers, "get_current_context", lambda: {"params": {"marks": str(path)}, "ti": ti}
+    )
     monkeypatch.setenv("WINDTUNNEL_WORKER", "worker-7")
     return path
 
@@ -36,7 +49,12 @@ def test_a_task_that_ends_leaves_a_start_and_an_end(marks: Path) -> None:
     start, end = lines(marks)
     assert (start["event"], end["event"]) == ("start", "end")
     assert set(start) == set(end) == KEYS
-    assert (start["try"], start["map_index"], start["worker"], start["pid"]) == (2, 3, "worker-7", os.getpid())
+    assert (start["try"], start["map_index"], start["worker"], start["pid"]) == (
+        2,
+        3,
+        "worker-7",
+        os.getpid(),
+    )
     assert abs(float(str(start["time"])) - time.time()) < 5
 
 
@@ -60,7 +78,9 @@ def test_bash_leaves_the_same_line(marks: Path) -> None:
         "AIRFLOW_CTX_TASK_ID": "in_bash",
         "AIRFLOW_CTX_TRY_NUMBER": "1",
     }
-    subprocess.run(["bash", "-c", dag_helpers.BASH_MARK + "mark start && mark end"], env=env, check=True)
+    subprocess.run(
+        ["bash", "-c", dag_helpers.BASH_MARK + "mark start && mark end"], env=env, check=True
+    )
     start, end = lines(marks)
     assert (start["event"], end["event"]) == ("start", "end")
     assert set(start) == KEYS

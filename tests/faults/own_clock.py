@@ -83,13 +83,22 @@ int futimens(int file, const struct timespec times[2]) {
 
 def missing() -> str | None:
     """What a stack with its own clock needs and this machine lacks."""
-    return None if shutil.which("cc") else "a stack gets its own clock from a small C library, and there is no C compiler"
+    return (
+        None
+        if shutil.which("cc")
+        else "a stack gets its own clock from a small C library, and there is no C compiler"
+    )
 
 
 def variables(folder: Path) -> dict[str, str]:
     """The environment of such a stack. The folder must be open to every user of the stack."""
     library, clock = folder / "own_clock.so", folder / "clock"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), "-xc", "-", "-ldl"], input=SOURCE, text=True, check=True)
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), "-xc", "-", "-ldl"],
+        input=SOURCE,
+        text=True,
+        check=True,
+    )
     library.chmod(0o755)
     clock.write_bytes(bytes(8))
     clock.chmod(0o644)

@@ -27,7 +27,10 @@ def small_file_system(size: str) -> Iterator[Path]:
     folder.chmod(0o755)
     try:
         done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+            ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(folder)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             pytest.skip(f"this machine mounts no tmpfs: {done.stderr.strip()}")

@@ -11,7 +11,9 @@ from tests.stack_fixture import NewStack, Stack, read_marks, until
 
 @pytest.fixture
 def capped(new_stack: NewStack) -> Stack:
-    stack = new_stack(WORKER_CONCURRENCY="2", WORKER_TASK_MEMORY_MB="400", WORKER_MAX_TASKS_PER_CHILD="2")
+    stack = new_stack(
+        WORKER_CONCURRENCY="2", WORKER_TASK_MEMORY_MB="400", WORKER_MAX_TASKS_PER_CHILD="2"
+    )
     stack.up()
     return stack
 
@@ -22,7 +24,9 @@ def pool(stack: Stack) -> set[int]:
     return set(details["stats"]["pool"]["processes"])
 
 
-def test_a_task_above_its_ceiling_is_killed_and_told_why_while_others_and_the_worker_go_on(capped: Stack, marks: Path) -> None:
+def test_a_task_above_its_ceiling_is_killed_and_told_why_while_others_and_the_worker_go_on(
+    capped: Stack, marks: Path
+) -> None:
     beside = capped.trigger("steady", seconds=20, marks=marks)
     until("the other task runs", lambda: read_marks(marks))
     supervisor = capped.supervisor("worker-0")

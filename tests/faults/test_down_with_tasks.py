@@ -11,7 +11,9 @@ from tests.stack_fixture import NewStack, read_marks, until
 from windtunnel.stack import leftovers
 
 
-def test_tasks_that_waited_at_down_run_after_the_next_up_each_once(new_stack: NewStack, marks: Path) -> None:
+def test_tasks_that_waited_at_down_run_after_the_next_up_each_once(
+    new_stack: NewStack, marks: Path
+) -> None:
     stack = new_stack(WORKER_CONCURRENCY="2")
     stack.up()
     stack.compose.stop("worker")
@@ -25,7 +27,9 @@ def test_tasks_that_waited_at_down_run_after_the_next_up_each_once(new_stack: Ne
     assert {t.try_number for run_id in runs for t in stack.tasks("steady", run_id)} == {1}
 
 
-def test_down_says_for_which_task_it_waits_and_now_cuts_off_what_is_retried_after_the_next_up(new_stack: NewStack, marks: Path) -> None:
+def test_down_says_for_which_task_it_waits_and_now_cuts_off_what_is_retried_after_the_next_up(
+    new_stack: NewStack, marks: Path
+) -> None:
     stack = new_stack()
     stack.up()
     run_id = stack.trigger("retry", failures=0, seconds=3600, marks=marks)
@@ -34,15 +38,29 @@ def test_down_says_for_which_task_it_waits_and_now_cuts_off_what_is_retried_afte
 
     # As in a terminal, where Ctrl-C reaches every process of the foreground.
     waiting = subprocess.Popen(
-        ["windtunnel", "down"], env=stack.environment, cwd=stack.root, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ["windtunnel", "down"],
+        env=stack.environment,
+        cwd=stack.root,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert waiting.stderr is not None
     said = waiting.stderr.readline()
-    assert task in said and "running for" in said and "waiting until" in said and "WORKER_DRAIN_SECONDS=600" in said, said
+    assert (
+        task in said
+        and "running for" in said
+        and "waiting until" in said
+        and "WORKER_DRAIN_SECONDS=600" in said
+    ), said
     until("the worker drains", lambda: stack.supervisor("worker-0").get("state") == "draining")
     os.killpg(waiting.pid, signal.SIGINT)
     _, rest = waiting.communicate(timeout=20)
-    assert waiting.returncode == 130 and "the stack goes on stopping" in rest and "Traceback" not in rest, rest
+    assert (
+        waiting.returncode == 130
+        and "the stack goes on stopping" in rest
+        and "Traceback" not in rest
+    ), rest
     assert stack.supervisor("worker-0")["state"] == "draining"
 
     done = stack.command("windtunnel", "down", "--now", timeout=90)

@@ -13,14 +13,20 @@ from tests.stack_fixture import Stack, until
 from windtunnel.health import checks
 
 
-def test_it_shows_what_was_promised_and_seen_in_every_format(faults_stack: Stack, tmp_path: Path) -> None:
+def test_it_shows_what_was_promised_and_seen_in_every_format(
+    faults_stack: Stack, tmp_path: Path
+) -> None:
     report = tmp_path / "drill.xml"
-    done = faults_stack.command("windtunnel", "drill", "task-killed", "--json", "--junit", str(report))
+    done = faults_stack.command(
+        "windtunnel", "drill", "task-killed", "--json", "--junit", str(report)
+    )
     data = json.loads(done.stdout)
     assert data["version"] == 1
     [scenario] = data["scenarios"]
     assert (scenario["scenario"], scenario["row"]) == ("task-killed", "4")
-    assert all(set(check) == {"promised", "seen", "ok"} and check["seen"] for check in scenario["checks"])
+    assert all(
+        set(check) == {"promised", "seen", "ok"} and check["seen"] for check in scenario["checks"]
+    )
     assert done.returncode == (0 if data["ok"] else 1)
     assert data["ok"], json.dumps(data, indent=1)
     [case] = ET.parse(report).getroot().findall("testcase")  # noqa: S314
@@ -40,9 +46,15 @@ def test_it_refuses_while_other_runs_are_active(faults_stack: Stack) -> None:
 def test_ctrl_c_in_the_middle_heals_what_was_broken(faults_stack: Stack) -> None:
     until("no run is active", lambda: not faults_stack.airflow.active_runs(), 60)
     running = subprocess.Popen(
-        ["windtunnel", "drill", "broker-away"], env=faults_stack.environment, stderr=subprocess.PIPE, text=True, process_group=0
+        ["windtunnel", "drill", "broker-away"],
+        env=faults_stack.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
     )
-    until("the broker is stopped", lambda: checks.valkey(faults_stack.settings) is not None, 60, 0.05)
+    until(
+        "the broker is stopped", lambda: checks.valkey(faults_stack.settings) is not None, 60, 0.05
+    )
     os.killpg(running.pid, signal.SIGINT)
     _, told = running.communicate(timeout=240)
     assert running.returncode == 130, told

@@ -7,17 +7,31 @@ import json
 from tests.stack_fixture import Stack
 from windtunnel.drill.cluster import Checks
 from windtunnel.drill.local_cluster import LocalCluster
-from windtunnel.drill.steps import all_succeed_once, launch, marks_of, no_message_left, wait_running, wait_until
+from windtunnel.drill.steps import (
+    all_succeed_once,
+    launch,
+    marks_of,
+    no_message_left,
+    wait_running,
+    wait_until,
+)
 
 TASKS = 4
 
 
-def test_every_message_twice_runs_every_task_once(faults_stack: Stack, cluster: LocalCluster) -> None:
+def test_every_message_twice_runs_every_task_once(
+    faults_stack: Stack, cluster: LocalCluster
+) -> None:
     workers = sorted(cluster.workers())
     for name in workers:
         cluster.stop(name)
     runs = launch(cluster, "retry", TASKS, seconds=6, failures=0, helper=True)
-    wait_until("the messages to wait", lambda: cluster.messages().get("default", 0) == TASKS, 60, saw=cluster.messages)
+    wait_until(
+        "the messages to wait",
+        lambda: cluster.messages().get("default", 0) == TASKS,
+        60,
+        saw=cluster.messages,
+    )
     with faults_stack.broker as broker:
         for raw in broker.lrange("default", 0, -1):
             message = json.loads(raw)
@@ -30,8 +44,15 @@ def test_every_message_twice_runs_every_task_once(faults_stack: Stack, cluster: 
     checks = Checks()
     all_succeed_once(checks, cluster, runs, 90)
     no_message_left(checks, cluster)
-    wait_until("each to be delivered twice", lambda: cluster.deliveries() == 2 * TASKS, 10, saw=cluster.deliveries)
+    wait_until(
+        "each to be delivered twice",
+        lambda: cluster.deliveries() == 2 * TASKS,
+        10,
+        saw=cluster.deliveries,
+    )
     last_helper = {mark.run_id: mark.time for mark in marks_of(cluster, runs, "helper")}
     for end in marks_of(cluster, runs, "end"):
-        assert end.time - last_helper[end.run_id] < 3, "the helper of a running task was ended by the copy's refusal"
+        assert end.time - last_helper[end.run_id] < 3, (
+            "the helper of a running task was ended by the copy's refusal"
+        )
     assert all(check.ok for check in checks.made), checks.made

@@ -26,7 +26,11 @@ STARTS = 5.0
 def forking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     dags = str(ROOT / "tests" / "faults" / "dags")
     stack = Stack(
-        tmp_path_factory.mktemp("forks") / "state", free_offset(), DAGS_FOLDER=dags, WORKER_CONCURRENCY="3", WORKER_TASK_MEMORY_MB="1400"
+        tmp_path_factory.mktemp("forks") / "state",
+        free_offset(),
+        DAGS_FOLDER=dags,
+        WORKER_CONCURRENCY="3",
+        WORKER_TASK_MEMORY_MB="1400",
     )
     try:
         stack.up()
@@ -40,23 +44,34 @@ def of(marks: Path, event: str, attempt: int = 1) -> list[Mark]:
 
 
 def living(marks: Path, events: set[str]) -> set[tuple[str, int]]:
-    return {(m.event, m.pid) for m in read_marks(marks) if m.event in events and procfs.alive(m.pid, m.start)}
+    return {
+        (m.event, m.pid)
+        for m in read_marks(marks)
+        if m.event in events and procfs.alive(m.pid, m.start)
+    }
 
 
-def test_what_a_killed_task_forked_is_gone_before_its_retry_starts(forking: Stack, tmp_path: Path) -> None:
+def test_what_a_killed_task_forked_is_gone_before_its_retry_starts(
+    forking: Stack, tmp_path: Path
+) -> None:
     """Its forked children hide their environment and hold the sockets for whose end Airflow waits a minute."""
     mine, beside = tmp_path / "mine", tmp_path / "beside"
     kept = forking.trigger("keeps", marks=beside, seconds=25)
     run = forking.trigger("forks", marks=mine)
     until("the neighbour's helper pulses", lambda: of(beside, "start") and of(beside, "helper"))
-    until("the task and all that it forked run", lambda: of(mine, "start") and {m.event for m in read_marks(mine)} >= CHILDREN)
+    until(
+        "the task and all that it forked run",
+        lambda: of(mine, "start") and {m.event for m in read_marks(mine)} >= CHILDREN,
+    )
     (started,) = of(mine, "start")
     os.kill(started.pid, signal.SIGKILL)
     killed = time.time()
     (again,) = until("the retry starts", lambda: of(mine, "start", attempt=2), 90)
     noticed = again.time - killed
     late = [m for m in read_marks(mine) if m.event in CHILDREN and m.time > again.time]
-    assert not late and not living(mine, CHILDREN), f"beside the retry: {late or living(mine, CHILDREN)}"
+    assert not late and not living(mine, CHILDREN), (
+        f"beside the retry: {late or living(mine, CHILDREN)}"
+    )
     print(f"the retry started {noticed:.1f} s after the kill")
     assert noticed < NOTICED + STARTS, f"the retry started {noticed:.1f} s after the kill"
     # What the neighbour forked in the same way belongs to a living task.
@@ -67,10 +82,15 @@ def test_what_a_killed_task_forked_is_gone_before_its_retry_starts(forking: Stac
     assert "terminated by signal" in forking.airflow.log("forks", run, "work")
 
 
-def test_what_a_killed_worker_left_forked_is_gone_before_the_retry_starts(forking: Stack, tmp_path: Path) -> None:
+def test_what_a_killed_worker_left_forked_is_gone_before_the_retry_starts(
+    forking: Stack, tmp_path: Path
+) -> None:
     mine = tmp_path / "mine"
     run = forking.trigger("forks", marks=mine)
-    until("the task and all that it forked run", lambda: of(mine, "start") and {m.event for m in read_marks(mine)} >= CHILDREN)
+    until(
+        "the task and all that it forked run",
+        lambda: of(mine, "start") and {m.event for m in read_marks(mine)} >= CHILDREN,
+    )
     os.kill(forking.supervisor("worker-0")["celery_pid"], signal.SIGKILL)
     (again,) = until("the retry starts", lambda: of(mine, "start", attempt=2), 90)
     late = [m for m in read_marks(mine) if m.event in CHILDREN and m.time > again.time]

@@ -36,7 +36,9 @@ def test_two_copies_at_once_are_seen_by_their_pulses() -> None:
     assert overlaps(retried) == []
     orphan = [*retried, mark("pulse", 6)]
     assert len(overlaps(orphan)) == 1 and "1.0 s" in overlaps(orphan)[0]
-    assert overlaps([mark("start", 1), mark("end", 9), mark("start", 2, task="other", pid=12)]) == []
+    assert (
+        overlaps([mark("start", 1), mark("end", 9), mark("start", 2, task="other", pid=12)]) == []
+    )
 
 
 def test_waiting_says_what_never_came_and_what_was_seen_instead() -> None:
@@ -47,7 +49,9 @@ def test_waiting_says_what_never_came_and_what_was_seen_instead() -> None:
         raise Away("API down")
 
     assert seconds_until("an answer", away, 0.1) is None
-    assert seconds_until("now", lambda: True, 0.1, since=time.monotonic() - 5) == pytest.approx(5, abs=0.5)
+    assert seconds_until("now", lambda: True, 0.1, since=time.monotonic() - 5) == pytest.approx(
+        5, abs=0.5
+    )
 
 
 def test_a_late_or_missing_event_breaks_a_promise() -> None:
@@ -67,7 +71,9 @@ def test_a_rehearsal_that_cannot_go_on_keeps_what_it_saw_and_fails() -> None:
     outcome = play(Scenario("x", "0", "x", broken), None)  # type: ignore[arg-type]
     assert not outcome.ok
     assert [check.ok for check in outcome.checks] == [True, False]
-    assert not play(Scenario("x", "0", "x", lambda cluster, checks: None), None).ok, "nothing checked is not a pass"  # type: ignore[arg-type]
+    assert not play(Scenario("x", "0", "x", lambda cluster, checks: None), None).ok, (
+        "nothing checked is not a pass"
+    )  # type: ignore[arg-type]
 
 
 def test_a_scenario_that_this_machine_cannot_play_is_skipped_and_not_passed(tmp_path: Path) -> None:
@@ -106,7 +112,10 @@ def echo() -> Iterator[int]:
 
 
 def test_the_wire_goes_silent_and_delivers_after_healing(echo: int) -> None:
-    with TcpProxy(echo) as proxy, socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
+    with (
+        TcpProxy(echo) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,
+    ):
         client.sendall(b"one")
         assert client.recv(10) == b"one"
         proxy.cut(silent=True)
@@ -120,14 +129,20 @@ def test_the_wire_goes_silent_and_delivers_after_healing(echo: int) -> None:
 
 
 def test_the_wire_resets_connections_old_and_new(echo: int) -> None:
-    with TcpProxy(echo) as proxy, socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
+    with (
+        TcpProxy(echo) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,
+    ):
         client.sendall(b"one")
         assert client.recv(10) == b"one"
         proxy.cut(silent=False)
         with pytest.raises(ConnectionResetError):
             client.recv(10)
         # The reset may come while the connection is still being made, or after.
-        with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as late:
+        with (
+            pytest.raises(ConnectionResetError),
+            socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as late,
+        ):
             late.recv(10)
         proxy.heal()
         with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as again:
@@ -150,7 +165,9 @@ def test_reports_count_a_broken_promise(tmp_path: Path) -> None:
 def test_every_row_has_a_scenario_and_only_the_gravest_must_be_named() -> None:
     assert {str(row) for row in range(1, 11)} | {"NFR-1"} <= {s.row for s in SCENARIOS.values()}
     grave = {"everything-killed", "disk-full", "clock-jump", "soak"}
-    assert {s.name for s in SCENARIOS.values()} - {s.name for s in rehearse.choose([], None)} == grave
+    assert {s.name for s in SCENARIOS.values()} - {
+        s.name for s in rehearse.choose([], None)
+    } == grave
     assert [s.name for s in rehearse.choose([], 3)] == ["soak"]
     with pytest.raises(UsageError, match="earthquake"):
         rehearse.choose(["earthquake"], None)

@@ -11,7 +11,9 @@ from windtunnel.ledger import ledger
 
 
 @pytest.mark.long
-def test_a_task_whose_message_is_gone_is_queued_again_and_runs_once(faults_stack: Stack, marks: Path) -> None:
+def test_a_task_whose_message_is_gone_is_queued_again_and_runs_once(
+    faults_stack: Stack, marks: Path
+) -> None:
     stack = faults_stack
     stack.command("process-compose", "process", "stop", stack.compose.workers()[0].name, check=True)
     try:
@@ -23,7 +25,9 @@ def test_a_task_whose_message_is_gone_is_queued_again_and_runs_once(faults_stack
         until("it is queued again", lambda: stack.broker.llen("default") == 1, 180)
         assert read_marks(marks) == []
     finally:
-        stack.command("process-compose", "process", "start", stack.compose.workers()[0].name, check=True)
+        stack.command(
+            "process-compose", "process", "start", stack.compose.workers()[0].name, check=True
+        )
     assert stack.finished("steady", run_id) == "success"
     (after,) = (t for t in stack.tasks("steady", run_id) if t.task_id == before.task_id)
     assert after.try_number == 1, "a lost message is no attempt"

@@ -184,12 +184,19 @@ def test_row_9_tasks_live_through_a_full_disk_and_it_is_named(tmp_path: Path) ->
         # Before it happens: 3 % free.
         ballast = stack.settings.state / "ballast"
         with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, disk.room(stack.settings.state).free - 24 * disk.MIB)
-        shown = until("status warns", lambda: [p for p in stack.status()["problems"] if p["part"] == "disk"])
+            os.posix_fallocate(
+                file.fileno(), 0, disk.room(stack.settings.state).free - 24 * disk.MIB
+            )
+        shown = until(
+            "status warns", lambda: [p for p in stack.status()["problems"] if p["part"] == "disk"]
+        )
         assert "nearly full: 2" in shown[0]["what"], shown
         doctor = stack.command("windtunnel", "doctor").stdout
         assert f"wrong   disk: the file system {stack.settings.state.parent}" in doctor, doctor
-        until("the log warns", lambda: "is nearly full" in (stack.settings.logs / "reconciler.log").read_text())
+        until(
+            "the log warns",
+            lambda: "is nearly full" in (stack.settings.logs / "reconciler.log").read_text(),
+        )
 
 
 def test_row_9_a_file_system_that_others_use_is_never_filled(rehearse: Rehearse) -> None:
@@ -254,6 +261,10 @@ def test_ten_minutes_of_random_faults_under_load(rehearse: Rehearse, seed: int) 
 def test_soak_of_twenty_minutes_with_tasks_of_six_to_nine(tmp_path: Path, seed: int) -> None:
     # Root has a disk and, where libfaketime is, a clock of the stack's own: then both are among the faults.
     root = os.geteuid() == 0
-    with small_world(disk="3g" if root else "", clock=own_clock.missing() is None, WORKER_CONCURRENCY="8") as stack:
+    with small_world(
+        disk="3g" if root else "", clock=own_clock.missing() is None, WORKER_CONCURRENCY="8"
+    ) as stack:
         cluster = LocalCluster(stack.settings, tmp_path / "marks")
-        rehearse_on(cluster, "soak", minutes=20, seed=seed, apart=(15, 50), every=40, real=360, megabytes=20)
+        rehearse_on(
+            cluster, "soak", minutes=20, seed=seed, apart=(15, 50), every=40, real=360, megabytes=20
+        )

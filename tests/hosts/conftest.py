@@ -20,7 +20,9 @@ class Deployment:
         self.hosts = hosts
         workers = {"worker-0": hosts["worker1"], "worker-1": hosts["worker2"]}
         stores = {name: hosts[name] for name in ("valkey", "postgres")}
-        self.cluster = NixosCluster({**stores, **workers, **dict.fromkeys(CENTRAL, hosts["scheduler"])})
+        self.cluster = NixosCluster(
+            {**stores, **workers, **dict.fromkeys(CENTRAL, hosts["scheduler"])}
+        )
 
     def host_of(self, worker: str) -> Host:
         return self.hosts[self.cluster.roles[worker].name]
@@ -28,7 +30,9 @@ class Deployment:
     def settled(self) -> bool:
         """Both workers serve and are in Flower."""
         cluster = self.cluster
-        return cluster.workers() == set(cluster.nodes) and all(cluster.up(node) for node in cluster.nodes)
+        return cluster.workers() == set(cluster.nodes) and all(
+            cluster.up(node) for node in cluster.nodes
+        )
 
 
 @pytest.fixture(scope="session")
@@ -39,12 +43,17 @@ def running() -> Iterator[Deployment]:
     with lab.Lab(deployment.HOSTS, deployment.prepare) as made:
         hosts = made.hosts
         # As nixos-tests/prelude.nix.
-        share_secrets(hosts["scheduler"], [host for name, host in hosts.items() if name != "scheduler"])
+        share_secrets(
+            hosts["scheduler"], [host for name, host in hosts.items() if name != "scheduler"]
+        )
         here = Deployment(hosts)
         wait(lambda: here.cluster.up("api-server"), "the API server")
         wait(here.settled, "both workers")
         dags = ("steady", "retry", "memory")
-        wait(lambda: all(here.cluster.airflow(f"/dags/{dag}")["dag_id"] == dag for dag in dags), "the DAGs")
+        wait(
+            lambda: all(here.cluster.airflow(f"/dags/{dag}")["dag_id"] == dag for dag in dags),
+            "the DAGs",
+        )
         yield here
 
 

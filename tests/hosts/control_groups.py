@@ -19,7 +19,11 @@ def hierarchies() -> list[tuple[str, str]]:
         point, kind, options = Path(mount.split()[4]), rest.split()[0], rest.split()[2]
         if point.parent != TOP or kind not in ("cgroup", "cgroup2"):
             continue
-        named = "none,name=systemd" if point.name == "systemd" else ",".join(o for o in options.split(",") if o not in ("rw", "ro"))
+        named = (
+            "none,name=systemd"
+            if point.name == "systemd"
+            else ",".join(o for o in options.split(",") if o not in ("rw", "ro"))
+        )
         found.append((point.name, "cgroup2" if kind == "cgroup2" else named))
     return found
 
@@ -27,7 +31,9 @@ def hierarchies() -> list[tuple[str, str]]:
 def mount_list() -> str:
     """For init.sh: `v2`, or `folder=options` of every hierarchy."""
     found = hierarchies()
-    return "v2" if found[0][0] == "" else " ".join(f"{folder}={options}" for folder, options in found)
+    return (
+        "v2" if found[0][0] == "" else " ".join(f"{folder}={options}" for folder, options in found)
+    )
 
 
 def create(name: str) -> list[Path]:

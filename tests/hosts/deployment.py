@@ -24,7 +24,10 @@ HOSTS = ("valkey", "postgres", "scheduler", "worker1", "worker2")
 
 SERVICES = Path(__file__).with_name("services")
 #: Units in place of NixOS's own, by host.
-OTHERS = {"valkey": ["redis-windtunnel.service"], "postgres": ["postgresql.service", "postgresql.target"]}
+OTHERS = {
+    "valkey": ["redis-windtunnel.service"],
+    "postgres": ["postgresql.service", "postgresql.target"],
+}
 
 
 def why_not() -> str | None:
@@ -32,7 +35,11 @@ def why_not() -> str | None:
     for program in ("valkey-server", "postgres", "curl"):
         if not shutil.which(program):
             return f"the hosts lab needs {program}"
-    if Path(sys.prefix).is_relative_to("/root") or ROOT.is_relative_to("/root") or ROOT.is_relative_to("/home"):
+    if (
+        Path(sys.prefix).is_relative_to("/root")
+        or ROOT.is_relative_to("/root")
+        or ROOT.is_relative_to("/home")
+    ):
         return "the checkout lies in a home folder, which the units may not see (ProtectHome)"
     if ROOT.is_relative_to("/tmp"):
         return "the checkout lies below /tmp, where each unit has a folder of its own (PrivateTmp)"
@@ -42,7 +49,9 @@ def why_not() -> str | None:
 def units_of(host: str) -> dict[str, dict[str, Any]]:
     """This project's units on that host, as evaluated."""
     units: dict[str, dict[str, Any]] = committed()["multi-worker"][host]
-    return {f"{name}.service": unit for name, unit in units.items() if name.startswith("windtunnel-")}
+    return {
+        f"{name}.service": unit for name, unit in units.items() if name.startswith("windtunnel-")
+    }
 
 
 def _folder(program: str) -> str:
@@ -61,14 +70,20 @@ def _store(units: dict[str, dict[str, Any]]) -> str:
     """What the units name below /nix/store: packages are folders of this machine's programs."""
     text = "".join(unit["text"] for unit in units.values())
     script = ""
-    for name in sorted(set(re.findall(r"/nix/store/([^/\s:\"]+)/s?bin", text)) - {Path(ENVIRONMENT).name}):
+    for name in sorted(
+        set(re.findall(r"/nix/store/([^/\s:\"]+)/s?bin", text)) - {Path(ENVIRONMENT).name}
+    ):
         if name.startswith("unit-script-"):
             continue
         script += f'mkdir -p "$1/nix/store/{name}"; ln -s /usr/bin "$1/nix/store/{name}/bin"; ln -s /usr/sbin "$1/nix/store/{name}/sbin"\n'
     for name, unit in units.items():
         if unit["script"]:
             start = f"{name.removesuffix('.service')}-start"
-            script += _write(f"/nix/store/unit-script-{start}/bin/{start}", f"#!/bin/bash\nset -e\n{unit['script']}", "755")
+            script += _write(
+                f"/nix/store/unit-script-{start}/bin/{start}",
+                f"#!/bin/bash\nset -e\n{unit['script']}",
+                "755",
+            )
     return script
 
 
@@ -104,11 +119,18 @@ chmod 700 "$1/var/lib/windtunnel-secrets"
 mkdir -p "$1/etc/systemd/system-generators"; ln -sfn /dev/null "$1/etc/systemd/system-generators/postgresql-generator"
 """
     script += _environment() + _store(units)
-    if source := os.environ.get("WINDTUNNEL_LAB_SOURCE"):  # to try a change of src/ on the hosts alone
+    if source := os.environ.get(
+        "WINDTUNNEL_LAB_SOURCE"
+    ):  # to try a change of src/ on the hosts alone
         script += f'mount --bind {shlex.quote(source)} "$1{ROOT}/src"\n'
     files = {name: unit["text"] for name, unit in units.items()}
     for name in OTHERS.get(host, []):
-        files[name] = (SERVICES / name).read_text().replace("@valkey@", _folder("valkey-server")).replace("@postgres@", _folder("postgres"))
+        files[name] = (
+            (SERVICES / name)
+            .read_text()
+            .replace("@valkey@", _folder("valkey-server"))
+            .replace("@postgres@", _folder("postgres"))
+        )
     wants = "/etc/systemd/system/multi-user.target.wants"
     for name, text in files.items():
         script += _write(f"/etc/systemd/system/{name}", text)

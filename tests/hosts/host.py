@@ -49,7 +49,18 @@ CAPABILITIES = (
     "sys_resource",
     "sys_tty_config",
 )
-NAMESPACES = ["--mount", "--uts", "--ipc", "--cgroup", "--net", "--pid", "--fork", "--kill-child=KILL", "--propagation", "private"]
+NAMESPACES = [
+    "--mount",
+    "--uts",
+    "--ipc",
+    "--cgroup",
+    "--net",
+    "--pid",
+    "--fork",
+    "--kill-child=KILL",
+    "--propagation",
+    "private",
+]
 
 
 class Host:
@@ -74,13 +85,35 @@ class Host:
         self.mount_point.mkdir(exist_ok=True)
         self.kept.mkdir(parents=True, exist_ok=True)
         self.groups = control_groups.create(f"{self.lab.tag}-{self.name}")
-        enter = "".join(f"echo $$ >{shlex.quote(str(group))}/cgroup.procs; " for group in self.groups)
+        enter = "".join(
+            f"echo $$ >{shlex.quote(str(group))}/cgroup.procs; " for group in self.groups
+        )
         names = f"printf %s {shlex.quote(self.lab.hosts_file())} >$1/etc/hosts\n"
         capabilities = "-all," + ",".join("+" + name for name in CAPABILITIES)
-        init = ["bash", str(INIT), self.name, "/", str(self.mount_point), names + self.prepare, control_groups.mount_list(), capabilities]
+        init = [
+            "bash",
+            str(INIT),
+            self.name,
+            "/",
+            str(self.mount_point),
+            names + self.prepare,
+            control_groups.mount_list(),
+            capabilities,
+        ]
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "bash", "-c", enter + 'exec "$@"', "enter", "unshare", *NAMESPACES, *init],
+                [
+                    "setpriv",
+                    "--pdeathsig",
+                    "KILL",
+                    "bash",
+                    "-c",
+                    enter + 'exec "$@"',
+                    "enter",
+                    "unshare",
+                    *NAMESPACES,
+                    *init,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -92,14 +125,22 @@ class Host:
         self._until(lambda: Path(f"/proc/{self.pid}/ns/net").readlink() != own, "network namespace")
         self._plug_in()
         # Not `is-system-running`: that waits for units which wait for other hosts.
-        self._until(lambda: self.run("systemctl", "is-active", "basic.target").stdout == "active\n", "systemd", 60)
+        self._until(
+            lambda: self.run("systemctl", "is-active", "basic.target").stdout == "active\n",
+            "systemd",
+            60,
+        )
 
     def _plug_in(self) -> None:
         cable = f"p-{self.name}"
-        self.lab.on_switch(f"ip link add {cable} type veth peer name eth0 netns {self.pid}; ip link set {cable} master br0 up")
+        self.lab.on_switch(
+            f"ip link add {cable} type veth peer name eth0 netns {self.pid}; ip link set {cable} master br0 up"
+        )
         # Fixed neighbours: a cut cable is to be silence, not `no route to host`.
         others = "".join(
-            f"ip neigh replace {host.ip} lladdr {host.mac} dev eth0 nud permanent; " for host in self.lab.hosts.values() if host is not self
+            f"ip neigh replace {host.ip} lladdr {host.mac} dev eth0 nud permanent; "
+            for host in self.lab.hosts.values()
+            if host is not self
         )
         script = f"ip link set lo up; ip link set eth0 address {self.mac}; ip addr add {self.ip}/24 dev eth0; ip link set eth0 up; {others}"
         subprocess.run(["nsenter", "-t", str(self.pid), "-n", "bash", "-euc", script], check=True)
@@ -137,7 +178,9 @@ class Host:
     def run(self, *command: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """A command in all of the host's namespaces, as root, outside its systemd."""
         enter = ["nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
-        return subprocess.run([*enter, *command], input=stdin, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [*enter, *command], input=stdin, capture_output=True, text=True, check=False
+        )
 
     def execute(self, command: str) -> tuple[int, str]:
         """Exit code and output of a shell command."""
@@ -147,7 +190,9 @@ class Host:
     def succeed(self, command: str) -> str:
         """Its output. Raises AssertionError when it fails."""
         done = self.run("bash", "-c", command)
-        assert done.returncode == 0, f"{self.name}: {command}: {done.stdout[-500:]} {done.stderr[-500:]}"
+        assert done.returncode == 0, (
+            f"{self.name}: {command}: {done.stdout[-500:]} {done.stderr[-500:]}"
+        )
         return done.stdout
 
     def properties(self, unit: str, *names: str) -> dict[str, str]:

@@ -42,9 +42,24 @@ def why_not() -> str | None:
         return "the hosts lab needs the package systemd (/lib/systemd/systemd)"
     if not os.access(control_groups.TOP, os.W_OK):
         return "the hosts lab needs a writable /sys/fs/cgroup"
-    namespaces = ["--mount", "--pid", "--fork", "--net", "--uts", "--ipc", "--cgroup", "--propagation", "private"]
+    namespaces = [
+        "--mount",
+        "--pid",
+        "--fork",
+        "--net",
+        "--uts",
+        "--ipc",
+        "--cgroup",
+        "--propagation",
+        "private",
+    ]
     with tempfile.TemporaryDirectory(prefix="lab-probe-") as folder:
-        done = subprocess.run(["unshare", *namespaces, "bash", "-euc", PROBE, folder], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["unshare", *namespaces, "bash", "-euc", PROBE, folder],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode:
         return f"namespaces, overlay, veth or bridge cannot be used here: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
     return None
@@ -59,24 +74,37 @@ class Lab:
             with the host's root folder as `$1`.
     """
 
-    def __init__(self, names: Iterable[str], prepare: Callable[[str, Path], str] = lambda name, kept: "") -> None:
+    def __init__(
+        self, names: Iterable[str], prepare: Callable[[str, Path], str] = lambda name, kept: ""
+    ) -> None:
         self.tag = f"lab{os.getpid()}"
         self.folder = Path(tempfile.mkdtemp(prefix="lab-"))
-        self.switch = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sleep", "infinity"], start_new_session=True)
+        self.switch = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sleep", "infinity"],
+            start_new_session=True,
+        )
         while Path(f"/proc/{self.switch.pid}/comm").read_text() != "sleep\n":
             time.sleep(0.01)
-        self.on_switch("ip link set lo up; ip link add br0 type bridge stp_state 0; ip link set br0 up")
+        self.on_switch(
+            "ip link set lo up; ip link add br0 type bridge stp_state 0; ip link set br0 up"
+        )
         self.hosts: dict[str, Host] = {}
         for number, name in enumerate(names, 1):
-            self.hosts[name] = Host(self, name, f"{NETWORK}.{number}", prepare(name, self.folder / "kept" / name))
+            self.hosts[name] = Host(
+                self, name, f"{NETWORK}.{number}", prepare(name, self.folder / "kept" / name)
+            )
 
     def on_switch(self, script: str) -> None:
         """Shell in the switch's network namespace."""
-        subprocess.run(["nsenter", "-t", str(self.switch.pid), "-n", "bash", "-euc", script], check=True)
+        subprocess.run(
+            ["nsenter", "-t", str(self.switch.pid), "-n", "bash", "-euc", script], check=True
+        )
 
     def hosts_file(self) -> str:
         """Text of /etc/hosts."""
-        return "127.0.0.1 localhost\n" + "".join(f"{host.ip} {name}\n" for name, host in self.hosts.items())
+        return "127.0.0.1 localhost\n" + "".join(
+            f"{host.ip} {name}\n" for name, host in self.hosts.items()
+        )
 
     def __enter__(self) -> Lab:
         try:
@@ -87,7 +115,12 @@ class Lab:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:

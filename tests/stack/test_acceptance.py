@@ -26,21 +26,34 @@ def plain(url: str) -> str:
 
 
 @pytest.mark.parametrize("name", AIRFLOW)
-def test_every_airflow_process_has_the_celery_executor_in_its_environment(stack: Stack, name: str) -> None:
+def test_every_airflow_process_has_the_celery_executor_in_its_environment(
+    stack: Stack, name: str
+) -> None:
     main = processes(stack)[name]
     seen = {main.environ().get("AIRFLOW__CORE__EXECUTOR")}
     for child in main.children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # the reader of a DAG file that has just ended, a zombie until it is collected
+        with contextlib.suppress(
+            psutil.NoSuchProcess
+        ):  # the reader of a DAG file that has just ended, a zombie until it is collected
             seen.add(child.environ().get("AIRFLOW__CORE__EXECUTOR"))
     assert seen == {"CeleryExecutor"}
 
 
 @pytest.mark.parametrize(
     ("option", "expected"),
-    [("broker_url", "redis://127.0.0.1:{valkey}/0"), ("result_backend", "db+postgresql://127.0.0.1:{postgres}/airflow")],
+    [
+        ("broker_url", "redis://127.0.0.1:{valkey}/0"),
+        ("result_backend", "db+postgresql://127.0.0.1:{postgres}/airflow"),
+    ],
 )
-def test_broker_is_valkey_and_results_are_in_postgresql(stack: Stack, option: str, expected: str) -> None:
-    told = stack.command("airflow", "config", "get-value", "celery", option, check=True).stdout.strip().splitlines()[-1]
+def test_broker_is_valkey_and_results_are_in_postgresql(
+    stack: Stack, option: str, expected: str
+) -> None:
+    told = (
+        stack.command("airflow", "config", "get-value", "celery", option, check=True)
+        .stdout.strip()
+        .splitlines()[-1]
+    )
     assert plain(told) == expected.format(**vars(stack.settings.ports))
 
 
@@ -48,7 +61,9 @@ def test_flower_lists_the_worker(stack: Stack) -> None:
     until("worker-0 is online in Flower", lambda: "worker-0" in stack.flower.online(), 20)
 
 
-def test_a_task_runs_below_the_worker_and_not_below_the_scheduler(stack: Stack, marks: Path) -> None:
+def test_a_task_runs_below_the_worker_and_not_below_the_scheduler(
+    stack: Stack, marks: Path
+) -> None:
     run_id = stack.trigger("steady", seconds=4, marks=marks)
     started = until("the task has started", lambda: read_marks(marks))[0]
     chain = [p.pid for p in psutil.Process(started.pid).parents()]
@@ -59,7 +74,9 @@ def test_a_task_runs_below_the_worker_and_not_below_the_scheduler(stack: Stack, 
     assert started.worker == "worker-0"
 
 
-def test_scaled_to_three_all_workers_are_in_flower_and_each_executes_tasks(stack: Stack, marks: Path) -> None:
+def test_scaled_to_three_all_workers_are_in_flower_and_each_executes_tasks(
+    stack: Stack, marks: Path
+) -> None:
     stack.scale(3)
     try:
         assert stack.flower.online() >= {"worker-0", "worker-1", "worker-2"}
@@ -70,7 +87,9 @@ def test_scaled_to_three_all_workers_are_in_flower_and_each_executes_tasks(stack
         stack.scale(1)
 
 
-def test_a_worker_told_to_stop_completes_its_task_before_it_exits(stack: Stack, marks: Path) -> None:
+def test_a_worker_told_to_stop_completes_its_task_before_it_exits(
+    stack: Stack, marks: Path
+) -> None:
     worker = processes(stack)["worker"]
     run_id = stack.trigger("steady", seconds=6, marks=marks)
     until("the task has started", lambda: read_marks(marks))

@@ -52,13 +52,22 @@ def test_a_taken_port_is_said_with_its_holder_and_the_variable(cold: Stack) -> N
         holder.bind(("127.0.0.1", cold.settings.ports.flower))
         holder.listen()
         start = time.monotonic()
-        line = refused(cold.command("process-compose", "up", "-D"), str(cold.settings.ports.flower), f"pid {os.getpid()}", "PORT_OFFSET=")
+        line = refused(
+            cold.command("process-compose", "up", "-D"),
+            str(cold.settings.ports.flower),
+            f"pid {os.getpid()}",
+            "PORT_OFFSET=",
+        )
         assert time.monotonic() - start < LIMIT and "flower" in line
     assert leftovers.find(cold.settings) == []
 
 
 def test_a_state_folder_that_cannot_be_written_is_named(cold: Stack) -> None:
-    refused(cold.command("process-compose", "up", "-D", WINDTUNNEL_STATE="/proc/none"), "/proc/none", "WINDTUNNEL_STATE")
+    refused(
+        cold.command("process-compose", "up", "-D", WINDTUNNEL_STATE="/proc/none"),
+        "/proc/none",
+        "WINDTUNNEL_STATE",
+    )
 
 
 def test_a_database_of_another_postgresql_is_kept_and_named(cold: Stack) -> None:
@@ -83,7 +92,9 @@ def test_a_damaged_secret_is_named_and_kept(cold: Stack) -> None:
     [("windtunnel", "wait"), ("windtunnel", "status"), ("windtunnel", "run", "hello"), ("windtunnel", "scale", "2"),
      ("windtunnel", "drain", "worker-0"), ("process-compose", "process", "list"), ("process-compose", "process", "scale", "worker", "2")],
 )  # fmt: skip
-def test_commands_without_a_stack_say_so_with_exit_code_three(cold: Stack, words: tuple[str, ...]) -> None:
+def test_commands_without_a_stack_say_so_with_exit_code_three(
+    cold: Stack, words: tuple[str, ...]
+) -> None:
     cold.command("python", "-m", "windtunnel.services.prepare", check=True)
     done = cold.command(*words)
     refused(done)
@@ -94,7 +105,11 @@ def test_a_process_compose_that_is_too_old_is_refused(cold: Stack, tmp_path: Pat
     old = tmp_path / "process-compose"
     old.write_text("#!/bin/sh\necho v1.87.0\n")
     old.chmod(0o755)
-    refused(cold.command("process-compose", "up", "-D", WINDTUNNEL_PROCESS_COMPOSE=str(old)), "1.87", "1.103")
+    refused(
+        cold.command("process-compose", "up", "-D", WINDTUNNEL_PROCESS_COMPOSE=str(old)),
+        "1.87",
+        "1.103",
+    )
 
 
 def test_an_unknown_dag_is_named_with_the_nearest_known_one(stack: Stack) -> None:
@@ -113,10 +128,16 @@ def test_a_dag_that_cannot_be_imported_is_shown_by_status_and_run(stack: Stack) 
     broken = stack.settings.dags / "broken.py"
     broken.write_text("import a_package_that_is_not_there\nfrom airflow.sdk import dag\n")
     try:
-        until("status shows it", lambda: any("broken.py" in p["part"] for p in stack.status()["problems"]), 30)
+        until(
+            "status shows it",
+            lambda: any("broken.py" in p["part"] for p in stack.status()["problems"]),
+            30,
+        )
         (problem,) = (p for p in stack.status()["problems"] if "broken.py" in p["part"])
         assert "a_package_that_is_not_there" in problem["what"]
-        refused(stack.command("windtunnel", "run", "broken"), "broken.py", "a_package_that_is_not_there")
+        refused(
+            stack.command("windtunnel", "run", "broken"), "broken.py", "a_package_that_is_not_there"
+        )
     finally:
         broken.unlink()
     until("it is forgotten", lambda: not stack.status()["import_errors"], 60)

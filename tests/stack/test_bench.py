@@ -49,7 +49,12 @@ def users(folder: Path) -> list[str]:
 def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
     env = {**os.environ, "TMPDIR": str(folder)}
     return subprocess.Popen(
-        ["windtunnel", "bench", *words], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ["windtunnel", "bench", *words],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -58,18 +63,32 @@ def bench(folder: Path, *words: str) -> dict[str, Any]:
     out, err = running.communicate(timeout=400)
     assert running.returncode == 0, err
     data = dict(json.loads(out))
-    assert data["version"] == 1 and data["machine"]["cores"] > 0 and data["machine"]["versions"]["airflow"].startswith("3.")
+    assert (
+        data["version"] == 1
+        and data["machine"]["cores"] > 0
+        and data["machine"]["versions"]["airflow"].startswith("3.")
+    )
     return data
 
 
 def test_a_quick_bench_prints_every_quick_figure_in_two_minutes(folder: Path) -> None:
     data = bench(folder)
-    assert set(data["figures"]) == {"chain", "parallel-2", "first-run", "up", "idle", "memory", "down"}
+    assert set(data["figures"]) == {
+        "chain",
+        "parallel-2",
+        "first-run",
+        "up",
+        "idle",
+        "memory",
+        "down",
+    }
     for name, row in data["figures"].items():
         assert len(row["windtunnel"]["rounds"]) == 1 and row["windtunnel"]["median"] > 0, name
         assert "stock" not in row
     memory = data["details"]["windtunnel"][0]["memory"]
-    assert {"api-server", "scheduler", "worker", "postgres", "valkey", "process-compose"} <= set(memory)
+    assert {"api-server", "scheduler", "worker", "postgres", "valkey", "process-compose"} <= set(
+        memory
+    )
     assert all(value > 0 for value in memory.values())
     # Two minutes are promised on two quiet cores. Here other programs may run beside it.
     assert data["seconds"] < 240
@@ -77,7 +96,11 @@ def test_a_quick_bench_prints_every_quick_figure_in_two_minutes(folder: Path) ->
 
 def test_a_bench_beside_stock_measures_both(folder: Path) -> None:
     row = bench(folder, "--stock", "--only", "memory")["figures"]["memory"]
-    assert row["windtunnel"]["median"] > 0 and row["stock"]["median"] > 0 and row["stock/windtunnel"] > 0
+    assert (
+        row["windtunnel"]["median"] > 0
+        and row["stock"]["median"] > 0
+        and row["stock/windtunnel"] > 0
+    )
 
 
 @pytest.mark.parametrize("seconds", [1.0, 12.0])
@@ -94,6 +117,10 @@ def test_an_interrupted_bench_leaves_nothing(folder: Path, seconds: float) -> No
 @pytest.mark.long
 def test_growth_measures_every_part(folder: Path) -> None:
     grown = bench(folder, "--growth")["growth"]
-    assert set(grown) == {"tasks a second by tasks in the DAG", "tasks a second by workers", "with a deep queue"}
+    assert set(grown) == {
+        "tasks a second by tasks in the DAG",
+        "tasks a second by workers",
+        "with a deep queue",
+    }
     assert grown["with a deep queue"]["messages"] >= 100
     assert all(value > 0 for rows in grown.values() for value in rows.values())

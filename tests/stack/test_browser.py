@@ -13,15 +13,25 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.stack_fixture import Stack, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (.ci/run installs Debian's)")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine (.ci/run installs Debian's)"
+)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+    quiet = [
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]
     sandbox = [] if os.geteuid() else ["--no-sandbox"]
     with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=[*quiet, *sandbox, "--disable-sync"])
+        chromium = play.chromium.launch(
+            executable_path=CHROMIUM, args=[*quiet, *sandbox, "--disable-sync"]
+        )
         yield chromium
         chromium.close()
 
@@ -34,7 +44,9 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_generated_password_logs_in_and_the_run_of_parallel_is_green(stack: Stack, browser: Browser, pictures: Path) -> None:
+def test_the_generated_password_logs_in_and_the_run_of_parallel_is_green(
+    stack: Stack, browser: Browser, pictures: Path
+) -> None:
     run_id, state = stack.run("parallel", tasks=6, seconds=1)
     assert state == "success"
     page = browser.new_page(viewport={"width": 1400, "height": 900})
@@ -50,13 +62,18 @@ def test_the_generated_password_logs_in_and_the_run_of_parallel_is_green(stack: 
     page.close()
 
 
-def test_flower_shows_three_workers_and_the_finished_tasks_with_their_states(stack: Stack, browser: Browser, pictures: Path) -> None:
+def test_flower_shows_three_workers_and_the_finished_tasks_with_their_states(
+    stack: Stack, browser: Browser, pictures: Path
+) -> None:
     stack.scale(3)
     try:
         assert stack.run("parallel", tasks=9, seconds=1)[1] == "success"
         until("three workers are online", lambda: len(stack.flower.online()) == 3, 30)
         name, password = stack.settings.secret("flower-basic-auth").split(":", 1)
-        context = browser.new_context(http_credentials={"username": name, "password": password}, viewport={"width": 1400, "height": 700})
+        context = browser.new_context(
+            http_credentials={"username": name, "password": password},
+            viewport={"width": 1400, "height": 700},
+        )
         page = context.new_page()
         page.goto(stack.settings.flower_url)
         for number in range(3):

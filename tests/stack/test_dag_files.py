@@ -24,7 +24,9 @@ fresh()
 """
 
 
-def test_a_saved_dag_file_can_be_triggered_and_a_changed_one_runs_its_new_code_within_ten_seconds(stack: Stack) -> None:
+def test_a_saved_dag_file_can_be_triggered_and_a_changed_one_runs_its_new_code_within_ten_seconds(
+    stack: Stack,
+) -> None:
     file = stack.settings.dags / "fresh.py"
     try:
         file.write_text(SOURCE.format(value=1))
@@ -44,11 +46,17 @@ def test_a_saved_dag_file_can_be_triggered_and_a_changed_one_runs_its_new_code_w
 
 def test_a_deferrable_task_gives_its_slot_back_and_finishes(stack: Stack) -> None:
     run_id = stack.trigger("deferrable", seconds=4)
-    until("a task is deferred", lambda: "deferred" in {t.state for t in stack.tasks("deferrable", run_id)}, 30)
+    until(
+        "a task is deferred",
+        lambda: "deferred" in {t.state for t in stack.tasks("deferrable", run_id)},
+        30,
+    )
     assert stack.finished("deferrable", run_id) == "success"
 
 
-def test_the_log_of_a_task_of_every_worker_is_readable_through_the_api(stack: Stack, marks: Path) -> None:
+def test_the_log_of_a_task_of_every_worker_is_readable_through_the_api(
+    stack: Stack, marks: Path
+) -> None:
     stack.scale(2)
     try:
         run_id, state = stack.run("parallel", tasks=6, seconds=2, marks=marks)

@@ -24,7 +24,9 @@ def all_started(path: Path, count: int) -> None:
     until(f"{count} tasks run", lambda: len(names(path, "start")) == count, 60)
 
 
-def test_every_way_to_stop_a_worker_lets_its_python_and_bash_tasks_finish(new_stack: NewStack, marks: Path) -> None:
+def test_every_way_to_stop_a_worker_lets_its_python_and_bash_tasks_finish(
+    new_stack: NewStack, marks: Path
+) -> None:
     stack = new_stack(WORKERS="5", WORKER_CONCURRENCY="2")
     stack.up()
     runs = [stack.trigger("drain", seconds=SECONDS, marks=marks) for _ in range(5)]
@@ -34,7 +36,9 @@ def test_every_way_to_stop_a_worker_lets_its_python_and_bash_tasks_finish(new_st
     celery = {node: stack.supervisor(node)["celery_pid"] for node in ("worker-0", "worker-1")}
     ways = [
         Thread(target=os.kill, args=(pids["worker-0"], signal.SIGTERM)),  # the supervisor's process
-        Thread(target=os.kill, args=(celery["worker-1"], signal.SIGTERM)),  # Celery's own main process
+        Thread(
+            target=os.kill, args=(celery["worker-1"], signal.SIGTERM)
+        ),  # Celery's own main process
         Thread(target=stack.command, args=("process-compose", "process", "stop", "worker-2")),
         Thread(target=stack.command, args=("windtunnel", "drain", "worker-3")),
         Thread(target=stack.command, args=("process-compose", "process", "scale", "worker", "4")),
@@ -46,7 +50,9 @@ def test_every_way_to_stop_a_worker_lets_its_python_and_bash_tasks_finish(new_st
         way.join(timeout=120)
     assert [stack.finished("drain", run, 120) for run in runs] == ["success"] * 5
     ends = names(marks, "end")
-    assert [e for e in ends if e[1] in ("in_bash", "in_python")] == sorted((r, t) for r in runs for t in ("in_bash", "in_python"))
+    assert [e for e in ends if e[1] in ("in_bash", "in_python")] == sorted(
+        (r, t) for r in runs for t in ("in_bash", "in_python")
+    )
     assert len(names(marks, "start")) == len(set(names(marks, "start")))
     # What was triggered meanwhile ran only after the drain, on a worker that had come back.
     assert [stack.finished("steady", run, 120) for run in waiting] == ["success"] * 3
@@ -61,7 +67,9 @@ def test_every_way_to_stop_a_worker_lets_its_python_and_bash_tasks_finish(new_st
     assert all(m.time > drained[m.worker] for m in new), "it took one before its last had ended"
 
 
-def test_down_drains_and_the_next_up_finds_the_tasks_recorded(new_stack: NewStack, marks: Path) -> None:
+def test_down_drains_and_the_next_up_finds_the_tasks_recorded(
+    new_stack: NewStack, marks: Path
+) -> None:
     stack = new_stack(WORKER_CONCURRENCY="2")
     stack.up()
     run = stack.trigger("drain", seconds=SECONDS, marks=marks)
@@ -78,7 +86,11 @@ def test_down_drains_and_the_next_up_finds_the_tasks_recorded(new_stack: NewStac
 def test_ctrl_c_on_a_foreground_up_drains(new_stack: NewStack, marks: Path) -> None:
     stack = new_stack(WORKER_CONCURRENCY="2")
     foreground = subprocess.Popen(
-        ["process-compose", "up"], env=stack.environment, cwd=stack.root, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        ["process-compose", "up"],
+        env=stack.environment,
+        cwd=stack.root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )
     until("the stack is ready", lambda: stack.command("windtunnel", "wait").returncode == 0, 120)
     run = stack.trigger("drain", seconds=SECONDS, marks=marks)

@@ -14,12 +14,22 @@ from windtunnel.stack import leftovers
 
 def listening(stack: Stack) -> set[int]:
     ours = {port for _, port in stack.settings.ports.items()}
-    return {c.laddr.port for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr} & ours
+    return {
+        c.laddr.port
+        for c in psutil.net_connections("tcp")
+        if c.status == psutil.CONN_LISTEN and c.laddr
+    } & ours
 
 
 def test_after_down_no_process_and_no_port_is_left_and_git_is_clean(new_stack: NewStack) -> None:
     def tracked() -> str:
-        return subprocess.run(["git", "status", "--porcelain"], cwd=stack.root, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", "status", "--porcelain"],
+            cwd=stack.root,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
 
     stack = new_stack()
     before = tracked()
@@ -41,10 +51,14 @@ def name(process: psutil.Process) -> str:
         return ""
 
 
-def test_after_a_crash_of_the_supervisor_the_next_up_says_what_it_found_and_comes_up(new_stack: NewStack) -> None:
+def test_after_a_crash_of_the_supervisor_the_next_up_says_what_it_found_and_comes_up(
+    new_stack: NewStack,
+) -> None:
     stack = new_stack()
     stack.up()
-    (supervisor,) = (p for p in leftovers.find(stack.settings) if name(p).startswith("process-compose"))
+    (supervisor,) = (
+        p for p in leftovers.find(stack.settings) if name(p).startswith("process-compose")
+    )
     os.kill(supervisor.pid, signal.SIGKILL)
     until("it is gone", lambda: not supervisor.is_running(), 10)
     left = {p.pid for p in leftovers.find(stack.settings)}

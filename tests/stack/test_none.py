@@ -20,10 +20,16 @@ SPEED = ("a task submitted after the restart starts on an idle slot within 5 s",
 
 
 @pytest.mark.long
-def test_without_patches_a_worker_drains_and_a_killed_broker_loses_nothing(new_stack: NewStack, marks: Path) -> None:
+def test_without_patches_a_worker_drains_and_a_killed_broker_loses_nothing(
+    new_stack: NewStack, marks: Path
+) -> None:
     stack = new_stack(WORKER_CONCURRENCY="2", WINDTUNNEL_PATCHES="none")
     stack.up()
-    states = {outcome["state"] for found in stack.status()["patches"].values() for outcome in found.values()}
+    states = {
+        outcome["state"]
+        for found in stack.status()["patches"].values()
+        for outcome in found.values()
+    }
     assert states == {"off"}
     connection = connect(stack.settings)
     with connection, connection.cursor() as cursor:
@@ -38,6 +44,15 @@ def test_without_patches_a_worker_drains_and_a_killed_broker_loses_nothing(new_s
     assert stack.finished("steady", run_id) == "success"
     stack.command("windtunnel", "wait", "--timeout", "120", check=True)
     # Long enough that four tasks can end beside it although each starts later than with patches.
-    outcome = play(SCENARIOS["broker-killed"], LocalCluster(stack.settings, marks.with_name("more")), queued=4, long=60)
-    broken = [f"{check.promised}: {check.seen}" for check in outcome.checks if not check.ok and check.promised not in SPEED]
+    outcome = play(
+        SCENARIOS["broker-killed"],
+        LocalCluster(stack.settings, marks.with_name("more")),
+        queued=4,
+        long=60,
+    )
+    broken = [
+        f"{check.promised}: {check.seen}"
+        for check in outcome.checks
+        if not check.ok and check.promised not in SPEED
+    ]
     assert broken == []

@@ -41,7 +41,9 @@ def test_it_is_the_event_that_wakes_the_scheduler(patient: Stack) -> None:
     with connected(patient.settings) as cursor:
         cursor.execute(f"LISTEN {database_notify.CHANNEL}")
         run_id = patient.trigger("chain", seconds=0)
-        assert select.select([cursor.connection], [], [], 10)[0], "no notification of a new run in 10 s"
+        assert select.select([cursor.connection], [], [], 10)[0], (
+            "no notification of a new run in 10 s"
+        )
         assert patient.finished("chain", run_id) == "success"
         cursor.connection.poll()
         heard = len(cursor.connection.notifies)

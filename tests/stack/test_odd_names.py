@@ -26,7 +26,9 @@ odd()
 ID = "größe_日本"
 
 
-def test_a_stack_in_the_posix_locale_runs_tasks_with_unicode_names_on_queues_with_odd_names(new_stack: NewStack, tmp_path: Path) -> None:
+def test_a_stack_in_the_posix_locale_runs_tasks_with_unicode_names_on_queues_with_odd_names(
+    new_stack: NewStack, tmp_path: Path
+) -> None:
     (tmp_path / "odd.py").write_text(DAG.replace("QUEUES", repr(QUEUES)), encoding="utf-8")
     posix = {"LC_ALL": "C", "LANG": "C", "DAGS_FOLDER": str(tmp_path)}
     stack = new_stack(WORKER_QUEUES=",".join(QUEUES), WORKER_CONCURRENCY="3", **posix)
@@ -44,5 +46,9 @@ def test_a_stack_in_the_posix_locale_runs_tasks_with_unicode_names_on_queues_wit
     said = (stack.settings.logs / "worker-0.log").read_text(encoding="utf-8")
     assert f"lost {ID}.zählen_2" in said and "Traceback" not in said
     assert said.count("starting: Celery is pid") == 1
-    log = next((stack.settings.logs / "tasks").glob(f"dag_id={ID}/run_id={run_id}/task_id=zählen_1/attempt=1.log"))
+    log = next(
+        (stack.settings.logs / "tasks").glob(
+            f"dag_id={ID}/run_id={run_id}/task_id=zählen_1/attempt=1.log"
+        )
+    )
     assert "lost this task" in log.read_text(encoding="utf-8")

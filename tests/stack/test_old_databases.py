@@ -29,12 +29,23 @@ old()
 
 def old_airflow(version: str) -> Path:
     """The `bin` folder of an environment with that version, made once in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "windtunnel" / f"airflow-{version}"
+    cache = (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        / "windtunnel"
+        / f"airflow-{version}"
+    )
     if not (cache / "complete").exists():
         uv = shutil.which("uv") or ROOT / ".tools" / "uv" / "bin" / "uv"
         subprocess.run([uv, "venv", "--clear", "--python", "3.12", cache], check=True)
-        packages = [f"apache-airflow[celery]=={version}", "psycopg2-binary", "asyncpg", "sqlalchemy<2.1"]
-        subprocess.run([uv, "pip", "install", "--python", cache / "bin" / "python", *packages], check=True)
+        packages = [
+            f"apache-airflow[celery]=={version}",
+            "psycopg2-binary",
+            "asyncpg",
+            "sqlalchemy<2.1",
+        ]
+        subprocess.run(
+            [uv, "pip", "install", "--python", cache / "bin" / "python", *packages], check=True
+        )
         (cache / "complete").touch()
     return cache / "bin"
 
@@ -42,7 +53,9 @@ def old_airflow(version: str) -> Path:
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("version", ["3.1.8", "3.2.2"])
-def test_a_task_queued_by_an_older_airflow_runs_after_the_migration(version: str, new_stack: NewStack, tmp_path: Path) -> None:
+def test_a_task_queued_by_an_older_airflow_runs_after_the_migration(
+    version: str, new_stack: NewStack, tmp_path: Path
+) -> None:
     programs = old_airflow(version)
     dags = tmp_path / "dags"
     dags.mkdir()
@@ -61,8 +74,15 @@ def test_a_task_queued_by_an_older_airflow_runs_after_the_migration(version: str
             "AIRFLOW__CELERY__RESULT_BACKEND": settings.secret("result-backend"),
             "AIRFLOW__CELERY__BROKER_URL": settings.secret("broker-url"),
         }
-        for words in ("db migrate", "dags reserialize", "dags unpause old", "dags trigger old --run-id before"):
-            subprocess.run([programs / "airflow", *words.split()], env=environment, check=True, timeout=600)
+        for words in (
+            "db migrate",
+            "dags reserialize",
+            "dags unpause old",
+            "dags trigger old --run-id before",
+        ):
+            subprocess.run(
+                [programs / "airflow", *words.split()], env=environment, check=True, timeout=600
+            )
         with connected(settings) as cursor:
             # As a scheduler that has ended leaves it, with a message in a broker that is gone.
             cursor.execute(

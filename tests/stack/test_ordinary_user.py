@@ -23,26 +23,41 @@ SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 class OrdinaryStack(Stack):
     """The same commands, each by `./dev` of the clone and as the user `nobody`."""
 
-    def command(self, *words: str, timeout: float = 300.0, check: bool = False, **more: str) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *words: str, timeout: float = 300.0, check: bool = False, **more: str
+    ) -> subprocess.CompletedProcess[str]:
         become = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
-        return super().command(*become, str(self.root / "dev"), *words, timeout=timeout, check=check, **more)
+        return super().command(
+            *become, str(self.root / "dev"), *words, timeout=timeout, check=check, **more
+        )
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if k.endswith(("_CERT", "_CERTS_FILE", "_CERT_FILE", "_proxy")) or k == "LANG"}
+        kept = {
+            k: v
+            for k, v in os.environ.items()
+            if k.endswith(("_CERT", "_CERTS_FILE", "_CERT_FILE", "_proxy")) or k == "LANG"
+        }
         return {**kept, **self.variables}
 
 
 def usable_python() -> bool:
     """Whether the system has a Python for everybody, new enough and able to make virtual environments."""
     code = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"
-    return subprocess.run(["python3", "-c", code], env={"PATH": SYSTEM_PATH}, capture_output=True).returncode == 0
+    return (
+        subprocess.run(
+            ["python3", "-c", code], env={"PATH": SYSTEM_PATH}, capture_output=True
+        ).returncode
+        == 0
+    )
 
 
 @pytest.fixture(scope="module")
 def ordinary() -> Iterator[OrdinaryStack]:
     if os.geteuid() != 0:
-        pytest.skip("only root can become another user; as an ordinary user every other test shows this")
+        pytest.skip(
+            "only root can become another user; as an ordinary user every other test shows this"
+        )
     if not usable_python():
         pytest.skip("no Python 3.11 or newer with venv for every user on this machine")
     folder = Path(tempfile.mkdtemp(prefix="windtunnel-ordinary-"))
@@ -51,14 +66,25 @@ def ordinary() -> Iterator[OrdinaryStack]:
     clone = folder / "a clone"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
     (clone / "compose.yaml").write_text("services: {web: {image: nginx}}\n")
-    (clone / ".env").write_text("WORKERS=nonsense\nPORT_OFFSET=nonsense\nWINDTUNNEL_STATE=/nonsense\n")
+    (clone / ".env").write_text(
+        "WORKERS=nonsense\nPORT_OFFSET=nonsense\nWINDTUNNEL_STATE=/nonsense\n"
+    )
     (folder / "bin").mkdir()
     shutil.copy(real_binary(), folder / "bin" / "process-compose")
-    postgres, valkey = (str(Path(str(shutil.which(name))).parent) for name in ("postgres", "valkey-server"))
+    postgres, valkey = (
+        str(Path(str(shutil.which(name))).parent) for name in ("postgres", "valkey-server")
+    )
     (folder / "home").mkdir()
     subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(folder)], check=True)
     path = f"{folder / 'bin'}:{SYSTEM_PATH}:{postgres}:{valkey}"
-    stack = OrdinaryStack(folder / "state", free_offset(), clone, HOME=str(folder / "home"), PATH=path, WINDTUNNEL_NO_NIX="1")
+    stack = OrdinaryStack(
+        folder / "state",
+        free_offset(),
+        clone,
+        HOME=str(folder / "home"),
+        PATH=path,
+        WINDTUNNEL_NO_NIX="1",
+    )
     yield stack
     stack.destroy()
     shutil.rmtree(folder)
@@ -88,5 +114,7 @@ def test_down_leaves_no_process_and_a_clean_checkout(ordinary: OrdinaryStack) ->
     assert ordinary.down().returncode == 0
     assert leftovers.find(ordinary.settings) == []
     git = ["git", "-c", f"safe.directory={ordinary.root}", "status", "--porcelain"]
-    listed = subprocess.run(git, cwd=ordinary.root, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        git, cwd=ordinary.root, capture_output=True, text=True, check=True
+    ).stdout
     assert listed.splitlines() == ["?? compose.yaml"]

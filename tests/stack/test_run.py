@@ -65,9 +65,21 @@ def test_each_failed_task_is_shown_with_its_cause(fails: Stack) -> None:
 def test_json_has_the_error_as_fields_and_a_missing_log_is_said(fails: Stack) -> None:
     found = json.loads(fails.command("windtunnel", "run", ID, "--json").stdout)
     by_task = {task["task_id"]: task["error"] for task in found["tasks"]}
-    assert [cause["type"] for cause in by_task["raises"]["causes"]] == ["RuntimeError", "ZeroDivisionError"]
+    assert [cause["type"] for cause in by_task["raises"]["causes"]] == [
+        "RuntimeError",
+        "ZeroDivisionError",
+    ]
     assert by_task["raises"]["causes"][1]["frames"][-1].endswith("fails.py:7 in divide")
     from windtunnel.stack.task_error import read
 
-    shutil.rmtree(next((fails.settings.logs / "tasks").glob(f"dag_id={ID}/run_id={found['run_id']}/task_id=shell")))
-    assert "its log does not say why" in read(fails.airflow.log_events(ID, found["run_id"], "shell")).summary
+    shutil.rmtree(
+        next(
+            (fails.settings.logs / "tasks").glob(
+                f"dag_id={ID}/run_id={found['run_id']}/task_id=shell"
+            )
+        )
+    )
+    assert (
+        "its log does not say why"
+        in read(fails.airflow.log_events(ID, found["run_id"], "shell")).summary
+    )

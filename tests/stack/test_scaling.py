@@ -19,7 +19,9 @@ def online(stack: Stack) -> list[str]:
     return sorted(name for name, well in stack.flower.workers().items() if well)
 
 
-def test_any_count_is_reached_and_every_worker_is_a_distinct_node_that_runs_tasks(new_stack: NewStack, tmp_path: Path) -> None:
+def test_any_count_is_reached_and_every_worker_is_a_distinct_node_that_runs_tasks(
+    new_stack: NewStack, tmp_path: Path
+) -> None:
     stack = new_stack(WORKER_CONCURRENCY="1")
     stack.up()
     for step, count in enumerate((3, 2, 12, 1)):
@@ -48,11 +50,18 @@ def scaled_down_while_tasks_run(stack: Stack, before: int, count: int, marks: Pa
     stack.scale(count)
     assert stack.finished("parallel", run_id) == "success"
     for event in ("start", "end"):
-        assert sorted(m.map_index for m in read_marks(marks) if m.event == event) == list(range(before))
+        assert sorted(m.map_index for m in read_marks(marks) if m.event == event) == list(
+            range(before)
+        )
 
 
-def test_two_scale_commands_at_the_same_moment_leave_one_of_their_counts_and_nothing_untracked(stack: Stack) -> None:
-    commands = [Thread(target=stack.command, args=("process-compose", "process", "scale", "worker", n)) for n in ("3", "2")]
+def test_two_scale_commands_at_the_same_moment_leave_one_of_their_counts_and_nothing_untracked(
+    stack: Stack,
+) -> None:
+    commands = [
+        Thread(target=stack.command, args=("process-compose", "process", "scale", "worker", n))
+        for n in ("3", "2")
+    ]
     try:
         for command in commands:
             command.start()
@@ -67,7 +76,9 @@ def test_two_scale_commands_at_the_same_moment_leave_one_of_their_counts_and_not
     until("the surplus is gone", lambda: stack.flower.online() == nodes(1), 60)
 
 
-def test_more_workers_than_postgresql_has_connections_for_are_refused_with_the_variable_to_set(stack: Stack) -> None:
+def test_more_workers_than_postgresql_has_connections_for_are_refused_with_the_variable_to_set(
+    stack: Stack,
+) -> None:
     with connected(stack.settings) as cursor:
         cursor.execute("SHOW max_connections")
         takes = int(cursor.fetchone()[0])

@@ -26,7 +26,9 @@ def problem(stack: Stack, part: str) -> dict[str, Any]:
     return next(p for p in stack.status()["problems"] if p["part"] == part)
 
 
-def test_a_healthy_stack_has_no_problem_and_shows_memory_and_load_of_each_worker(stack: Stack) -> None:
+def test_a_healthy_stack_has_no_problem_and_shows_memory_and_load_of_each_worker(
+    stack: Stack,
+) -> None:
     stack.command("windtunnel", "wait", "--timeout", "60", check=True)
     done = stack.command("windtunnel", "status")
     assert done.returncode == 0 and "All is well." in done.stdout
@@ -45,7 +47,9 @@ def test_a_healthy_stack_has_no_problem_and_shows_memory_and_load_of_each_worker
         ("valkey", "process-compose process start valkey"),
     ],
 )
-def test_a_stopped_part_is_named_with_the_command_that_starts_it(stack: Stack, part: str, advice: str) -> None:
+def test_a_stopped_part_is_named_with_the_command_that_starts_it(
+    stack: Stack, part: str, advice: str
+) -> None:
     with stopped(stack, part):
         until(f"{part} is a problem", lambda: problem(stack, part), 20)
         assert problem(stack, part)["do"] == advice
@@ -64,11 +68,22 @@ def test_every_patch_is_applied_with_the_locked_versions(stack: Stack) -> None:
     from windtunnel.patches import catalogue
 
     seen = stack.status()["patches"]
-    assert set(seen) == {"api-server", "scheduler", "dag-processor", "triggerer", "worker-0", "flower"}
+    assert set(seen) == {
+        "api-server",
+        "scheduler",
+        "dag-processor",
+        "triggerer",
+        "worker-0",
+        "flower",
+    }
     for process, found in seen.items():
         component = "worker" if process == "worker-0" else process
-        assert set(found) == {name for name, patch in catalogue.PATCHES.items() if component in patch.components}, process
-        assert {name: outcome for name, outcome in found.items() if outcome["state"] != "applied"} == {}, process
+        assert set(found) == {
+            name for name, patch in catalogue.PATCHES.items() if component in patch.components
+        }, process
+        assert {
+            name: outcome for name, outcome in found.items() if outcome["state"] != "applied"
+        } == {}, process
     findings = json.loads(stack.command("windtunnel", "doctor", "--json").stdout)["findings"]
     (patches,) = [finding for finding in findings if finding["name"] == "patches"]
     assert patches["ok"] and patches["detail"].endswith("applied, 0 skipped, 0 off")

@@ -12,7 +12,15 @@ from typing import Any
 
 import yaml
 
-PROBE = {"exec", "http_get", "initial_delay_seconds", "period_seconds", "timeout_seconds", "success_threshold", "failure_threshold"}
+PROBE = {
+    "exec",
+    "http_get",
+    "initial_delay_seconds",
+    "period_seconds",
+    "timeout_seconds",
+    "success_threshold",
+    "failure_threshold",
+}
 #: Mapping by mapping, the names that process-compose v1.120 reads; the names in `$defs` of its schema are the keys here.
 KEYS: dict[str, set[str]] = {
     "Project": {
@@ -67,7 +75,13 @@ KEYS: dict[str, set[str]] = {
         "success_exit_codes",
         "extends",
     },
-    "RestartPolicyConfig": {"restart", "backoff_seconds", "max_restarts", "exit_on_end", "exit_on_skipped"},
+    "RestartPolicyConfig": {
+        "restart",
+        "backoff_seconds",
+        "max_restarts",
+        "exit_on_end",
+        "exit_on_skipped",
+    },
     "ShutDownParams": {"signal", "timeout_seconds", "parent_only", "command", "send_keys"},
     "Probe": PROBE,
     "ExecProbe": {"command", "working_dir"},
@@ -83,8 +97,20 @@ KEYS: dict[str, set[str]] = {
         "add_timestamp",
         "flush_each_line",
     },
-    "LogRotationConfig": {"directory", "filename", "max_size_mb", "max_age_days", "max_backups", "compress"},
-    "ShellConfig": {"shell_command", "shell_argument", "elevated_shell_command", "elevated_shell_argument"},
+    "LogRotationConfig": {
+        "directory",
+        "filename",
+        "max_size_mb",
+        "max_age_days",
+        "max_backups",
+        "compress",
+    },
+    "ShellConfig": {
+        "shell_command",
+        "shell_argument",
+        "elevated_shell_command",
+        "elevated_shell_argument",
+    },
 }
 #: Which mapping stands under which name.
 NESTED = {
@@ -152,16 +178,26 @@ def unknown_keys(project: Project, text: str) -> list[str]:
 
 
 def project_settings(project: Project, text: str) -> list[str]:
-    return [f"{key} is not on" for key in ("is_strict", "ordered_shutdown") if project.get(key) is not True]
+    return [
+        f"{key} is not on"
+        for key in ("is_strict", "ordered_shutdown")
+        if project.get(key) is not True
+    ]
 
 
 def executor(project: Project, text: str) -> list[str]:
     """To the letter, for all, and overridden by none."""
     wrong = (
-        [] if "AIRFLOW__CORE__EXECUTOR=CeleryExecutor" in project.get("environment", []) else ["no AIRFLOW__CORE__EXECUTOR=CeleryExecutor"]
+        []
+        if "AIRFLOW__CORE__EXECUTOR=CeleryExecutor" in project.get("environment", [])
+        else ["no AIRFLOW__CORE__EXECUTOR=CeleryExecutor"]
     )
     for name, process in project["processes"].items():
-        wrong += [f"{name} sets {entry}" for entry in process.get("environment", []) if entry.startswith("AIRFLOW__CORE__EXECUTOR=")]
+        wrong += [
+            f"{name} sets {entry}"
+            for entry in process.get("environment", [])
+            if entry.startswith("AIRFLOW__CORE__EXECUTOR=")
+        ]
     return wrong
 
 
@@ -169,7 +205,9 @@ def probes(project: Project, text: str) -> list[str]:
     """Services have one readiness probe, patient enough for a cold start; one-shots have none."""
     lasting = dict(services(project))
     wrong = [
-        f"{name} runs once and has a probe" for name, p in project["processes"].items() if name not in lasting and "readiness_probe" in p
+        f"{name} runs once and has a probe"
+        for name, p in project["processes"].items()
+        if name not in lasting and "readiness_probe" in p
     ]
     for name, process in lasting.items():
         probe = process.get("readiness_probe") or {}
@@ -184,7 +222,10 @@ def shutdowns(project: Project, text: str) -> list[str]:
     """Without timeout_seconds nothing is ever killed, and `down` waits for ever."""
     wrong = []
     for name, process in project["processes"].items():
-        if not isinstance(process.get("shutdown", {}).get("timeout_seconds"), int) or process["shutdown"]["timeout_seconds"] < 1:
+        if (
+            not isinstance(process.get("shutdown", {}).get("timeout_seconds"), int)
+            or process["shutdown"]["timeout_seconds"] < 1
+        ):
             wrong.append(f"{name} has no shutdown.timeout_seconds")
         if process.get("is_tty"):
             wrong.append(f"{name} is a terminal: SIGTERM would become SIGHUP")
@@ -218,7 +259,11 @@ def logs(project: Project, text: str) -> list[str]:
 
 
 def descriptions(project: Project, text: str) -> list[str]:
-    return [f"{name} has no description" for name, process in project["processes"].items() if not process.get("description")]
+    return [
+        f"{name} has no description"
+        for name, process in project["processes"].items()
+        if not process.get("description")
+    ]
 
 
 def conditions(project: Project, text: str) -> list[str]:
@@ -242,9 +287,13 @@ def needed_while_draining(project: Project, text: str) -> list[str]:
             needs = {"postgres", "valkey", "api-server"}
         elif "migrate" in direct:
             needs = {"postgres"}
-        wrong += [f"{name} does not depend directly on {missing}" for missing in sorted(needs - direct)]
+        wrong += [
+            f"{name} does not depend directly on {missing}" for missing in sorted(needs - direct)
+        ]
         if name.startswith("worker") and process.get("shutdown", {}).get("parent_only") is not True:
-            wrong.append(f"{name} is not stopped with parent_only: its tasks would be signalled too")
+            wrong.append(
+                f"{name} is not stopped with parent_only: its tasks would be signalled too"
+            )
     return wrong
 
 
@@ -264,13 +313,30 @@ def commands(project: Project, text: str) -> list[str]:
 def variables(project: Project, text: str) -> list[str]:
     """The file works with the bare binary, where nobody has set anything but PWD."""
     plain = text.replace("$$", "")
-    wrong = [f"${{{match[1]}}} has no default" for match in VARIABLE.finditer(plain) if match[2] is None and match[1] != "PWD"]
+    wrong = [
+        f"${{{match[1]}}} has no default"
+        for match in VARIABLE.finditer(plain)
+        if match[2] is None and match[1] != "PWD"
+    ]
     rest = VARIABLE.sub("", plain)
-    wrong += [f"{found!r} is not of the form ${{NAME:-default}}" for found in re.findall(r"\$\{[^}]*\}?", rest)]
+    wrong += [
+        f"{found!r} is not of the form ${{NAME:-default}}"
+        for found in re.findall(r"\$\{[^}]*\}?", rest)
+    ]
     return wrong
 
 
 RULES: tuple[Rule, ...] = (
-    *(unknown_keys, project_settings, executor, probes, shutdowns, restarts, logs, descriptions, conditions),
+    *(
+        unknown_keys,
+        project_settings,
+        executor,
+        probes,
+        shutdowns,
+        restarts,
+        logs,
+        descriptions,
+        conditions,
+    ),
     *(needed_while_draining, commands, variables),
 )

@@ -55,7 +55,9 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"!?\[[^\]\[]*\]\(([^)\s]+)\)")
 TEST = re.compile(r"\b(tests/[\w/]+\.py)(?:::(\w+))?")
-PATH = re.compile(r"^(?:src|tests|docs|tools|nix|nixos-tests|dags|airflow-home|templates)/[\w./-]*$")
+PATH = re.compile(
+    r"^(?:src|tests|docs|tools|nix|nixos-tests|dags|airflow-home|templates)/[\w./-]*$"
+)
 
 
 def documents() -> list[Path]:
@@ -77,10 +79,22 @@ def _shell(text: str) -> Iterator[str]:
 
 def commands(document: str) -> Iterator[list[str]]:
     """Every command of ours that a document shows, as words, without `./dev` and assignments."""
-    shown = [line for language, body in FENCE.findall(document) if language in ("", "sh", "bash", "console") for line in _shell(body)]
+    shown = [
+        line
+        for language, body in FENCE.findall(document)
+        if language in ("", "sh", "bash", "console")
+        for line in _shell(body)
+    ]
     shown += INLINE.findall(FENCE.sub("", document))
     for line in shown:
-        text = line.replace("…", "").replace("[", " ").replace("]", " ").replace("...", "").strip().rstrip("\"'")
+        text = (
+            line.replace("…", "")
+            .replace("[", " ")
+            .replace("]", " ")
+            .replace("...", "")
+            .strip()
+            .rstrip("\"'")
+        )
         try:
             words = shlex.split(text)
         except ValueError:
@@ -89,7 +103,9 @@ def commands(document: str) -> Iterator[list[str]]:
             words = words[1:]
         behind_dev = words[:1] == ["./dev"]
         words = words[1:] if behind_dev else words
-        if words and (behind_dev or (len(words) > 1 and words[0] in ("windtunnel", "process-compose"))):
+        if words and (
+            behind_dev or (len(words) > 1 and words[0] in ("windtunnel", "process-compose"))
+        ):
             yield words
 
 
@@ -104,8 +120,15 @@ def wrong_command(words: list[str]) -> str | None:
             return None if options <= {"--help", "-h"} else f"{shown}: unknown option"
         if plain[0] not in known:
             return f"{shown}: windtunnel has no command {plain[0]}"
-        allowed = {opt for parameter in known[plain[0]].params for opt in parameter.opts} | {"--help", "-h"}
-        return f"{shown}: no option {', '.join(sorted(options - allowed))}" if options - allowed else None
+        allowed = {opt for parameter in known[plain[0]].params for opt in parameter.opts} | {
+            "--help",
+            "-h",
+        }
+        return (
+            f"{shown}: no option {', '.join(sorted(options - allowed))}"
+            if options - allowed
+            else None
+        )
     if words[0] == "process-compose":
         rest = words[3:] if words[1:2] == ["-f"] else words[1:]
         if not rest or (options <= {"-h", "--help"} and not plain):
@@ -115,7 +138,11 @@ def wrong_command(words: list[str]) -> str | None:
             return f"{shown}: not a command of process-compose that we know"
         unknown = options - PROCESS_COMPOSE[key] - GLOBAL - LAUNCHER.get(key, set())
         return f"{shown}: no option {', '.join(sorted(unknown))}" if unknown else None
-    return None if words[0] in PROGRAMS or words[0].isupper() else f"{shown}: {words[0]} is not known behind ./dev"
+    return (
+        None
+        if words[0] in PROGRAMS or words[0].isupper()
+        else f"{shown}: {words[0]} is not known behind ./dev"
+    )
 
 
 def wrong_commands(document: str) -> list[str]:
@@ -128,7 +155,9 @@ def wrong_commands(document: str) -> list[str]:
 def _anchors(markdown: str) -> set[str]:
     """As GitHub makes them of headings."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", markdown), re.M)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings
+    }
 
 
 def dead_links(document: str, at: Path) -> list[str]:
@@ -148,7 +177,11 @@ def dead_links(document: str, at: Path) -> list[str]:
 @cache
 def _functions(path: Path) -> frozenset[str]:
     tree = ast.parse(path.read_text())
-    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return frozenset(
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
 
 
 def dead_tests(document: str) -> list[str]:
@@ -165,7 +198,9 @@ def dead_paths(document: str) -> list[str]:
     """Files of the project that a document names in passing."""
     plain = FENCE.sub("", document)
     return [
-        f"{text} is not there" for text in INLINE.findall(plain) if PATH.match(text) and "::" not in text and not (ROOT / text).exists()
+        f"{text} is not there"
+        for text in INLINE.findall(plain)
+        if PATH.match(text) and "::" not in text and not (ROOT / text).exists()
     ]
 
 
@@ -188,7 +223,11 @@ def promised(guarantees: str) -> dict[str, list[str]]:
     The names tell the rows of its three tables apart.
     """
     found: dict[str, list[str]] = {}
-    for kind, heading in (("row ", "Failures"), ("", "Requirements"), ("acceptance ", "Acceptance")):
+    for kind, heading in (
+        ("row ", "Failures"),
+        ("", "Requirements"),
+        ("acceptance ", "Acceptance"),
+    ):
         body = guarantees[guarantees.index(f"## {heading}\n") :].partition("\n## ")[0]
         for cell, rest in re.findall(r"^\| (\d+|NFR-\d) \|(.*)$", body, re.M):
             names = [f"{path}::{name}" for path, name in TEST.findall(rest) if name]
@@ -206,8 +245,12 @@ def benchmark_medians(benchmarks: str) -> dict[str, tuple[str, ...]]:
 
     A row's remark on the number of slots is no part of the figure's title.
     """
-    table = benchmarks[benchmarks.index("| work | unit | windtunnel | stock |") :].partition("\n\n")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    table = benchmarks[benchmarks.index("| work | unit | windtunnel | stock |") :].partition(
+        "\n\n"
+    )[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]
+    ]
     titles = [row[0].partition(", 2 slots beside")[0] for row in rows]
     medians = [tuple(cell.split()[0].replace(",", "") for cell in row[2:4]) for row in rows]
     return dict(zip(titles, medians, strict=True))

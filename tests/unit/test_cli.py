@@ -14,7 +14,13 @@ CODE = "from windtunnel.cli import main; main()"
 
 def windtunnel(state: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "WINDTUNNEL_STATE": str(state), **more}
-    return subprocess.run([sys.executable, "-c", CODE, *words], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [sys.executable, "-c", CODE, *words],
+        env=env,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 @pytest.mark.parametrize(
@@ -27,22 +33,39 @@ def windtunnel(state: Path, *words: str, **more: str) -> subprocess.CompletedPro
 def test_a_wrong_command_line_is_one_line_and_two(tmp_path: Path, line: str, part: str) -> None:
     done = windtunnel(tmp_path, *line.split())
     assert done.returncode == 2 and not done.stdout, done
-    assert done.stderr.count("\n") == 1 and part in done.stderr and done.stderr.startswith("windtunnel: "), done.stderr
+    assert (
+        done.stderr.count("\n") == 1
+        and part in done.stderr
+        and done.stderr.startswith("windtunnel: ")
+    ), done.stderr
 
 
-@pytest.mark.parametrize("line", ["run hello", "token", "status", "wait", "scale 2", "drain worker-0"])
-def test_without_a_stack_that_ever_ran_the_stack_is_what_is_missing(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    "line", ["run hello", "token", "status", "wait", "scale 2", "drain worker-0"]
+)
+def test_without_a_stack_that_ever_ran_the_stack_is_what_is_missing(
+    tmp_path: Path, line: str
+) -> None:
     done = windtunnel(tmp_path, *line.split())
-    assert done.returncode == 3 and "no stack is running" in done.stderr and done.stderr.count("\n") == 1, done
+    assert (
+        done.returncode == 3
+        and "no stack is running" in done.stderr
+        and done.stderr.count("\n") == 1
+    ), done
 
 
 def test_down_without_a_stack_is_harmless_with_and_without_now(tmp_path: Path) -> None:
-    assert [windtunnel(tmp_path, *words).returncode for words in (("down",), ("down", "--now"))] == [0, 0]
+    assert [
+        windtunnel(tmp_path, *words).returncode for words in (("down",), ("down", "--now"))
+    ] == [0, 0]
 
 
 def test_help_is_shown_without_words_and_says_the_exit_codes(tmp_path: Path) -> None:
     shown = windtunnel(tmp_path)
-    assert "124 timed out" in " ".join((shown.stdout + shown.stderr).split()) and "Traceback" not in shown.stderr
+    assert (
+        "124 timed out" in " ".join((shown.stdout + shown.stderr).split())
+        and "Traceback" not in shown.stderr
+    )
     assert windtunnel(tmp_path, "run", "--help").returncode == 0
 
 
@@ -55,4 +78,6 @@ def test_a_state_folder_that_may_not_be_looked_into_is_not_called_no_stack(tmp_p
         pytest.skip("root may look everywhere")
     (tmp_path / "run").mkdir(mode=0o000)
     done = windtunnel(tmp_path, "down")
-    assert done.returncode == 2 and "permission denied" in done.stderr and done.stderr.count("\n") == 1, done
+    assert (
+        done.returncode == 2 and "permission denied" in done.stderr and done.stderr.count("\n") == 1
+    ), done

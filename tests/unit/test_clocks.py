@@ -19,7 +19,9 @@ SOURCE = ROOT / "src" / "windtunnel"
 #: Commands of a person and of tests: their waits end with the command.
 TOOLS = ("bench", "drill")
 #: What an option of Airflow is called that sets a time or a number of attempts.
-TIMED = re.compile(r"timeout|retries|interval|_wait_|expir|_sec$|threshold|throttle|heartbeats$|refresh")
+TIMED = re.compile(
+    r"timeout|retries|interval|_wait_|expir|_sec$|threshold|throttle|heartbeats$|refresh"
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ def rows() -> list[Row]:
         assert number, f"no number in {cells[2]!r} of {cells[0]!r}"
         where = re.fullmatch(r"`(.+)`", cells[3])
         assert where, f"{cells[3]!r} of {cells[0]!r} is no place"
-        found.append(Row(cells[0], float(number.group().replace(",", "")), where.group(1), cells[5]))
+        found.append(
+            Row(cells[0], float(number.group().replace(",", "")), where.group(1), cells[5])
+        )
     return found
 
 
@@ -120,7 +124,11 @@ def constants() -> list[str]:
             elif isinstance(node, ast.AnnAssign):
                 targets = [node.target]
             names = [target.id for target in targets if isinstance(target, ast.Name)]
-            found += [f"windtunnel.{'.'.join(inner.parts)}: {name}" for name in names if name.endswith("_SECONDS")]
+            found += [
+                f"windtunnel.{'.'.join(inner.parts)}: {name}"
+                for name in names
+                if name.endswith("_SECONDS")
+            ]
     return found
 
 
@@ -132,15 +140,30 @@ def test_every_time_limit_of_ours_has_a_row() -> None:
 def test_every_timed_option_of_airflow_cfg_has_a_row() -> None:
     listed = {row.where for row in ROWS}
     options = [(section, option) for section, values in airflow_cfg().items() for option in values]
-    timed = [f"airflow.cfg: [{section}] {option}" for section, option in options if TIMED.search(option)]
-    numbers = [where for where in timed if re.fullmatch(r"[\d.]+", airflow_cfg()[where.split("[")[1].split("]")[0]][where.split("] ")[1]])]
+    timed = [
+        f"airflow.cfg: [{section}] {option}" for section, option in options if TIMED.search(option)
+    ]
+    numbers = [
+        where
+        for where in timed
+        if re.fullmatch(
+            r"[\d.]+", airflow_cfg()[where.split("[")[1].split("]")[0]][where.split("] ")[1]]
+        )
+    ]
     assert [where for where in numbers if where not in listed] == []
 
 
 def test_every_process_has_its_shutdown_and_probe_in_the_table() -> None:
     listed = {row.where for row in ROWS if row.where.startswith("process-compose.yaml")}
     for key in ("shutdown.timeout_seconds", "readiness_probe.failure_threshold"):
-        named = {name for where in listed if where.endswith(key) for name in where.split(": ")[1].rsplit(" ", 1)[0].split(", ")}
+        named = {
+            name
+            for where in listed
+            if where.endswith(key)
+            for name in where.split(": ")[1].rsplit(" ", 1)[0].split(", ")
+        }
         outer, inner = key.split(".")
-        expected = {name for name, process in stack_file().items() if inner in process.get(outer, {})}
+        expected = {
+            name for name, process in stack_file().items() if inner in process.get(outer, {})
+        }
         assert named == expected, key

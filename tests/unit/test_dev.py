@@ -65,7 +65,12 @@ class Checkout:
         # A build sandbox has none.
         (tmp / "certificates").write_text("for downloads\n")
         (self.root / "tools").mkdir(parents=True)
-        for name in ("dev", "uv.lock", "pyproject.toml", *(f"tools/{p.name}" for p in (ROOT / "tools").glob("*.*"))):
+        for name in (
+            "dev",
+            "uv.lock",
+            "pyproject.toml",
+            *(f"tools/{p.name}" for p in (ROOT / "tools").glob("*.*")),
+        ):
             shutil.copy(ROOT / name, self.root / name)
         for tool in TOOLS:
             if path := shutil.which(tool):
@@ -89,9 +94,16 @@ class Checkout:
         for name in names:
             (self.bin / name).unlink()
 
-    def dev(self, *command: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    def dev(
+        self, *command: str, cwd: Path | None = None, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(self.root / "dev"), *command], cwd=cwd or self.root, env=self.env(**env), capture_output=True, text=True, timeout=60
+            [str(self.root / "dev"), *command],
+            cwd=cwd or self.root,
+            env=self.env(**env),
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
 
     def env(self, **more: str) -> dict[str, str]:
@@ -116,10 +128,14 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_the_first_use_says_each_step_with_its_seconds_and_the_second_says_nothing(checkout: Checkout) -> None:
+def test_the_first_use_says_each_step_with_its_seconds_and_the_second_says_nothing(
+    checkout: Checkout,
+) -> None:
     first = checkout.dev("bash", "-c", "echo out")
     assert first.returncode == 0, first.stderr
-    assert first.stdout == "out\n", "what is said of the set-up must not mix with the command's output"
+    assert first.stdout == "out\n", (
+        "what is said of the set-up must not mix with the command's output"
+    )
     assert "dev: the locked Python environment (uv sync) ... 0 s" in first.stderr
     second = checkout.dev("bash", "-c", "echo out")
     assert (second.returncode, second.stdout, second.stderr) == (0, "out\n", "")
@@ -144,23 +160,37 @@ def test_only_the_standard_library_is_loaded_before_the_command() -> None:
     assert not loaded & {"pydantic", "typer", "httpx", "rich", "airflow", "psutil"}
 
 
-@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 37", 37), ("exit 255", 255), ("kill -9 $$", -9)])
+@pytest.mark.parametrize(
+    ("script", "code"), [("exit 0", 0), ("exit 37", 37), ("exit 255", 255), ("kill -9 $$", -9)]
+)
 def test_the_exit_code_is_the_commands(checkout: Checkout, script: str, code: int) -> None:
     assert checkout.dev("bash", "-c", script).returncode == code
 
 
-def test_a_command_stays_in_the_folder_where_it_was_called(checkout: Checkout, tmp_path: Path) -> None:
+def test_a_command_stays_in_the_folder_where_it_was_called(
+    checkout: Checkout, tmp_path: Path
+) -> None:
     folder = tmp_path / "else where"
     folder.mkdir()
     assert checkout.dev("bash", "-c", "pwd", cwd=folder).stdout.strip() == str(folder)
 
 
 def test_the_command_sees_this_checkout_even_from_within_another(checkout: Checkout) -> None:
-    shown = checkout.dev("env", WINDTUNNEL_ROOT="/another", PYTHONDONTWRITEBYTECODE="1", PYTHONPATH="/x", VIRTUAL_ENV="/y").stdout
+    shown = checkout.dev(
+        "env",
+        WINDTUNNEL_ROOT="/another",
+        PYTHONDONTWRITEBYTECODE="1",
+        PYTHONPATH="/x",
+        VIRTUAL_ENV="/y",
+    ).stdout
     lines = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     assert lines["WINDTUNNEL_ROOT"] == str(checkout.root)
     assert lines["WINDTUNNEL_PROCESS_COMPOSE"] == str(checkout.bin / "process-compose")
-    assert lines["PATH"].split(":")[0] == lines["VIRTUAL_ENV"] + "/bin" == str(checkout.root / ".venv/bin")
+    assert (
+        lines["PATH"].split(":")[0]
+        == lines["VIRTUAL_ENV"] + "/bin"
+        == str(checkout.root / ".venv/bin")
+    )
     assert lines["AIRFLOW_HOME"] == str(checkout.root / "airflow-home")
     assert not {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH"} & lines.keys()
 
@@ -174,7 +204,9 @@ def test_the_command_sees_this_checkout_even_from_within_another(checkout: Check
         ("airflow", {}, 2, "start the stack once with `process-compose up`"),
     ],
 )
-def test_what_cannot_be_done_is_one_clear_line(checkout: Checkout, command: str, env: dict[str, str], code: int, line: str) -> None:
+def test_what_cannot_be_done_is_one_clear_line(
+    checkout: Checkout, command: str, env: dict[str, str], code: int, line: str
+) -> None:
     checkout.dev("true")
     done = checkout.dev(command, cwd=None, **env)
     assert done.returncode == code
@@ -196,7 +228,9 @@ def test_a_changed_lock_or_a_moved_checkout_is_set_up_again(checkout: Checkout) 
 
 def test_a_set_up_that_failed_says_why_and_is_resumed_the_next_time(checkout: Checkout) -> None:
     uv = checkout.program(
-        "uv", 'case $1 in --version) echo "uv 0.13.9";; *) echo no route to host; exit 2;; esac', checkout.root / ".tools/uv/bin"
+        "uv",
+        'case $1 in --version) echo "uv 0.13.9";; *) echo no route to host; exit 2;; esac',
+        checkout.root / ".tools/uv/bin",
     )
     failed = checkout.dev("echo", "reached")
     assert (failed.returncode, failed.stdout) == (1, "")
@@ -207,7 +241,10 @@ def test_a_set_up_that_failed_says_why_and_is_resumed_the_next_time(checkout: Ch
 
 def test_two_first_uses_at_once_set_up_once(checkout: Checkout) -> None:
     done: list[subprocess.CompletedProcess[str]] = []
-    threads = [threading.Thread(target=lambda: done.append(checkout.dev("echo", "done", SLOW="1.5"))) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: done.append(checkout.dev("echo", "done", SLOW="1.5")))
+        for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -217,13 +254,23 @@ def test_two_first_uses_at_once_set_up_once(checkout: Checkout) -> None:
     assert sum("waiting for it" in d.stderr for d in done) == 1
 
 
-def test_one_message_lists_exactly_what_is_missing_where_nothing_can_be_installed(checkout: Checkout) -> None:
+def test_one_message_lists_exactly_what_is_missing_where_nothing_can_be_installed(
+    checkout: Checkout,
+) -> None:
     checkout.remove("valkey-server")
     done = checkout.dev("true")
     assert done.returncode == 1
     assert "because" not in done.stderr.lower() and "there is no apt-get here" in done.stderr
-    assert "Valkey 8 or newer" in done.stderr and "PostgreSQL" not in done.stderr and "Python 3" not in done.stderr
-    for command in ("sudo apt-get install valkey-server", "sudo dnf install valkey", "brew install valkey"):
+    assert (
+        "Valkey 8 or newer" in done.stderr
+        and "PostgreSQL" not in done.stderr
+        and "Python 3" not in done.stderr
+    )
+    for command in (
+        "sudo apt-get install valkey-server",
+        "sudo dnf install valkey",
+        "brew install valkey",
+    ):
         assert command in done.stderr
     assert checkout.syncs == 0, "nothing is downloaded for a machine that cannot run it"
 
@@ -240,22 +287,32 @@ def test_an_ordinary_user_without_sudo_is_told_what_to_install(checkout: Checkou
 
 def test_the_message_names_every_missing_thing_once() -> None:
     script = '. tools/find.sh; missing_message "of this" python postgres valkey certificates'
-    text = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(
+        ["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert text.count("\n  - ") == 4
-    assert "sudo apt-get install python3 python3-venv postgresql valkey-server ca-certificates" in text
+    assert (
+        "sudo apt-get install python3 python3-venv postgresql valkey-server ca-certificates" in text
+    )
     assert "sudo dnf install python3.13 postgresql-server valkey ca-certificates" in text
     assert "brew install python@3.13 postgresql@17 valkey" in text
 
 
-@pytest.mark.parametrize(("valkey", "found"), [("v=7.2.11", False), ("v=8.0.1", True), ("v=10.0.0", True)])
-def test_a_valkey_that_is_too_old_counts_as_missing(checkout: Checkout, valkey: str, found: bool) -> None:
+@pytest.mark.parametrize(
+    ("valkey", "found"), [("v=7.2.11", False), ("v=8.0.1", True), ("v=10.0.0", True)]
+)
+def test_a_valkey_that_is_too_old_counts_as_missing(
+    checkout: Checkout, valkey: str, found: bool
+) -> None:
     checkout.program("valkey-server", f"echo Valkey server {valkey} sha=0")
     done = checkout.dev("true")
     assert (done.returncode == 0) is found
     assert ("Valkey 8 or newer" in done.stderr) is not found
 
 
-def test_a_process_compose_that_is_too_old_is_said_and_replaced_by_a_built_one(checkout: Checkout) -> None:
+def test_a_process_compose_that_is_too_old_is_said_and_replaced_by_a_built_one(
+    checkout: Checkout,
+) -> None:
     checkout.program("process-compose", "echo v1.87.0")
     checkout.program(
         "go",
@@ -304,7 +361,9 @@ def test_the_hosts_tools_are_used_where_nix_fails_or_is_turned_off(checkout: Che
     assert first.returncode == 0
     assert "Nix cannot make it here" in first.stderr and "| flake is broken" in first.stderr
     assert checkout.dev("true", BROKEN="1").stderr == ""
-    assert checkout.calls.read_text().count("nix --") == 1, "a failure is remembered until the flake changes"
+    assert checkout.calls.read_text().count("nix --") == 1, (
+        "a failure is remembered until the flake changes"
+    )
     checkout.calls.write_text("")
     assert checkout.dev("true", WINDTUNNEL_NO_NIX="1").returncode == 0
     assert "nix " not in checkout.calls.read_text()
@@ -317,5 +376,10 @@ def test_without_a_command_it_explains_itself(checkout: Checkout) -> None:
 
 
 def test_process_compose_is_pinned_by_hash() -> None:
-    assert "github.com/f1bonacc1/process-compose v1.120.0 // indirect\n" in (ROOT / "tools/go.mod").read_text()
-    assert "github.com/f1bonacc1/process-compose v1.120.0 h1:" in (ROOT / "tools/go.sum").read_text()
+    assert (
+        "github.com/f1bonacc1/process-compose v1.120.0 // indirect\n"
+        in (ROOT / "tools/go.mod").read_text()
+    )
+    assert (
+        "github.com/f1bonacc1/process-compose v1.120.0 h1:" in (ROOT / "tools/go.sum").read_text()
+    )

@@ -28,7 +28,9 @@ def document(name: str) -> str:
     return (ROOT / name).read_text()
 
 
-each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+each_document = pytest.mark.parametrize(
+    "path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
+)
 
 
 @each_document
@@ -55,7 +57,10 @@ def test_no_path_of_somebodys_machine_is_in_it(path: Path) -> None:
     ("document", "complaint"),
     [
         ("```sh\n./dev windtunnel fly\n```", "no command fly"),
-        ("```sh\nPORT_OFFSET=1 ./dev windtunnel run hello --config x  # why\n```", "no option --config"),
+        (
+            "```sh\nPORT_OFFSET=1 ./dev windtunnel run hello --config x  # why\n```",
+            "no option --config",
+        ),
         ("`windtunnel status --yaml`", "no option --yaml"),
         ("```\n$ ./dev process-compose up --detach\n```", "no option --detach"),
         ("`process-compose process drain worker`", "not a command of process-compose"),
@@ -71,18 +76,27 @@ def test_a_command_that_does_not_exist_is_found(document: str, complaint: str) -
 
 def test_dead_links_tests_and_paths_are_found() -> None:
     readme = ROOT / "README.md"
-    assert docs_checks.dead_links("[a](docs/none.md) [b](#nowhere) [c](https://example.org)", readme) == [
+    assert docs_checks.dead_links(
+        "[a](docs/none.md) [b](#nowhere) [c](https://example.org)", readme
+    ) == [
         "docs/none.md is not there",
         "#nowhere: no such heading",
     ]
-    assert docs_checks.dead_links("# Two words\n[b](#two-words) [c](CHANGELOG.md#changes)", readme) == []
-    assert docs_checks.dead_links("[c](CHANGELOG.md#nothing)", readme) == ["CHANGELOG.md#nothing: no such heading"]
+    assert (
+        docs_checks.dead_links("# Two words\n[b](#two-words) [c](CHANGELOG.md#changes)", readme)
+        == []
+    )
+    assert docs_checks.dead_links("[c](CHANGELOG.md#nothing)", readme) == [
+        "CHANGELOG.md#nothing: no such heading"
+    ]
     here = "tests/unit/test_docs.py"
     assert docs_checks.dead_tests(f"{here}::test_nothing tests/none.py::x {here}::document") == [
         f"{here} has no test_nothing",
         "tests/none.py is not there",
     ]
-    assert docs_checks.dead_paths("`src/windtunnel/none.py` and `src/windtunnel/cli.py`") == ["src/windtunnel/none.py is not there"]
+    assert docs_checks.dead_paths("`src/windtunnel/none.py` and `src/windtunnel/cli.py`") == [
+        "src/windtunnel/none.py is not there"
+    ]
     assert docs_checks.machine_paths("see /root/x") == ["/root/x"]
 
 
@@ -90,7 +104,12 @@ def test_the_known_commands_of_process_compose_are_its_own(tmp_path: Path) -> No
     for words, options in docs_checks.PROCESS_COMPOSE.items():
         env = {**os.environ, "WINDTUNNEL_STATE": str(tmp_path)}
         shown = subprocess.run(
-            ["process-compose", *words, "--help"], env=env, capture_output=True, text=True, timeout=30, check=True
+            ["process-compose", *words, "--help"],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
         ).stdout
         # A parent's help is shown for a command that it does not have. `process list` calls itself `list`.
         usage = re.search(r"Usage:\n +process-compose ([a-z -]*[a-z])", shown)
@@ -101,7 +120,11 @@ def test_the_known_commands_of_process_compose_are_its_own(tmp_path: Path) -> No
 
 def test_the_table_of_promises_is_whole_and_every_row_has_a_test() -> None:
     found = docs_checks.promised(document("docs/reference/guarantees.md"))
-    wanted = {f"row {n}" for n in range(1, 11)} | {f"NFR-{n}" for n in range(1, 6)} | {f"acceptance {n}" for n in range(1, 8)}
+    wanted = (
+        {f"row {n}" for n in range(1, 11)}
+        | {f"NFR-{n}" for n in range(1, 6)}
+        | {f"acceptance {n}" for n in range(1, 8)}
+    )
     assert set(found) == wanted
     assert [name for name, tests in found.items() if not tests] == []
     # The README has the same ten rows, in other words.
@@ -117,7 +140,9 @@ def test_the_readmes_second_command_leaves_the_long_tests_out() -> None:
 
 def test_every_document_is_linked_from_the_readme() -> None:
     readme = document("README.md")
-    linked = {(ROOT / target.partition("#")[0]).resolve() for target in docs_checks.LINK.findall(readme)}
+    linked = {
+        (ROOT / target.partition("#")[0]).resolve() for target in docs_checks.LINK.findall(readme)
+    }
     assert [str(path.relative_to(ROOT)) for path in DOCUMENTS[1:] if path not in linked] == []
 
 
@@ -157,7 +182,9 @@ def test_documents_that_the_sources_refer_to_exist() -> None:
         ROOT / "process-compose.yaml",
         ROOT / "airflow-home" / "airflow.cfg",
     ]
-    named = {name for path in sources for name in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text())}
+    named = {
+        name for path in sources for name in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text())
+    }
     assert named, "nothing found: has the way to refer to documents changed?"
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
 
@@ -175,15 +202,30 @@ def test_every_process_has_a_row_that_agrees_with_the_file() -> None:
         assert f"`{log}`" in row
         if not name.startswith("worker"):
             signal = {2: "SIGINT", 15: "SIGTERM"}[process["shutdown"].get("signal", 15)]
-            assert re.search(rf"\| {signal}[^|]*, {process['shutdown']['timeout_seconds']} s \|", row), row
+            assert re.search(
+                rf"\| {signal}[^|]*, {process['shutdown']['timeout_seconds']} s \|", row
+            ), row
 
 
 def test_every_variable_has_a_row_and_every_row_a_variable() -> None:
-    sources = [*(ROOT / "src").rglob("*.py"), ROOT / "dev", *(ROOT / "tools").glob("*.sh"), ROOT / "process-compose.yaml"]
-    texts = "\n".join(path.read_text() for path in [*sources, ROOT / "tests" / "stack" / "test_browser.py"])
+    sources = [
+        *(ROOT / "src").rglob("*.py"),
+        ROOT / "dev",
+        *(ROOT / "tools").glob("*.sh"),
+        ROOT / "process-compose.yaml",
+    ]
+    texts = "\n".join(
+        path.read_text() for path in [*sources, ROOT / "tests" / "stack" / "test_browser.py"]
+    )
     project = compose_rules.read(COMPOSE)
-    wanted = set(load({}, client=False).environment()) | {entry.partition("=")[0] for entry in project["environment"]}
-    wanted |= {entry.partition("=")[0] for process in project["processes"].values() for entry in process.get("environment", [])}
+    wanted = set(load({}, client=False).environment()) | {
+        entry.partition("=")[0] for entry in project["environment"]
+    }
+    wanted |= {
+        entry.partition("=")[0]
+        for process in project["processes"].values()
+        for entry in process.get("environment", [])
+    }
     wanted |= set(re.findall(r"\$\{?((?:WINDTUNNEL|WORKER|PC)_[A-Z_]+)", texts))
     wanted |= set(re.findall(r"""["']((?:WINDTUNNEL|WORKER)_[A-Z_]+)["']""", texts))
     rows = docs_checks.first_cells(document("docs/reference/variables.md"))
@@ -198,19 +240,30 @@ def test_every_command_option_and_exit_code_is_in_the_reference() -> None:
     known = getattr(typer.main.get_command(app), "commands", {})
     assert list(sections) == list(known)
     for name, command in known.items():
-        options = {opt for parameter in command.params for opt in parameter.opts if opt.startswith("--")}
-        assert options - {"--help"} == set(re.findall(r"--[a-z][a-z-]*", sections[name])) - {"--help"}, name
-    codes = re.findall(r"^\| (\d+) \|", text[text.index("## Exit codes") : text.index("## windtunnel")], re.M)
+        options = {
+            opt for parameter in command.params for opt in parameter.opts if opt.startswith("--")
+        }
+        assert options - {"--help"} == set(re.findall(r"--[a-z][a-z-]*", sections[name])) - {
+            "--help"
+        }, name
+    codes = re.findall(
+        r"^\| (\d+) \|", text[text.index("## Exit codes") : text.index("## windtunnel")], re.M
+    )
     assert {int(code) for code in codes} == {*map(int, Exit), 130}
 
 
 def test_decisions_are_numbered_without_gaps_and_say_what_was_rejected() -> None:
     files = [path.relative_to(ROOT) for path in sorted((ROOT / "docs" / "adr").glob("*.md"))]
-    assert [path.name[:4] for path in files] == [f"{number:04d}" for number in range(1, len(files) + 1)]
+    assert [path.name[:4] for path in files] == [
+        f"{number:04d}" for number in range(1, len(files) + 1)
+    ]
     for path in files:
         text = document(str(path))
         assert text.startswith(f"# {int(path.name[:4])}. "), path.name
-        assert all(word in text for word in ("**Obvious instead:**", "**Why not.**", "**So** ", "**Price:**")), path.name
+        assert all(
+            word in text
+            for word in ("**Obvious instead:**", "**Why not.**", "**So** ", "**Price:**")
+        ), path.name
 
 
 @pytest.mark.parametrize(
@@ -246,28 +299,78 @@ def test_decisions_are_numbered_without_gaps_and_say_what_was_rejected() -> None
             '"median": 5.88',
             '"median": 5.78',
         ),
-        (test_the_chart_shows_the_figures_of_the_benchmarks, "docs/images/bench.svg", "(7.5x)", "(7.6x)"),
+        (
+            test_the_chart_shows_the_figures_of_the_benchmarks,
+            "docs/images/bench.svg",
+            "(7.5x)",
+            "(7.6x)",
+        ),
         (
             test_the_table_of_promises_is_whole_and_every_row_has_a_test,
             "docs/reference/guarantees.md",
             "`tests/stack/test_acceptance.py::test_flower",
             "`test_flower",
         ),
-        (test_every_document_is_linked_from_the_readme, "README.md", "](docs/reference/cli.md)", "]()"),
-        (test_every_process_has_a_row_that_agrees_with_the_file, "docs/reference/processes.md", "| `triggerer` |", "| triggerer |"),
+        (
+            test_every_document_is_linked_from_the_readme,
+            "README.md",
+            "](docs/reference/cli.md)",
+            "]()",
+        ),
+        (
+            test_every_process_has_a_row_that_agrees_with_the_file,
+            "docs/reference/processes.md",
+            "| `triggerer` |",
+            "| triggerer |",
+        ),
         (
             test_every_process_has_a_row_that_agrees_with_the_file,
             "docs/reference/processes.md",
             "SIGINT to the main process, 60 s",
             "SIGINT, 6 s",
         ),
-        (test_every_process_has_a_row_that_agrees_with_the_file, "docs/reference/processes.md", "| `flower.log` |", "| `bloom.log` |"),
-        (test_every_variable_has_a_row_and_every_row_a_variable, "docs/reference/variables.md", "| `WORKER_QUEUES` |", "| |"),
-        (test_every_variable_has_a_row_and_every_row_a_variable, "docs/reference/variables.md", "| `BROKER` |", "| `BROCKER` |"),
-        (test_every_command_option_and_exit_code_is_in_the_reference, "docs/reference/cli.md", "`--junit`", "`--xml`"),
-        (test_every_command_option_and_exit_code_is_in_the_reference, "docs/reference/cli.md", "### `windtunnel token`", "### token"),
-        (test_every_command_option_and_exit_code_is_in_the_reference, "docs/reference/cli.md", "| 124 |", "| 125 |"),
-        (test_decisions_are_numbered_without_gaps_and_say_what_was_rejected, "docs/adr/0002-launcher.md", "**Price:**", "Price:"),
+        (
+            test_every_process_has_a_row_that_agrees_with_the_file,
+            "docs/reference/processes.md",
+            "| `flower.log` |",
+            "| `bloom.log` |",
+        ),
+        (
+            test_every_variable_has_a_row_and_every_row_a_variable,
+            "docs/reference/variables.md",
+            "| `WORKER_QUEUES` |",
+            "| |",
+        ),
+        (
+            test_every_variable_has_a_row_and_every_row_a_variable,
+            "docs/reference/variables.md",
+            "| `BROKER` |",
+            "| `BROCKER` |",
+        ),
+        (
+            test_every_command_option_and_exit_code_is_in_the_reference,
+            "docs/reference/cli.md",
+            "`--junit`",
+            "`--xml`",
+        ),
+        (
+            test_every_command_option_and_exit_code_is_in_the_reference,
+            "docs/reference/cli.md",
+            "### `windtunnel token`",
+            "### token",
+        ),
+        (
+            test_every_command_option_and_exit_code_is_in_the_reference,
+            "docs/reference/cli.md",
+            "| 124 |",
+            "| 125 |",
+        ),
+        (
+            test_decisions_are_numbered_without_gaps_and_say_what_was_rejected,
+            "docs/adr/0002-launcher.md",
+            "**Price:**",
+            "Price:",
+        ),
     ],
 )
 def test_what_is_missing_or_wrong_in_the_reference_is_found(
@@ -276,6 +379,10 @@ def test_what_is_missing_or_wrong_in_the_reference_is_found(
     text = document(name)
     assert old in text, "the document has changed: choose other words to replace"
     here = sys.modules[__name__]
-    monkeypatch.setattr(here, "document", lambda asked: text.replace(old, new) if asked == name else (ROOT / asked).read_text())
+    monkeypatch.setattr(
+        here,
+        "document",
+        lambda asked: text.replace(old, new) if asked == name else (ROOT / asked).read_text(),
+    )
     with pytest.raises(AssertionError):
         check()

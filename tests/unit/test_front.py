@@ -35,6 +35,8 @@ def test_down_stops_the_stack_and_starts_none() -> None:
 
 @pytest.mark.parametrize("word", ["-h", "--help", "help"])
 def test_help_says_what_can_be_asked(word: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "windtunnel.front", word], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "windtunnel.front", word], capture_output=True, text=True, check=True
+    )
     for expected in ("status", "down", "-D", "airflow"):
         assert expected in done.stdout

@@ -30,11 +30,15 @@ def test_default_ports_are_the_well_known_ones(tmp_path: Path) -> None:
 
 def test_an_offset_moves_every_port(tmp_path: Path) -> None:
     plain, moved = load(env(tmp_path)), load(env(tmp_path, PORT_OFFSET="100"))
-    assert [port + 100 for _, port in plain.ports.items()] == [port for _, port in moved.ports.items()]
+    assert [port + 100 for _, port in plain.ports.items()] == [
+        port for _, port in moved.ports.items()
+    ]
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "60000", "1.5"])
-def test_an_offset_that_leaves_the_port_range_is_refused_by_name(tmp_path: Path, value: str) -> None:
+def test_an_offset_that_leaves_the_port_range_is_refused_by_name(
+    tmp_path: Path, value: str
+) -> None:
     with pytest.raises(UsageError, match="PORT_OFFSET"):
         load(env(tmp_path, PORT_OFFSET=value))
 
@@ -43,7 +47,9 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
     assert load(env(tmp_path, PORT_OFFSET="", WORKERS=" ", WORKER_QUEUES="")).workers == 1
 
 
-def test_relative_folders_are_relative_to_where_the_person_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_folders_are_relative_to_where_the_person_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     settings = load({"WINDTUNNEL_STATE": "here", "DAGS_FOLDER": "../mine"})
     assert settings.state == tmp_path / "here"
@@ -74,7 +80,9 @@ def listening(settings: Settings) -> Iterator[None]:
         yield
 
 
-def test_a_deep_state_folder_still_gets_a_socket_that_the_kernel_accepts(tmp_path: Path, short: Path) -> None:
+def test_a_deep_state_folder_still_gets_a_socket_that_the_kernel_accepts(
+    tmp_path: Path, short: Path
+) -> None:
     one, other = load(deep(tmp_path)), load(deep(tmp_path, "f"))
     assert one.socket.parent == other.socket.parent == short / "windtunnel"
     assert len(str(one.socket)) <= SOCKET_PATH_LIMIT
@@ -96,7 +104,9 @@ def test_without_a_runtime_folder_of_its_own_the_socket_lies_in_the_cache(
     assert load(deep(tmp_path)).socket.parent == Path("/home/somebody/.cache/windtunnel/run")
 
 
-def test_the_socket_does_not_move_with_the_temporary_folder(tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_socket_does_not_move_with_the_temporary_folder(
+    tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`nix develop` gives every shell a TMPDIR of its own."""
     found = set()
     for name in ("one", "two"):
@@ -107,10 +117,14 @@ def test_the_socket_does_not_move_with_the_temporary_folder(tmp_path: Path, shor
     assert len(found) == 1
 
 
-def test_a_stack_is_found_from_a_session_with_another_runtime_folder(tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stack_is_found_from_a_session_with_another_runtime_folder(
+    tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = load(deep(tmp_path))
     with listening(settings):
-        settings.stack_file.write_text(json.dumps({"port_offset": 700, "socket": str(settings.socket)}))
+        settings.stack_file.write_text(
+            json.dumps({"port_offset": 700, "socket": str(settings.socket)})
+        )
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
         assert load(deep(tmp_path)).port_offset == 700
     (short / "windtunnel" / settings.socket.name).unlink()
@@ -134,7 +148,9 @@ def test_a_folder_that_others_may_use_is_refused_for_the_socket(tmp_path: Path) 
         socket_folder.make(Path("/dev/null/windtunnel"))
 
 
-def test_another_users_folder_is_refused_for_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_users_folder_is_refused_for_the_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "theirs").mkdir(mode=0o700)
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(WindtunnelError, match="is not this user's alone"):
@@ -153,8 +169,20 @@ def test_a_client_follows_a_running_stack_and_refuses_another_offset(tmp_path: P
     assert load(env(tmp_path, PORT_OFFSET="5")).ports.api == 8085
 
 
-@pytest.mark.parametrize("text", ["", "not json", "[]", '{"port_offset": "x"}', '{"port_offset": 5, "WORKERS": [1]}', "[" * 200_000])
-def test_a_damaged_record_of_a_running_stack_is_named_and_its_ports_can_be_given(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "not json",
+        "[]",
+        '{"port_offset": "x"}',
+        '{"port_offset": 5, "WORKERS": [1]}',
+        "[" * 200_000,
+    ],
+)
+def test_a_damaged_record_of_a_running_stack_is_named_and_its_ports_can_be_given(
+    tmp_path: Path, text: str
+) -> None:
     settings = load(env(tmp_path))
     with listening(settings):
         settings.stack_file.write_text(text)
@@ -162,7 +190,9 @@ def test_a_damaged_record_of_a_running_stack_is_named_and_its_ports_can_be_given
             load(env(tmp_path))
         assert load(env(tmp_path, PORT_OFFSET="5")).port_offset == 5
         settings.stack_file.unlink()
-        assert load(env(tmp_path)).port_offset == 0, "the bare binary leaves no record; its stack has the default ports"
+        assert load(env(tmp_path)).port_offset == 0, (
+            "the bare binary leaves no record; its stack has the default ports"
+        )
 
 
 def test_postgresql_takes_what_workers_and_slots_need(tmp_path: Path) -> None:
@@ -170,7 +200,12 @@ def test_postgresql_takes_what_workers_and_slots_need(tmp_path: Path) -> None:
     many = load(env(tmp_path, WORKER_CONCURRENCY="16", WORKERS="10")).postgres_max_connections
     assert many == connections.needed(10, 16) > 16 * 10 * 2
     assert connections.most_workers(many, 16) == 10
-    assert connections.most_workers(load(env(tmp_path, WORKER_CONCURRENCY="64")).postgres_max_connections, 64) >= 3
+    assert (
+        connections.most_workers(
+            load(env(tmp_path, WORKER_CONCURRENCY="64")).postgres_max_connections, 64
+        )
+        >= 3
+    )
 
 
 def test_fewer_connections_than_the_first_workers_need_are_refused_by_name(tmp_path: Path) -> None:

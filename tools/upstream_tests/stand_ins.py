@@ -54,13 +54,20 @@ def create_scheduler_dag(dag: Any) -> Any:
 
 
 def create_task_instance(
-    task: Any, *, dag_version_id: Any, run_id: str | None = None, state: str | None = None, map_index: int = -1
+    task: Any,
+    *,
+    dag_version_id: Any,
+    run_id: str | None = None,
+    state: str | None = None,
+    map_index: int = -1,
 ) -> Any:
     """A task instance of a task as a DAG file has it."""
     from airflow.models.taskinstance import TaskInstance
 
     seen = create_scheduler_dag(task.dag).get_task(task.task_id)
-    return TaskInstance(seen, dag_version_id=dag_version_id, run_id=run_id, state=state, map_index=map_index)
+    return TaskInstance(
+        seen, dag_version_id=dag_version_id, run_id=run_id, state=state, map_index=map_index
+    )
 
 
 def convert_list_to_stream(lines: list[str]) -> io.StringIO:
@@ -101,18 +108,25 @@ def disable_redact(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     if request.node.get_closest_marker("enable_redact"):
         return
     for package in ("airflow._shared", "airflow.sdk._shared"):
-        monkeypatch.setattr(f"{package}.secrets_masker.SecretsMasker.redact", lambda self, item, *_, **__: item)
+        monkeypatch.setattr(
+            f"{package}.secrets_masker.SecretsMasker.redact", lambda self, item, *_, **__: item
+        )
 
 
 NEW_MODULES: dict[str, dict[str, Any]] = {
-    "tests_common.test_utils.dag": {"sync_dag_to_db": sync_dag_to_db, "create_scheduler_dag": create_scheduler_dag},
+    "tests_common.test_utils.dag": {
+        "sync_dag_to_db": sync_dag_to_db,
+        "create_scheduler_dag": create_scheduler_dag,
+    },
     "tests_common.test_utils.taskinstance": {"create_task_instance": create_task_instance},
     "tests_common.test_utils.file_task_handler": {"convert_list_to_stream": convert_list_to_stream},
 }
 ADDED: dict[str, dict[str, Any]] = {
     "tests_common.test_utils.version_compat": {"__getattr__": release_flag},
     "tests_common.test_utils.config": {"conf_vars": conf_vars},
-    "tests_common.test_utils.markers": {"skip_if_not_on_main": pytest.mark.skip(reason="for the main branch of Airflow")},
+    "tests_common.test_utils.markers": {
+        "skip_if_not_on_main": pytest.mark.skip(reason="for the main branch of Airflow")
+    },
 }
 
 

@@ -25,15 +25,23 @@ def apply(*, late: bool) -> None:
     for name, each in registry.PATCHES.items():
         if name in registry.outcomes:
             continue
-        if any((component in each.late) is late for component in COMPONENTS.intersection(each.components)):
+        if any(
+            (component in each.late) is late
+            for component in COMPONENTS.intersection(each.components)
+        ):
             registry.outcomes[name] = each.apply() if wanted(name) else registry.Outcome("off")
 
 
 apply(late=False)
 if "scheduler" in COMPONENTS:
-    importlib.import_module("airflow.jobs.scheduler_job_runner")  # loaded in a scheduler when its late patches are applied
+    importlib.import_module(
+        "airflow.jobs.scheduler_job_runner"
+    )  # loaded in a scheduler when its late patches are applied
 apply(late=True)
 
 
 def pytest_report_header() -> list[str]:
-    return [f"patch {name}: {outcome.state} {outcome.reason}".rstrip() for name, outcome in registry.outcomes.items()]
+    return [
+        f"patch {name}: {outcome.state} {outcome.reason}".rstrip()
+        for name, outcome in registry.outcomes.items()
+    ]

@@ -130,7 +130,9 @@ class Worker:
         seconds = self.stack.runs.together(dag_id, runs)
         used = processes.difference(before, processes.cpu(client))
         if tasks:
-            self.round.details[f"{name} CPU-seconds a task"] = {key: value / tasks for key, value in used.items()}
+            self.round.details[f"{name} CPU-seconds a task"] = {
+                key: value / tasks for key, value in used.items()
+            }
         self._set(name, seconds)
 
     def _sixteen(self) -> None:

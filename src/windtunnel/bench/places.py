@@ -37,7 +37,9 @@ def clean_environment(env: Mapping[str, str], *, airflow: bool) -> dict[str, str
     """
     dropped = _OWN if airflow else (*_OWN, "AIRFLOW", "_AIRFLOW")
     kept = _KEPT if airflow else ()
-    return {name: value for name, value in env.items() if name in kept or not name.startswith(dropped)}
+    return {
+        name: value for name, value in env.items() if name in kept or not name.startswith(dropped)
+    }
 
 
 def prepare_environment() -> None:

@@ -36,7 +36,13 @@ def cpu(client: Compose) -> dict[str, float]:
             times = psutil.Process(pid).cpu_times()
         except psutil.Error:
             continue
-        used[name] = used.get(name, 0.0) + times.user + times.system + times.children_user + times.children_system
+        used[name] = (
+            used.get(name, 0.0)
+            + times.user
+            + times.system
+            + times.children_user
+            + times.children_system
+        )
     return used
 
 

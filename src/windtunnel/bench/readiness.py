@@ -22,7 +22,10 @@ def api_answers(settings: Settings) -> bool:
     The first request builds the latter. Raises httpx.HTTPError.
     """
     with loopback_http.client(settings.api_url, timeout=5) as client:
-        return client.get("/api/v2/version").is_success and client.get("/execution/health/ping").is_success
+        return (
+            client.get("/api/v2/version").is_success
+            and client.get("/execution/health/ping").is_success
+        )
 
 
 def until_all(checks: dict[str, Callable[[], bool]], over: Callable[[], bool]) -> list[str]:

@@ -70,7 +70,10 @@ def _by_process(result: Result, stack: str) -> Table | None:
         rounds = [r.details[detail] for r in result.rounds[stack] if detail in r.details]
         names = {name for row in rounds for name in row}
         if rounds:
-            found[detail] = {name: statistics.median(row.get(name, 0.0) for row in rounds) for name in sorted(names)}
+            found[detail] = {
+                name: statistics.median(row.get(name, 0.0) for row in rounds)
+                for name in sorted(names)
+            }
     if not found:
         return None
     table = _table(stack, *(", ".join(BY_PROCESS[detail]) for detail in found))
@@ -86,9 +89,15 @@ def _memory_of_many(result: Result) -> list[str]:
     """Whether memory is flat: what the stack held before and after the many tasks, medians."""
     lines = []
     for stack, rounds in result.rounds.items():
-        pairs = [(r.details["many memory before"], r.details["many memory after"]) for r in rounds if "many memory after" in r.details]
+        pairs = [
+            (r.details["many memory before"], r.details["many memory after"])
+            for r in rounds
+            if "many memory after" in r.details
+        ]
         if pairs:
-            before, after = (statistics.median(sum(pair[side].values()) for pair in pairs) for side in (0, 1))
+            before, after = (
+                statistics.median(sum(pair[side].values()) for pair in pairs) for side in (0, 1)
+            )
             lines.append(
                 f"{stack}: {before:.0f} MiB before the many tasks, {after:.0f} MiB after them",
             )

@@ -73,7 +73,11 @@ def _prepare(console: Console) -> None:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end a bench as Ctrl-C does. `nohup` stays in force."""
-    former = {n: signal.signal(n, _interrupt) for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN}
+    former = {
+        n: signal.signal(n, _interrupt)
+        for n in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(n) is not signal.SIG_IGN
+    }
     try:
         yield
     finally:
@@ -109,7 +113,10 @@ def private(make: Callable[[Path], S]) -> Iterator[S]:
         yield stack
     finally:
         # A second Ctrl-C must not leave processes behind.
-        former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        former = {
+            number: signal.signal(number, signal.SIG_IGN)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
         try:
             stack.destroy()
         finally:
@@ -139,7 +146,10 @@ def _round(kind: type[Stack], result: Result, sizes: Sizes, title: str, console:
             )
             result.rounds[kind.name].append(worker.measure())
             if kind is Ours:
-                result.patches = {process: found["patches"] for process, found in catalogue.recorded(stack.state / "run")}
+                result.patches = {
+                    process: found["patches"]
+                    for process, found in catalogue.recorded(stack.state / "run")
+                }
             status.update(f"{title}: removing the private stack")
 
 

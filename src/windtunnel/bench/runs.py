@@ -56,4 +56,10 @@ class Runs:
         Raises as `run` does.
         """
         made = [self.trigger(dag_id) for _ in range(count)]
-        return max(self._watch.ended(dag_id, run_id, posted, RUN_SECONDS).ended for run_id, posted in made) - made[0][1]
+        return (
+            max(
+                self._watch.ended(dag_id, run_id, posted, RUN_SECONDS).ended
+                for run_id, posted in made
+            )
+            - made[0][1]
+        )

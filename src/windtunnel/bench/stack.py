@@ -95,7 +95,9 @@ class Stack(ABC):
                 "heartbeats of scheduler, dag-processor and triggerer": lambda: self.watch.beating(
                     self.since,
                 ),
-                "workers in Flower": lambda: len(Flower(self.settings, timeout=5).online()) >= count,
+                "workers in Flower": lambda: (
+                    len(Flower(self.settings, timeout=5).online()) >= count
+                ),
                 "own services": self._also_ready,
             }
         )

@@ -29,7 +29,9 @@ def prepare(settings: Settings) -> None:
         socket_folder.make(settings.socket.parent)
     settings.logs.mkdir()
     (settings.state / "airflow").mkdir()
-    passwords = {name: random.token_urlsafe(24) for name in ("airflow", "flower", "valkey", "postgres")}
+    passwords = {
+        name: random.token_urlsafe(24) for name in ("airflow", "flower", "valkey", "postgres")
+    }
     database = f"{DATABASE}:{passwords['postgres']}@127.0.0.1:{settings.ports.postgres}/{DATABASE}"
     texts = {f"{name}-password": text for name, text in passwords.items()} | {
         "broker-url": f"redis://:{passwords['valkey']}@127.0.0.1:{settings.ports.valkey}/0",

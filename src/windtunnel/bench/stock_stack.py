@@ -82,7 +82,11 @@ class Stock(Stack):
     def _launch(self, shape: Shape) -> subprocess.Popen[bytes]:
         if not self.settings.state.exists():
             stock_services.prepare(self.settings)
-        env = environment(self.settings, self.dags_folder, os.environ) | self._temporary() | {"REPLICAS": str(shape.workers)}
+        env = (
+            environment(self.settings, self.dags_folder, os.environ)
+            | self._temporary()
+            | {"REPLICAS": str(shape.workers)}
+        )
         env["NODE"] = "--celery-hostname worker-$PC_REPLICA_NUM@%h" if shape.workers > 1 else ""
         if shape.concurrency:
             env["AIRFLOW__CELERY__WORKER_CONCURRENCY"] = str(shape.concurrency)

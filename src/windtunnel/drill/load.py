@@ -106,12 +106,18 @@ def settle(
     marks = marks_of(cluster, load.runs)
     ends = Counter(mark.task for mark in marks if mark.event == "end")
     tries = {
-        (run.dag_id, run.run_id, i.task_id, i.map_index): i for run, i in rows if i.task_id in ("work", "real") and i.state != "skipped"
+        (run.dag_id, run.run_id, i.task_id, i.map_index): i
+        for run, i in rows
+        if i.task_id in ("work", "real") and i.state != "skipped"
     }
     lost = [task for task, i in tries.items() if i.state == "success" and not ends[task]]
     # A try that was killed between its last act and its report is repeated: only a retry explains
     # a second end.
-    doubled = [task for task, i in tries.items() if ends[task] > 1 and (i.try_number == 1 or not retries_allowed)]
+    doubled = [
+        task
+        for task, i in tries.items()
+        if ends[task] > 1 and (i.try_number == 1 or not retries_allowed)
+    ]
     repeated = sum(1 for task in tries if ends[task] > 1) - len(doubled)
     seen = f"{len(tries)} tasks, {sum(ends.values())} ends; {len(lost)} lost, {len(doubled)} doubled, {repeated} repeated by a retry"
     checks.add("side effects match", not lost and not doubled and bool(tries), seen)

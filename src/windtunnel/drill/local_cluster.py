@@ -64,7 +64,9 @@ class LocalCluster(Facts):
         except (NoStackError, httpx.HTTPError) as error:
             raise Away(str(error)) from None
         except ApiError as error:
-            if error.status >= 500 or error.status == 404:  # the database is away; the DAG is not read yet
+            if (
+                error.status >= 500 or error.status == 404
+            ):  # the database is away; the DAG is not read yet
                 raise Away(str(error)) from None
             raise
 
@@ -79,7 +81,9 @@ class LocalCluster(Facts):
         if pid is None:
             raise WindtunnelError(f"{service} has no process to signal")
         process = procfs.read(pid)
-        if process is not None and self.main_pid(service) == pid:  # asked again: the number was its own when it was read
+        if (
+            process is not None and self.main_pid(service) == pid
+        ):  # asked again: the number was its own when it was read
             procfs.kill(process, signal)
 
     def kill_process(self, mark: Mark) -> None:
@@ -114,7 +118,9 @@ class LocalCluster(Facts):
     def celery_control(self, command: str, worker: str, **arguments: Any) -> None:
         from celery import Celery
 
-        node = next(name for name in Flower(self.settings).workers() if name.split("@")[0] == worker)
+        node = next(
+            name for name in Flower(self.settings).workers() if name.split("@")[0] == worker
+        )
         with Celery(broker=self.settings.secret("broker-url"), set_as_current=False) as app:
             app.control.broadcast(
                 command,
@@ -141,7 +147,10 @@ class LocalCluster(Facts):
 
     def up(self, service: str) -> bool:
         if service.startswith("worker"):
-            fit = checks.supervisor_record(self.settings, service).get("state") == "healthy" and self.main_pid(service) is not None
+            fit = (
+                checks.supervisor_record(self.settings, service).get("state") == "healthy"
+                and self.main_pid(service) is not None
+            )
             return fit and service in self.workers()
         check = checks.CHECKS.get(service)
         if check is not None:

@@ -112,9 +112,12 @@ class Facts:
         if since and not found:
             health = self.airflow.health()
             heard = {
-                n: _moment((health.get(n) or {}).get(f"latest_{n}_heartbeat")) or 0.0 for n in ("scheduler", "triggerer", "dag_processor")
+                n: _moment((health.get(n) or {}).get(f"latest_{n}_heartbeat")) or 0.0
+                for n in ("scheduler", "triggerer", "dag_processor")
             }
-            found = [f"{name} has not been heard of again" for name, at in heard.items() if at < since]
+            found = [
+                f"{name} has not been heard of again" for name, at in heard.items() if at < since
+            ]
         return found
 
     # -- workers ---------------------------------------------------------------------------
@@ -139,7 +142,10 @@ class Facts:
 
     def problems(self) -> list[str]:
         try:
-            found = [f"{process_compose.node(p.part)}: {p.what}" for p in status.collect(self.settings).problems]
+            found = [
+                f"{process_compose.node(p.part)}: {p.what}"
+                for p in status.collect(self.settings).problems
+            ]
         except WindtunnelError as error:
             raise Away(str(error)) from None
         # `status` lists what process-compose runs; the lab worker is ours, judged by the same rule.
@@ -204,9 +210,13 @@ class Facts:
             health = self.airflow.health()
         except (redis.RedisError, WindtunnelError, httpx.HTTPError) as error:
             raise Away(str(error)) from None
-        found["postgres"] = float(self._query("SELECT extract(epoch FROM clock_timestamp())")) - time.time()
+        found["postgres"] = (
+            float(self._query("SELECT extract(epoch FROM clock_timestamp())")) - time.time()
+        )
         for name in ("scheduler", "triggerer", "dag_processor"):
-            found[name] = (_moment((health.get(name) or {}).get(f"latest_{name}_heartbeat")) or 0.0) - time.time()
+            found[name] = (
+                _moment((health.get(name) or {}).get(f"latest_{name}_heartbeat")) or 0.0
+            ) - time.time()
         for worker in self.compose.workers():
             pulse = ledger.read(
                 self.settings.run / "workers" / process_compose.node(worker.name) / "health.json",

@@ -34,7 +34,10 @@ def own_file_system(settings: Settings) -> Path:
         WindtunnelError: it has none of its own; to fill another would be a fault of everybody's.
     """
     room = disk.room(settings.state)
-    own = room.mount in (settings.state.resolve(), settings.state.resolve().parent) and room.mount not in SHARED
+    own = (
+        room.mount in (settings.state.resolve(), settings.state.resolve().parent)
+        and room.mount not in SHARED
+    )
     if own and room.total <= SMALL_BYTES:
         return room.mount
     raise WindtunnelError(

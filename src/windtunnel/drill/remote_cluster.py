@@ -131,7 +131,9 @@ class NixosCluster:
         return str(self.airflow(f"/dags/{dag_id}/dagRuns", "POST", body)["dag_run_id"])
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
-        rows = self.airflow(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100")["task_instances"]
+        rows = self.airflow(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100")[
+            "task_instances"
+        ]
         return [
             TaskInstance(
                 row["task_id"],
@@ -176,7 +178,9 @@ class NixosCluster:
         end = time.monotonic() + 180
         while time.monotonic() < end:
             with contextlib.suppress(Away):
-                if self.workers() == set(self.nodes[:workers]) and all(self.up(n) for n in self.nodes[:workers]):
+                if self.workers() == set(self.nodes[:workers]) and all(
+                    self.up(n) for n in self.nodes[:workers]
+                ):
                     return
             time.sleep(0.5)
         raise Away(f"not {workers} workers within 180 s")
@@ -194,7 +198,11 @@ class NixosCluster:
 
     def marks(self) -> list[Mark]:
         machines = {self.roles[node].name: node for node in self.nodes}
-        lines = [line for node in machines.values() for line in self.output(node, f"cat {MARKS} || true").splitlines()]
+        lines = [
+            line
+            for node in machines.values()
+            for line in self.output(node, f"cat {MARKS} || true").splitlines()
+        ]
         rows = [json.loads(line) for line in lines if line.startswith("{")]
         found = [Mark(attempt=row.pop("try"), **row) for row in rows]
         return sorted(found, key=lambda mark: mark.time)
@@ -236,17 +244,25 @@ class NixosCluster:
         ask = f"for p in {' '.join(str(pid) for pid, _ in sorted(wanted))}; do "
         ask += "test -r /proc/$p/stat && echo $p $(sed 's/.*) //' /proc/$p/stat | cut -d' ' -f20); done; true"
         rows = [line.split() for node in self.nodes for line in self.output(node, ask).splitlines()]
-        return {int(row[0]) for row in rows if len(row) == 2 and (int(row[0]), int(row[1])) in wanted}
+        return {
+            int(row[0]) for row in rows if len(row) == 2 and (int(row[0]), int(row[1])) in wanted
+        }
 
     def incident(self, worker: str, since: float) -> str | None:
         """From the journal: a killed supervisor writes nothing, and its successor reports the loss."""
-        journal = f"journalctl --unit=windtunnel-{worker} --since=@{int(since)} --output=cat --no-pager"
+        journal = (
+            f"journalctl --unit=windtunnel-{worker} --since=@{int(since)} --output=cat --no-pager"
+        )
         said = [line for line in self.output(worker, journal).splitlines() if INCIDENT.search(line)]
         return said[-1] if said else None
 
     def process_state(self, service: str) -> str:
         probe = f"find {STATE}/run/workers/{service}/ready -newermt '-15 seconds'"
-        return "Ready" if self.roles[service].execute(probe)[1].strip().startswith("/") else "Not Ready"
+        return (
+            "Ready"
+            if self.roles[service].execute(probe)[1].strip().startswith("/")
+            else "Not Ready"
+        )
 
     def open_files(self, service: str) -> int:
         return int(self.output(service, f"ls /proc/{self.main_pid(service)}/fd | wc -l"))
@@ -254,7 +270,10 @@ class NixosCluster:
     def messages(self) -> dict[str, int]:
         ask = f"export REDISCLI_AUTH=$(cat {SECRETS}/valkey-password); "
         ask += "for q in default heavy; do echo $q $(valkey-cli llen $q); done; echo unacked $(valkey-cli hlen unacked)"
-        return {name: int(count) for name, count in (line.split() for line in self.output("valkey", ask).splitlines())}
+        return {
+            name: int(count)
+            for name, count in (line.split() for line in self.output("valkey", ask).splitlines())
+        }
 
     def scheduler_age(self) -> float:
         beat = _unix(

@@ -115,7 +115,11 @@ def launch(cluster: Cluster, dag_id: str, count: int = 1, **conf: object) -> lis
 def marks_of(cluster: Cluster, runs: Iterable[Run], event: str | None = None) -> list[Mark]:
     """The side effects of these runs, oldest first; of one kind where `event` is given."""
     wanted = {(run.dag_id, run.run_id) for run in runs}
-    return [mark for mark in cluster.marks() if (mark.dag_id, mark.run_id) in wanted and event in (None, mark.event)]
+    return [
+        mark
+        for mark in cluster.marks()
+        if (mark.dag_id, mark.run_id) in wanted and event in (None, mark.event)
+    ]
 
 
 def wait_running(cluster: Cluster, runs: list[Run], patience: float = 60) -> list[Mark]:
@@ -164,7 +168,11 @@ def occupy(cluster: LocalStack, lab: str, seconds: float) -> list[Run]:
 
 def instances(cluster: Cluster, runs: Iterable[Run]) -> list[tuple[Run, TaskInstance]]:
     """Every task of these runs as Airflow records it now. Raises `Away`."""
-    return [(run, instance) for run in runs for instance in cluster.task_instances(run.dag_id, run.run_id)]
+    return [
+        (run, instance)
+        for run in runs
+        for instance in cluster.task_instances(run.dag_id, run.run_id)
+    ]
 
 
 def wait_final(
@@ -202,10 +210,15 @@ def once(marks: Iterable[Mark]) -> tuple[bool, str]:
         if mark.event in ("start", "end"):
             seen[mark.task].append(mark.event)
     odd = {task: events for task, events in seen.items() if sorted(events) != ["end", "start"]}
-    words = "; ".join(f"{task[0]}.{task[2]}[{task[3]}] {' '.join(events)}" for task, events in list(odd.items())[:3])
+    words = "; ".join(
+        f"{task[0]}.{task[2]}[{task[3]}] {' '.join(events)}"
+        for task, events in list(odd.items())[:3]
+    )
     return (
         not odd,
-        f"{len(seen)} tasks, each once" if not odd else f"{len(odd)} of {len(seen)} differ: {words}",
+        f"{len(seen)} tasks, each once"
+        if not odd
+        else f"{len(odd)} of {len(seen)} differ: {words}",
     )
 
 

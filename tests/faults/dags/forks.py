@@ -43,7 +43,9 @@ def forks() -> None:
                 pulse("forked")
             # Celery's pool passes for a daemon, which may have no children; this is what people do about it.
             multiprocessing.current_process()._config["daemon"] = False
-            multiprocessing.get_context("fork").Process(target=pulse, args=("multiprocessing",), daemon=True).start()
+            multiprocessing.get_context("fork").Process(
+                target=pulse, args=("multiprocessing",), daemon=True
+            ).start()
             detach("detached")
         mark("start")
         spend(params["seconds"] if ti.try_number == 1 else 3)

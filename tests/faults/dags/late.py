@@ -23,7 +23,11 @@ def tell(**_: Any) -> None:
 with DAG(
     "late",
     schedule=None,
-    deadline=DeadlineAlert(reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=timedelta(seconds=1), callback=SyncCallback(tell)),
+    deadline=DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(seconds=1),
+        callback=SyncCallback(tell),
+    ),
 ):
 
     @task

@@ -32,7 +32,10 @@ MACHINE: dict[str, Any] = {
 
 def result(ours: list[float], theirs: list[float]) -> Result:
     chosen = figures.choose(["chain", "memory"], figures.FULL)
-    rounds = {"windtunnel": [Round({"chain": x}) for x in ours], "stock": [Round({"chain": x}) for x in theirs]}
+    rounds = {
+        "windtunnel": [Round({"chain": x}) for x in ours],
+        "stock": [Round({"chain": x}) for x in theirs],
+    }
     return Result(chosen, MACHINE, rounds)
 
 
@@ -46,7 +49,12 @@ def shown(result: Result) -> str:
 
 
 def test_every_round_is_kept_with_median_and_spread() -> None:
-    assert Summary([3.0, 1.0, 2.5]).as_json() == {"rounds": [3.0, 1.0, 2.5], "median": 2.5, "min": 1.0, "max": 3.0}
+    assert Summary([3.0, 1.0, 2.5]).as_json() == {
+        "rounds": [3.0, 1.0, 2.5],
+        "median": 2.5,
+        "min": 1.0,
+        "max": 3.0,
+    }
     assert Summary([1.0, 2.0]).median == 1.5
 
 
@@ -60,7 +68,11 @@ def test_there_is_no_ratio_without_both_stacks() -> None:
 
 
 def test_cpu_between_two_looks_counts_processes_that_came_or_went() -> None:
-    assert processes.difference({"worker": 1.0, "gone": 2.0}, {"worker": 4.0, "new": 0.5}) == {"worker": 3.0, "gone": -2.0, "new": 0.5}
+    assert processes.difference({"worker": 1.0, "gone": 2.0}, {"worker": 4.0, "new": 0.5}) == {
+        "worker": 3.0,
+        "gone": -2.0,
+        "new": 0.5,
+    }
 
 
 def test_cpu_of_ended_children_is_counted() -> None:
@@ -68,9 +80,13 @@ def test_cpu_of_ended_children_is_counted() -> None:
     import psutil
 
     before = psutil.Process().cpu_times()
-    os.waitpid(os.spawnlp(os.P_NOWAIT, sys.executable, sys.executable, "-c", "sum(range(6_000_000))"), 0)
+    os.waitpid(
+        os.spawnlp(os.P_NOWAIT, sys.executable, sys.executable, "-c", "sum(range(6_000_000))"), 0
+    )
     after = psutil.Process().cpu_times()
-    assert after.children_user + after.children_system > before.children_user + before.children_system
+    assert (
+        after.children_user + after.children_system > before.children_user + before.children_system
+    )
 
 
 # -- what is printed -------------------------------------------------------------------------------
@@ -80,19 +96,31 @@ def test_json_has_a_version_every_round_and_the_machine() -> None:
     data = result([5.0, 4.0], [50.0, 40.0]).as_json()
     assert data["version"] == 1 and data["machine"] == MACHINE
     row = data["figures"]["chain"]
-    assert row["windtunnel"]["rounds"] == [5.0, 4.0] and row["stock"]["max"] == 50.0 and row["stock/windtunnel"] == 10.0
-    assert "windtunnel" not in data["figures"]["memory"], "a figure that was not measured must not appear as one"
+    assert (
+        row["windtunnel"]["rounds"] == [5.0, 4.0]
+        and row["stock"]["max"] == 50.0
+        and row["stock/windtunnel"] == 10.0
+    )
+    assert "windtunnel" not in data["figures"]["memory"], (
+        "a figure that was not measured must not appear as one"
+    )
 
 
 def test_the_table_shows_median_spread_and_ratio() -> None:
     text = shown(result([5.0, 4.0, 4.5], [45.0, 44.0, 46.0]))
-    assert re.search(r"40 no-op tasks in sequence +4\.50 s \(4\.00 to 5\.00\) +45\.0 s \(44\.0 to 46\.0\) +10\.00x", text), text
+    assert re.search(
+        r"40 no-op tasks in sequence +4\.50 s \(4\.00 to 5\.00\) +45\.0 s \(44\.0 to 46\.0\) +10\.00x",
+        text,
+    ), text
     assert "3 rounds" in text and "2 cores" in text
 
 
 def test_memory_before_and_after_the_many_tasks_is_shown() -> None:
     found = result([5.0], [45.0])
-    found.rounds["stock"][0].details |= {"many memory before": {"a": 1000.0, "b": 200.0}, "many memory after": {"a": 1400.0}}
+    found.rounds["stock"][0].details |= {
+        "many memory before": {"a": 1000.0, "b": 200.0},
+        "many memory after": {"a": 1400.0},
+    }
     assert "stock: 1200 MiB before the many tasks, 1400 MiB after them" in shown(found)
 
 
@@ -110,7 +138,13 @@ def test_the_table_without_stock_has_no_ratio() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "unit", "text"), [(0.2154, "CPU-s", "0.215"), (0.31, "s", "0.31"), (45.43, "s", "45.4"), (1210.3, "MiB", "1210")]
+    ("number", "unit", "text"),
+    [
+        (0.2154, "CPU-s", "0.215"),
+        (0.31, "s", "0.31"),
+        (45.43, "s", "45.4"),
+        (1210.3, "MiB", "1210"),
+    ],
 )
 def test_numbers_are_shown_to_three_places_that_count(number: float, unit: str, text: str) -> None:
     assert report.value(number, unit) == text
@@ -133,37 +167,71 @@ USER = {
     "AIRFLOW_HOME": "/x/airflow-home",
     "AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS": "windtunnel.runtime.celery_config.CELERY_CONFIG",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
-    **dict.fromkeys(("WINDTUNNEL_STATE", "WINDTUNNEL_WORKER", "WORKER_CONCURRENCY", "WORKERS", "DAGS_FOLDER", "PORT_OFFSET"), "7"),
+    **dict.fromkeys(
+        (
+            "WINDTUNNEL_STATE",
+            "WINDTUNNEL_WORKER",
+            "WORKER_CONCURRENCY",
+            "WORKERS",
+            "DAGS_FOLDER",
+            "PORT_OFFSET",
+        ),
+        "7",
+    ),
     **dict.fromkeys(("PC_CONFIG_FILES", "SPT_NOENV", "PYTHONDONTWRITEBYTECODE"), "1"),
 }
 
 
 def test_stock_is_given_nothing_of_ours(settings: Settings) -> None:
     env = stock_stack.environment(settings, Path("/d"), USER)
-    ours = ("WINDTUNNEL", "PC_", "WORKER", "SPT_NOENV", "PYTHONDONTWRITEBYTECODE", "DAGS_FOLDER", "PORT_OFFSET")
+    ours = (
+        "WINDTUNNEL",
+        "PC_",
+        "WORKER",
+        "SPT_NOENV",
+        "PYTHONDONTWRITEBYTECODE",
+        "DAGS_FOLDER",
+        "PORT_OFFSET",
+    )
     assert [name for name in env if name.startswith(ours)] == []
     assert [name for name, value in env.items() if "windtunnel." in value] == []
-    assert "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME" not in env, "what a person exported for ours must not change stock"
+    assert "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME" not in env, (
+        "what a person exported for ours must not change stock"
+    )
     assert env["AIRFLOW_HOME"].startswith(str(settings.state)) and env["PATH"] == "/usr/bin"
 
 
 def test_stock_has_the_settings_of_the_compose_file(settings: Settings) -> None:
     env = stock_stack.environment(settings, Path("/d"), USER)
     assert env["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
-    assert env["AIRFLOW__CORE__FERNET_KEY"] == "" and env["AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK"] == "true"
-    assert not [name for name in env if name.startswith("AIRFLOW__CELERY__") and "CONCURRENCY" in name], "the default of 16 must apply"
+    assert (
+        env["AIRFLOW__CORE__FERNET_KEY"] == ""
+        and env["AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK"] == "true"
+    )
+    assert not [
+        name for name in env if name.startswith("AIRFLOW__CELERY__") and "CONCURRENCY" in name
+    ], "the default of 16 must apply"
 
 
 def test_ours_keeps_what_a_person_exported_but_not_their_stack() -> None:
     env = places.clean_environment(USER, airflow=True)
     assert env["AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME"] == "0.1"
-    assert not [name for name in env if name.startswith(("WINDTUNNEL_STATE", "PORT_OFFSET", "WORKER", "DAGS_FOLDER"))]
+    assert not [
+        name
+        for name in env
+        if name.startswith(("WINDTUNNEL_STATE", "PORT_OFFSET", "WORKER", "DAGS_FOLDER"))
+    ]
 
 
 def test_the_stock_stack_is_the_compose_files_services_in_its_order() -> None:
-    processes = yaml.safe_load(stock_stack.FILE.read_text().replace("${REPLICAS}", "1"))["processes"]
+    processes = yaml.safe_load(stock_stack.FILE.read_text().replace("${REPLICAS}", "1"))[
+        "processes"
+    ]
     wanted = {"postgres", "redis", "flower"}
-    wanted |= {f"airflow-{name}" for name in ("init", "apiserver", "scheduler", "dag-processor", "triggerer", "worker")}
+    wanted |= {
+        f"airflow-{name}"
+        for name in ("init", "apiserver", "scheduler", "dag-processor", "triggerer", "worker")
+    }
     assert set(processes) == wanted
     for name, process in processes.items():
         assert "windtunnel" not in process["command"] and "python" not in process["command"], name
@@ -179,9 +247,14 @@ def test_the_measured_dags_are_the_same_plain_airflow_for_both(tmp_path: Path) -
     assert {path.stem for path in files} == set(dags.texts(figures.FULL))
     for path in files:
         compile(path.read_text(), path.name, "exec")
-        assert "import windtunnel" not in path.read_text() and "from windtunnel" not in path.read_text()
+        assert (
+            "import windtunnel" not in path.read_text()
+            and "from windtunnel" not in path.read_text()
+        )
     dags.write(tmp_path, figures.FULL, {"hello"})
-    assert [path.stem for path in tmp_path.glob("*.py")] == ["hello"], "what is not in use would cost an idle stack CPU"
+    assert [path.stem for path in tmp_path.glob("*.py")] == ["hello"], (
+        "what is not in use would cost an idle stack CPU"
+    )
 
 
 # -- refusals --------------------------------------------------------------------------------------
@@ -197,7 +270,9 @@ def test_quick_measures_less_unless_named() -> None:
     assert set(figures.choose(["many"], figures.QUICK)) == {"many"}
 
 
-@pytest.mark.parametrize("words", [["--only", "speed"], ["--growth", "--stock"], ["--growth", "--rounds", "2"]])
+@pytest.mark.parametrize(
+    "words", [["--only", "speed"], ["--growth", "--stock"], ["--growth", "--rounds", "2"]]
+)
 def test_bad_arguments_are_refused_before_anything_starts(words: list[str]) -> None:
     outcome = CliRunner().invoke(app, ["bench", *words])
     assert isinstance(outcome.exception, WindtunnelError) and outcome.exception.code == Exit.USAGE
@@ -210,7 +285,10 @@ def test_no_rounds_is_refused() -> None:
 
 def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(WindtunnelError, match=r"postgres, initdb, valkey-server, .* not on PATH: run this through ./dev"):
+    with pytest.raises(
+        WindtunnelError,
+        match=r"postgres, initdb, valkey-server, .* not on PATH: run this through ./dev",
+    ):
         places.require_programs()
 
 

@@ -44,7 +44,13 @@ def play(folder: Path, name: str, says: str) -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load({"WINDTUNNEL_STATE": str(tmp_path / "state"), "WINDTUNNEL_ROOT": str(tmp_path), "PORT_OFFSET": "41000"})
+    return load(
+        {
+            "WINDTUNNEL_STATE": str(tmp_path / "state"),
+            "WINDTUNNEL_ROOT": str(tmp_path),
+            "PORT_OFFSET": "41000",
+        }
+    )
 
 
 def wrong(settings: Settings) -> dict[str, Finding]:
@@ -54,8 +60,18 @@ def wrong(settings: Settings) -> dict[str, Finding]:
 @pytest.mark.parametrize(
     ("program", "says", "finding", "detail"),
     [
-        ("postgres", "postgres (PostgreSQL) 14.9", "PostgreSQL", "is 14.9; 15.0 or newer is needed"),
-        ("valkey-server", "Valkey server v=7.2.11 sha=0", "Valkey", "is 7.2; 8.0 or newer is needed"),
+        (
+            "postgres",
+            "postgres (PostgreSQL) 14.9",
+            "PostgreSQL",
+            "is 14.9; 15.0 or newer is needed",
+        ),
+        (
+            "valkey-server",
+            "Valkey server v=7.2.11 sha=0",
+            "Valkey",
+            "is 7.2; 8.0 or newer is needed",
+        ),
         ("process-compose", "v1.87.0", "process-compose", "1.103 or newer is needed"),
         ("postgres", "", "PostgreSQL", "or newer is needed"),
     ],
@@ -71,7 +87,9 @@ def test_a_program_that_is_too_old_is_named_with_what_is_needed(
     assert found[finding].remedy
 
 
-def test_a_program_that_is_missing_comes_with_the_command_that_installs_it(machine: Path, settings: Settings) -> None:
+def test_a_program_that_is_missing_comes_with_the_command_that_installs_it(
+    machine: Path, settings: Settings
+) -> None:
     (machine / "valkey-server").unlink()
     (machine / "postgres").unlink()
     found = wrong(settings)
@@ -90,7 +108,18 @@ def test_a_machine_that_has_everything_has_no_finding_that_is_wrong(settings: Se
     # Memory is this machine's own.
     assert set(wrong(settings)) <= {"memory"}
     names = {f.name for f in doctor.examine(settings)}
-    assert {"Python", "uv", "PostgreSQL", "Valkey", "process-compose", "ports", "state folder", "socket path", "disk", "memory"} <= names
+    assert {
+        "Python",
+        "uv",
+        "PostgreSQL",
+        "Valkey",
+        "process-compose",
+        "ports",
+        "state folder",
+        "socket path",
+        "disk",
+        "memory",
+    } <= names
 
 
 @pytest.fixture
@@ -99,7 +128,9 @@ def listener(settings: Settings) -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_port_that_another_process_holds_is_named_with_its_holder_and_the_variable(settings: Settings, listener: int) -> None:
+def test_a_port_that_another_process_holds_is_named_with_its_holder_and_the_variable(
+    settings: Settings, listener: int
+) -> None:
     (found,) = [f for f in stack.ports(settings) if not f.ok]
     assert found.name == f"port {listener} (flower)"
     assert f"(pid {os.getpid()})" in found.detail
@@ -112,7 +143,11 @@ def test_a_port_that_this_stack_holds_is_well(settings: Settings, tmp_path: Path
     code = f"import socket; s = socket.create_server(('127.0.0.1', {settings.ports.flower})); print('up', flush=True); input()"
     env = {**os.environ, "WINDTUNNEL_STACK": str(settings.state)}
     with subprocess.Popen(
-        [sys.executable, "-c", code], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", code],
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"up\n"
@@ -142,7 +177,9 @@ def test_a_state_folder_that_cannot_be_written_is_wrong(settings: Settings) -> N
     assert "cannot be written" in stack.state(settings).detail
 
 
-def test_too_little_disk_or_memory_is_said_with_what_is_needed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_or_memory_is_said_with_what_is_needed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stack, "DISK_NEEDED", 1 << 60)
     monkeypatch.setattr(stack, "MEMORY_NEEDED", 1 << 60)
     for found in (stack.disk(settings), stack.memory()):
@@ -151,7 +188,9 @@ def test_too_little_disk_or_memory_is_said_with_what_is_needed(settings: Setting
 
 
 @pytest.mark.usefixtures("machine")
-def test_root_without_a_user_for_postgresql_is_told_to_make_one(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_without_a_user_for_postgresql_is_told_to_make_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def nobody(name: str) -> None:
         raise KeyError(name)
 

@@ -31,10 +31,15 @@ def advice(settings: Settings, *rows: Process) -> dict[str, str]:
 
 
 def test_a_process_that_is_down_is_to_be_started(settings: Settings) -> None:
-    assert advice(settings, row("scheduler", "Completed"))["scheduler"] == "process-compose process start scheduler"
+    assert (
+        advice(settings, row("scheduler", "Completed"))["scheduler"]
+        == "process-compose process start scheduler"
+    )
 
 
-def test_nothing_is_to_be_started_at_once_while_the_stack_is_being_stopped(settings: Settings) -> None:
+def test_nothing_is_to_be_started_at_once_while_the_stack_is_being_stopped(
+    settings: Settings,
+) -> None:
     stopping = advice(settings, row("scheduler", "Completed"), row("worker", "Terminating"))
     assert stopping["scheduler"].startswith("it was stopped, as others are now")
     assert stopping["worker"] == "it is being stopped; nothing to do"

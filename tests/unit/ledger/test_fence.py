@@ -27,8 +27,12 @@ def group() -> Iterator[list[subprocess.Popen[bytes]]]:
         process.wait()
 
 
-def spawn(group: list[subprocess.Popen[bytes]], *command: str, **marks: str) -> tuple[subprocess.Popen[bytes], Generation]:
-    process = subprocess.Popen(command, start_new_session=True, env={"PATH": os.environ["PATH"], **marks})
+def spawn(
+    group: list[subprocess.Popen[bytes]], *command: str, **marks: str
+) -> tuple[subprocess.Popen[bytes], Generation]:
+    process = subprocess.Popen(
+        command, start_new_session=True, env={"PATH": os.environ["PATH"], **marks}
+    )
     group.append(process)
     found = procfs.read(process.pid)
     assert found is not None
@@ -42,16 +46,22 @@ def until(condition: object, seconds: float = 5.0) -> None:
         time.sleep(0.02)
 
 
-def test_ends_a_session_and_the_sessions_that_its_members_opened(group: list[subprocess.Popen[bytes]]) -> None:
+def test_ends_a_session_and_the_sessions_that_its_members_opened(
+    group: list[subprocess.Popen[bytes]],
+) -> None:
     leader, generation = spawn(group, "bash", "-c", TREE)
     until(lambda: len(procfs.tree(leader.pid)) >= 3)
     members = procfs.tree(leader.pid)
     assert set(members) <= set(fence("worker-x", "/nowhere", generation, reap=leader.poll))
-    assert not [pid for pid in members if (p := procfs.read(pid)) is not None and p.state not in "ZX"]
+    assert not [
+        pid for pid in members if (p := procfs.read(pid)) is not None and p.state not in "ZX"
+    ]
 
 
 def test_finds_members_after_their_leader_died(group: list[subprocess.Popen[bytes]]) -> None:
-    leader, generation = spawn(group, "bash", "-c", "sleep 300 & wait", WINDTUNNEL_WORKER="worker-x")
+    leader, generation = spawn(
+        group, "bash", "-c", "sleep 300 & wait", WINDTUNNEL_WORKER="worker-x"
+    )
     until(lambda: len(procfs.tree(leader.pid)) == 2)
     child = procfs.tree(leader.pid)[1]
     leader.kill()
@@ -60,7 +70,9 @@ def test_finds_members_after_their_leader_died(group: list[subprocess.Popen[byte
     assert fence("worker-x", "/nowhere", generation) == [child]
 
 
-def test_leaves_a_strangers_daemon_alone_whose_session_has_the_number_of_a_dead_leader(group: list[subprocess.Popen[bytes]]) -> None:
+def test_leaves_a_strangers_daemon_alone_whose_session_has_the_number_of_a_dead_leader(
+    group: list[subprocess.Popen[bytes]],
+) -> None:
     leader, generation = spawn(group, "bash", "-c", "sleep 300 & wait")
     until(lambda: len(procfs.tree(leader.pid)) == 2)
     daemon = procfs.read(procfs.tree(leader.pid)[1])
@@ -78,13 +90,20 @@ def test_finds_by_its_marks_what_left_the_session(group: list[subprocess.Popen[b
     marks = {"WINDTUNNEL_WORKER": "worker-x", "WINDTUNNEL_STATE": "/state/a"}
     stray, _ = spawn(group, "sleep", "300", **marks)
     other, _ = spawn(group, "sleep", "300", **{**marks, "WINDTUNNEL_STATE": "/state/b"})
-    until(lambda: procfs.environment(stray.pid).get("WINDTUNNEL_WORKER") and procfs.environment(other.pid).get("WINDTUNNEL_WORKER"))
+    until(
+        lambda: (
+            procfs.environment(stray.pid).get("WINDTUNNEL_WORKER")
+            and procfs.environment(other.pid).get("WINDTUNNEL_WORKER")
+        )
+    )
     assert fence("worker-x", "/state/a", None, reap=stray.poll) == [stray.pid]
     assert other.poll() is None
 
 
 @pytest.mark.parametrize("change", [{"start": 1}, {"boot": "another boot"}])
-def test_leaves_a_stranger_alone_that_was_given_the_same_number(group: list[subprocess.Popen[bytes]], change: dict[str, object]) -> None:
+def test_leaves_a_stranger_alone_that_was_given_the_same_number(
+    group: list[subprocess.Popen[bytes]], change: dict[str, object]
+) -> None:
     stranger, generation = spawn(group, "sleep", "300")
     stale = Generation(**{**vars(generation), **change})
     assert fence("worker-x", "/nowhere", stale) == []
@@ -97,10 +116,16 @@ def test_stopped_processes_end_too(group: list[subprocess.Popen[bytes]]) -> None
     assert fence("worker-x", "/nowhere", generation, reap=leader.poll) == [leader.pid]
 
 
-def test_a_name_in_brackets_does_not_confuse_the_reader(group: list[subprocess.Popen[bytes]]) -> None:
+def test_a_name_in_brackets_does_not_confuse_the_reader(
+    group: list[subprocess.Popen[bytes]],
+) -> None:
     script = "import sys,time,pathlib; pathlib.Path('/proc/self/comm').write_text('a) R (1 2'); print('x', flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     group.append(process)
     assert process.stdout is not None
     process.stdout.readline()
-    until(lambda: (p := procfs.read(process.pid)) is not None and (p.ppid, p.state) == (os.getpid(), "S"))
+    until(
+        lambda: (
+            (p := procfs.read(process.pid)) is not None and (p.ppid, p.state) == (os.getpid(), "S")
+        )
+    )

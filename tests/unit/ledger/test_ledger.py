@@ -18,12 +18,19 @@ from windtunnel.worker.record import Record
 
 DAMAGED = [
     *(b"", b"{", b"\x00\xff\xfe", b"[1]", b'"text"', b"null", b"[" * 200_000),
-    *(b'{"pid": "x", "celery_pid": "abc", "boot": 3}', b'{"queues": 3}', b'{"restarts": null}', b'{"last_incident": "text"}'),
+    *(
+        b'{"pid": "x", "celery_pid": "abc", "boot": 3}',
+        b'{"queues": 3}',
+        b'{"restarts": null}',
+        b'{"last_incident": "text"}',
+    ),
 ]
 
 
 @pytest.mark.parametrize("data", DAMAGED)
-def test_a_supervisor_starts_over_damaged_files_and_what_reads_them_finds_nothing(tmp_path: Path, data: bytes) -> None:
+def test_a_supervisor_starts_over_damaged_files_and_what_reads_them_finds_nothing(
+    tmp_path: Path, data: bytes
+) -> None:
     env = {"WINDTUNNEL_STATE": str(tmp_path)}
     files = WorkerFiles(tmp_path / "run", "worker-0")
     files.create()
@@ -39,7 +46,13 @@ def test_a_supervisor_starts_over_damaged_files_and_what_reads_them_finds_nothin
 
 
 def test_names_of_any_alphabet_are_written_and_read_whatever_the_locale(tmp_path: Path) -> None:
-    entry = {"dag_id": "größe_日本", "task_id": "zählen", "run_id": "läuft", "try_number": 1, "started": 1.0}
+    entry = {
+        "dag_id": "größe_日本",
+        "task_id": "zählen",
+        "run_id": "läuft",
+        "try_number": 1,
+        "started": 1.0,
+    }
     ledger.write(tmp_path / "a.json", entry)
     assert (tmp_path / "a.json").read_bytes().isascii()
     assert ledger.read(tmp_path / "a.json") == entry
@@ -49,17 +62,33 @@ def test_names_of_any_alphabet_are_written_and_read_whatever_the_locale(tmp_path
     assert ledger.describe("x", entry) == "größe_日本.zählen (run läuft, try 1)"
 
 
-def test_a_task_in_hand_is_shown_with_its_worker_how_long_it_has_run_and_until_when_it_is_waited_for(tmp_path: Path) -> None:
+def test_a_task_in_hand_is_shown_with_its_worker_how_long_it_has_run_and_until_when_it_is_waited_for(
+    tmp_path: Path,
+) -> None:
     files = WorkerFiles(tmp_path / "run", "worker-3")
     files.create()
     me = procfs.read(os.getpid())
     assert me is not None
-    record = {"pid": me.pid, "start": me.start, "boot": procfs.boot_id(), "state": "draining", "since": 1000.0}
+    record = {
+        "pid": me.pid,
+        "start": me.start,
+        "boot": procfs.boot_id(),
+        "state": "draining",
+        "since": 1000.0,
+    }
     ledger.write(files.supervisor, record)
-    ledger.write(files.task("a"), {"dag_id": "d", "task_id": "t", "run_id": "r", "try_number": 2, "started": 900.0})
+    ledger.write(
+        files.task("a"),
+        {"dag_id": "d", "task_id": "t", "run_id": "r", "try_number": 2, "started": 900.0},
+    )
     ledger.write(files.task("b"), {"received": 950.0})
-    first, second = held.tasks(load({"WINDTUNNEL_STATE": str(tmp_path), "WORKER_DRAIN_SECONDS": "60"}))
-    assert str(first).startswith("d.t (run r, try 2) on worker-3, running for ") and first.until == 1060.0
+    first, second = held.tasks(
+        load({"WINDTUNNEL_STATE": str(tmp_path), "WORKER_DRAIN_SECONDS": "60"})
+    )
+    assert (
+        str(first).startswith("d.t (run r, try 2) on worker-3, running for ")
+        and first.until == 1060.0
+    )
     assert str(second) == "Celery task b on worker-3, not begun"
     assert held.listing([first] * 7).endswith("; and 2 more")
     ledger.write(files.supervisor, record | {"start": me.start + 1})

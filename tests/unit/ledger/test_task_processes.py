@@ -51,11 +51,15 @@ def living(pid: int) -> Process:
 def in_hand(run: Path, pool_child: int, **more: str) -> WorkerFiles:
     files = WorkerFiles(run, "worker-0")
     files.create()
-    ledger.write(files.task("celery-id"), {"pid": pool_child, "start": living(pool_child).start, **more})
+    ledger.write(
+        files.task("celery-id"), {"pid": pool_child, "start": living(pool_child).start, **more}
+    )
     return files
 
 
-def test_a_program_without_marks_belongs_to_the_task_below_which_it_was_seen(tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
+def test_a_program_without_marks_belongs_to_the_task_below_which_it_was_seen(
+    tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
     pool = subprocess.Popen(["bash", "-c", POOL_CHILD], stdout=subprocess.PIPE, text=True)
     started.append(pool)
     assert pool.stdout is not None
@@ -78,8 +82,12 @@ def test_a_program_without_marks_belongs_to_the_task_below_which_it_was_seen(tmp
         procfs.kill(living(program))
 
 
-def test_what_a_task_forked_belongs_to_the_task_instance_of_its_title(tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
-    task = subprocess.Popen([sys.executable, "-c", FORKED, "x" * 100], stdout=subprocess.PIPE, text=True)
+def test_what_a_task_forked_belongs_to_the_task_instance_of_its_title(
+    tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
+    task = subprocess.Popen(
+        [sys.executable, "-c", FORKED, "x" * 100], stdout=subprocess.PIPE, text=True
+    )
     started.append(task)
     assert task.stdout is not None
     child = {int(task.stdout.readline()), int(task.stdout.readline())} - {task.pid}

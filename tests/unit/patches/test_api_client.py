@@ -28,7 +28,9 @@ class ApiServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 health = self.path == api_client.HEALTH
-                body = json.dumps({"metadatabase": {"status": api.database}} if health else {"detail": "refused"}).encode()
+                body = json.dumps(
+                    {"metadatabase": {"status": api.database}} if health else {"detail": "refused"}
+                ).encode()
                 if not health:
                     api.requests += 1
                     time.sleep(api.delay)
@@ -74,16 +76,22 @@ def test_upstream_still_counts_attempts_only() -> None:
     from airflow.sdk.api import client
 
     text = inspect.getsource(client)
-    assert "stop=stop_after_attempt(API_RETRIES)," in text, "retries changed: look again at refused_requests_end_soon"
+    assert "stop=stop_after_attempt(API_RETRIES)," in text, (
+        "retries changed: look again at refused_requests_end_soon"
+    )
 
 
-def test_what_a_well_api_server_refuses_five_times_fails_with_its_answer(api: ApiServer, client: Any) -> None:
+def test_what_a_well_api_server_refuses_five_times_fails_with_its_answer(
+    api: ApiServer, client: Any
+) -> None:
     with pytest.raises(httpx.HTTPStatusError, match="refused"):
         client.get("x")
     assert api.requests == api_client.ANSWERS
 
 
-def test_the_end_of_a_task_is_sent_for_as_long_as_it_takes_while_the_database_only_reads(api: ApiServer, client: Any) -> None:
+def test_the_end_of_a_task_is_sent_for_as_long_as_it_takes_while_the_database_only_reads(
+    api: ApiServer, client: Any
+) -> None:
     for path in ("task-instances/a/state", "task-instances/a/run", "task-instances/a/heartbeat"):
         before = api.requests
         with pytest.raises(httpx.HTTPStatusError):
@@ -91,7 +99,9 @@ def test_the_end_of_a_task_is_sent_for_as_long_as_it_takes_while_the_database_on
         assert api.requests - before == 30, "health says well, since it only reads"
 
 
-def test_answers_in_quick_succession_are_not_enough(api: ApiServer, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_in_quick_succession_are_not_enough(
+    api: ApiServer, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(api_client, "SECONDS", 0.8)
     start = time.monotonic()
     with pytest.raises(httpx.HTTPStatusError):
@@ -106,14 +116,18 @@ def test_a_client_error_is_sent_once(api: ApiServer, client: Any) -> None:
     assert api.requests == 1
 
 
-def test_an_api_server_that_never_answers_this_request_ends_it_too(api: ApiServer, client: Any) -> None:
+def test_an_api_server_that_never_answers_this_request_ends_it_too(
+    api: ApiServer, client: Any
+) -> None:
     api.delay = 0.6
     with pytest.raises(httpx.ReadTimeout):
         client.get("x")
     assert api.requests == api_client.ANSWERS
 
 
-@pytest.mark.parametrize(("status", "database"), [(500, "unhealthy"), (503, "healthy"), (502, "healthy")])
+@pytest.mark.parametrize(
+    ("status", "database"), [(500, "unhealthy"), (503, "healthy"), (502, "healthy")]
+)
 def test_while_database_or_api_server_are_away_the_request_is_repeated_to_the_end(
     api: ApiServer, client: Any, status: int, database: str
 ) -> None:

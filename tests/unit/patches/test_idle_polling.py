@@ -36,7 +36,9 @@ class Line:
 def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     made = Line()
     monkeypatch.setattr(database_notify, "Listener", lambda *_: made)
-    monkeypatch.setattr(idle_polling, "postgresql_url", lambda: "postgresql://nobody@127.0.0.1/none")
+    monkeypatch.setattr(
+        idle_polling, "postgresql_url", lambda: "postgresql://nobody@127.0.0.1/none"
+    )
     return made
 
 
@@ -57,7 +59,12 @@ def test_each_subscription_sees_each_notification_for_itself_once() -> None:
 
 def test_a_listener_without_a_database_is_news_to_everyone() -> None:
     subscription = database_notify.Subscription(
-        database_notify.Listener("postgresql+psycopg2://airflow:secret@127.0.0.1:1/airflow", database_notify.FILES, "test"), 60.0
+        database_notify.Listener(
+            "postgresql+psycopg2://airflow:secret@127.0.0.1:1/airflow",
+            database_notify.FILES,
+            "test",
+        ),
+        60.0,
     )
     assert subscription.is_due()
     assert subscription.is_due()
@@ -85,14 +92,23 @@ def manager(line: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     def _refresh_dag_bundles(self: Any, known_files: dict[str, Any]) -> None:
         did.append("refresh")
 
-    for step in (fetch_callbacks, claim_priority_files, purge_inactive_dag_warnings, _refresh_dag_bundles):
+    for step in (
+        fetch_callbacks,
+        claim_priority_files,
+        purge_inactive_dag_warnings,
+        _refresh_dag_bundles,
+    ):
         monkeypatch.setattr(Manager, step.__name__, step)
     assert catalogue.files_when_told()
     monkeypatch.setattr(idle_polling, "TIDY_SECONDS", 3600.0)
     made = Manager.__new__(Manager)
     bundle = LocalDagBundle(name="dags", path=str(tmp_path), refresh_interval=0)
     bundle.is_initialized = True
-    made._dag_bundles, made._bundle_versions, made._force_refresh_bundles = [bundle], {"dags": None}, set()
+    made._dag_bundles, made._bundle_versions, made._force_refresh_bundles = (
+        [bundle],
+        {"dags": None},
+        set(),
+    )
     made.dag_discovery_safe_mode = False
     made.did, made.callbacks, made.folder = did, [], tmp_path
     return made
@@ -113,7 +129,9 @@ def test_without_news_the_dag_processor_makes_no_transaction(manager: Any, line:
     assert a_round() == ["claim", "fetch"]
     line.count += 1
     manager.callbacks = [["two"], ["one"]]
-    assert [a_round() for _ in range(4)] == [["claim", "fetch"], ["fetch"], ["fetch"], []], "callbacks are taken until none is left"
+    assert [a_round() for _ in range(4)] == [["claim", "fetch"], ["fetch"], ["fetch"], []], (
+        "callbacks are taken until none is left"
+    )
 
 
 def test_a_file_that_came_or_went_makes_a_refresh(manager: Any) -> None:
@@ -146,7 +164,9 @@ def test_a_bundle_that_is_not_a_folder_or_is_asked_for_is_refreshed_as_ever(mana
     assert manager.did == ["refresh"] * 3
 
 
-def test_a_triggerer_without_triggers_asks_for_some_when_told(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_triggerer_without_triggers_asks_for_some_when_told(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor as Supervisor
 
     did: list[str] = []
@@ -179,7 +199,9 @@ def test_a_triggerer_without_triggers_asks_for_some_when_told(line: Line, monkey
     line.count += 1
     assert [a_round(), a_round()] == [["load", "clean"], []]
     stand_in.running_triggers = {7}
-    assert [a_round(), a_round()] == [["load", "clean"]] * 2, "with a trigger in hand as upstream does it"
+    assert [a_round(), a_round()] == [["load", "clean"]] * 2, (
+        "with a trigger in hand as upstream does it"
+    )
 
 
 def test_both_step_back_from_another_airflow(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,8 +219,13 @@ def test_upstream_still_asks_in_every_round() -> None:
     from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor
 
     loop = inspect.getsource(DagFileProcessorManager._run_parsing_loop)
-    assert all(step in loop for step in ("self.fetch_callbacks()", "self._queue_requested_files_for_parsing()"))
-    assert "self.claim_priority_files()" in inspect.getsource(DagFileProcessorManager._queue_requested_files_for_parsing)
+    assert all(
+        step in loop
+        for step in ("self.fetch_callbacks()", "self._queue_requested_files_for_parsing()")
+    )
+    assert "self.claim_priority_files()" in inspect.getsource(
+        DagFileProcessorManager._queue_requested_files_for_parsing
+    )
     assert "self.load_triggers()" in inspect.getsource(TriggerRunnerSupervisor.run_once)
     assert "self.clean_unused()" in inspect.getsource(TriggerRunnerSupervisor.run_once)
 
@@ -239,11 +266,17 @@ def listings(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         return original(directory, safe_mode=safe_mode, **more)
 
     monkeypatch.setattr(file, "list_py_file_paths", list_py_file_paths)
-    monkeypatch.setattr(idle_polling, "time", SimpleNamespace(monotonic=lambda: seen["now"], thread_time=lambda: seen["spent"]))
+    monkeypatch.setattr(
+        idle_polling,
+        "time",
+        SimpleNamespace(monotonic=lambda: seen["now"], thread_time=lambda: seen["spent"]),
+    )
     return seen
 
 
-def test_files_that_take_a_second_to_read_through_are_seldom_read_through(listings: dict[str, float], manager: Any) -> None:
+def test_files_that_take_a_second_to_read_through_are_seldom_read_through(
+    listings: dict[str, float], manager: Any
+) -> None:
     """As with 20,000 files of a venv among the DAGs; a new file is seen within seconds all the same."""
     known: dict[str, Any] = {"dags": set()}
     os.utime(manager.folder, (time.time() - 60,) * 2)

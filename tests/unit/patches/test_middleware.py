@@ -39,7 +39,11 @@ class Generator:
 
 
 async def answer(request: Request) -> JSONResponse:
-    seen = {"bound": structlog.contextvars.get_contextvars(), "version": VERSION.get(None), "default": DEFAULT_API_VERSION_VAR.get(None)}
+    seen = {
+        "bound": structlog.contextvars.get_contextvars(),
+        "version": VERSION.get(None),
+        "default": DEFAULT_API_VERSION_VAR.get(None),
+    }
     return JSONResponse(seen, headers={"correlation-id": "of the route"})
 
 
@@ -103,7 +107,12 @@ def client(default: Any = "2025-01-01") -> TestClient:
 def token(*, age: int, life: int = 600, key: str = KEY, **more: Any) -> dict[str, str]:
     now = int(time.time())
     return {
-        "Authorization": "Bearer " + jwt.encode({"sub": "task", "iat": now - age, "exp": now - age + life, **more}, key, algorithm="HS512")
+        "Authorization": "Bearer "
+        + jwt.encode(
+            {"sub": "task", "iat": now - age, "exp": now - age + life, **more},
+            key,
+            algorithm="HS512",
+        )
     }
 
 
@@ -114,7 +123,10 @@ REQUESTS: dict[str, tuple[Callable[[], dict[str, str]], list[str]]] = {
     "a token of a queued task": (lambda: token(age=590, scope="workload"), []),
     "a token at the end of its life": (lambda: token(age=580), ["JWTReissueMiddleware"]),
     "a token of another key": (lambda: token(age=580, key="x" * 64), ["JWTReissueMiddleware"]),
-    "a token that is none": (lambda: {"Authorization": "Bearer nonsense"}, ["JWTReissueMiddleware"]),
+    "a token that is none": (
+        lambda: {"Authorization": "Bearer nonsense"},
+        ["JWTReissueMiddleware"],
+    ),
     "another scheme": (lambda: {"Authorization": "Basic YWRtaW46eA=="}, []),
     "a correlation": (lambda: {"correlation-id": "abc-1"}, []),
     "a version": (lambda: {"api-version": "2026-06-01"}, []),
@@ -124,7 +136,9 @@ REQUESTS: dict[str, tuple[Callable[[], dict[str, str]], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_the_answer_is_upstreams_and_only_what_has_work_is_passed(name: str, passed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answer_is_upstreams_and_only_what_has_work_is_passed(
+    name: str, passed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from airflow.api_fastapi.auth.middlewares.refresh_token import JWTRefreshMiddleware
 
     async def nobody(token: str) -> tuple[None, None]:
@@ -135,18 +149,26 @@ def test_the_answer_is_upstreams_and_only_what_has_work_is_passed(name: str, pas
     headers = make()
     stock = client().get("/", headers=headers)
     logged = AccessLog.bound
-    assert len(passed) == 4, "a middleware is no BaseHTTPMiddleware any more: look again at the patch"
+    assert len(passed) == 4, (
+        "a middleware is no BaseHTTPMiddleware any more: look again at the patch"
+    )
     passed.clear()
     assert catalogue.middlewares_step_aside()
     ours = client().get("/", headers=headers)
     assert passed == expected
-    assert (ours.status_code, ours.json(), dict(ours.headers)) == (stock.status_code, stock.json(), dict(stock.headers))
+    assert (ours.status_code, ours.json(), dict(ours.headers)) == (
+        stock.status_code,
+        stock.json(),
+        dict(stock.headers),
+    )
     assert AccessLog.bound == logged == {}
     assert structlog.contextvars.get_contextvars() == {}
     if name == "a token at the end of its life":
         assert ours.headers["Refreshed-API-Token"] == "renewed for task"
     if name == "a correlation":
-        assert ours.headers["correlation-id"] == "abc-1" and ours.json()["bound"] == {"correlation_id": "abc-1"}
+        assert ours.headers["correlation-id"] == "abc-1" and ours.json()["bound"] == {
+            "correlation_id": "abc-1"
+        }
 
 
 def test_a_version_that_has_to_be_asked_for_is_picked_as_ever(passed: list[str]) -> None:
@@ -155,16 +177,24 @@ def test_a_version_that_has_to_be_asked_for_is_picked_as_ever(passed: list[str])
 
     assert catalogue.middlewares_step_aside()
     answered = client(newest).get("/")
-    assert passed == ["VersionPickingMiddleware"] and answered.headers["api-version"] == answered.json()["version"] == "2030-01-01"
+    assert (
+        passed == ["VersionPickingMiddleware"]
+        and answered.headers["api-version"] == answered.json()["version"] == "2030-01-01"
+    )
 
 
 def test_a_token_is_looked_at_by_airflow_a_moment_before_it_is_due() -> None:
-    assert [middleware.refresh_is_near([(b"authorization", token(age=age)["Authorization"].encode())]) for age in (470, 490)] == [
+    assert [
+        middleware.refresh_is_near([(b"authorization", token(age=age)["Authorization"].encode())])
+        for age in (470, 490)
+    ] == [
         False,
         True,
     ]
 
 
-def test_other_middlewares_are_left_alone(passed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_middlewares_are_left_alone(
+    passed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert catalogue.middlewares_step_aside()
     assert not catalogue.middlewares_step_aside(), "what has a way of its own is not touched"

@@ -24,7 +24,11 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Stands for a module of Airflow's with two functions and a class that inherits a third."""
     module: Any = ModuleType("a_library")
     base = type("Base", (), {"inherited": lambda self: "upstream"})
-    module.first, module.second, module.Kind = (lambda: "upstream"), (lambda: "upstream"), type("Kind", (base,), {})
+    module.first, module.second, module.Kind = (
+        (lambda: "upstream"),
+        (lambda: "upstream"),
+        type("Kind", (base,), {}),
+    )
     monkeypatch.setitem(sys.modules, "a_library", module)
     patches, outcomes = dict(registry.PATCHES), dict(registry.outcomes)
     yield module
@@ -35,7 +39,9 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_a_patch_whose_last_target_is_gone_replaces_nothing(library: Any) -> None:
-    @registry.patch("speed", "a_library:first", "a_library:gone", tested="a library 1", components=("part",))
+    @registry.patch(
+        "speed", "a_library:first", "a_library:gone", tested="a library 1", components=("part",)
+    )
     def half() -> Any:
         """Would replace two."""
         return {"a_library:first": lambda: "ours", "a_library:gone": lambda: "ours"}
@@ -64,7 +70,10 @@ def test_what_was_replaced_is_put_back_when_a_later_one_is_refused(library: Any)
     assert "inherited" not in vars(library.Kind), "an inherited method is not made its own"
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), TypeError("x"), RuntimeError("x"), AssertionError("x"), ImportError("x")])
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("x"), TypeError("x"), RuntimeError("x"), AssertionError("x"), ImportError("x")],
+)
 def test_whatever_a_patch_raises_is_a_reason_to_skip_it(library: Any, error: Exception) -> None:
     @registry.patch("speed", "a_library:first", tested="a library 1", components=("part",))
     def broken() -> Any:
@@ -86,8 +95,16 @@ def test_a_patch_replaces_only_what_it_says(library: Any) -> None:
     assert (library.first(), library.second()) == ("upstream", "upstream")
 
 
-def test_only_a_components_own_patches_are_applied_each_at_its_time(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    @registry.patch("speed", "a_library:first", tested="a library 1", components=("part", "other"), late=("other",))
+def test_only_a_components_own_patches_are_applied_each_at_its_time(
+    library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @registry.patch(
+        "speed",
+        "a_library:first",
+        tested="a library 1",
+        components=("part", "other"),
+        late=("other",),
+    )
     def sooner() -> Any:
         """Early in one, late in the other."""
         return {"a_library:first": lambda: "ours"}
@@ -109,18 +126,29 @@ def test_only_a_components_own_patches_are_applied_each_at_its_time(library: Any
 def test_every_patch_says_what_it_is() -> None:
     components = {"api-server", "scheduler", "dag-processor", "triggerer", "worker", "flower", "db"}
     for name, patch in catalogue.PATCHES.items():
-        assert patch.kind in ("speed", "fault") and patch.replaces and patch.tested and patch.make.__doc__, name
+        assert (
+            patch.kind in ("speed", "fault")
+            and patch.replaces
+            and patch.tested
+            and patch.make.__doc__
+        ), name
         assert set(patch.late) <= set(patch.components) <= components, name
-    assert sorted(catalogue.PATCHES) == list(patch_switch.NAMES), "the switch knows them without loading them"
+    assert sorted(catalogue.PATCHES) == list(patch_switch.NAMES), (
+        "the switch knows them without loading them"
+    )
     order = list(catalogue.PATCHES)
     assert order[0] == "libcst_when_asked", "the others load Airflow"
-    assert order.index("routes_are_built_when_used") < order.index("middlewares_step_aside"), "which loads routers"
+    assert order.index("routes_are_built_when_used") < order.index("middlewares_step_aside"), (
+        "which loads routers"
+    )
 
 
 def test_the_list_costs_no_airflow() -> None:
     loaded = "[m for m in sys.modules if m.split('.')[0] in ('airflow', 'celery')]"
     program = f"import sys; from windtunnel.patches import catalogue; print({loaded})"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -144,18 +172,26 @@ print(sorted({o.state for o in registry.outcomes.values()}), set(registry.outcom
 
 
 def test_no_patch_can_end_a_component_of_another_release() -> None:
-    done = subprocess.run([sys.executable, "-c", STRANGE], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", STRANGE], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == "['skipped'] True"
 
 
-def test_what_became_of_them_is_written_for_status(library: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_became_of_them_is_written_for_status(
+    library: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WINDTUNNEL_STATE", str(tmp_path))
     registry.outcomes.clear()
     registry.outcomes["one"] = registry.Outcome("skipped", "it looks different")
     registry.record("scheduler")
     ((name, found),) = registry.recorded(tmp_path / "run")
-    assert (name, found["pid"], found["patches"]["one"]) == ("scheduler", os.getpid(), {"state": "skipped", "reason": "it looks different"})
+    assert (name, found["pid"], found["patches"]["one"]) == (
+        "scheduler",
+        os.getpid(),
+        {"state": "skipped", "reason": "it looks different"},
+    )
     (tmp_path / "run" / "patches" / "scheduler.json").write_text("{")
     assert list(registry.recorded(tmp_path / "run")) == []
 
@@ -173,7 +209,10 @@ def test_what_became_of_them_is_written_for_status(library: Any, tmp_path: Path,
     ],
 )
 def test_the_switch(text: str, wake: bool, slot: bool) -> None:
-    assert (patch_switch.wanted("wake_scheduler", text), patch_switch.wanted("free_slot_at_once", text)) == (wake, slot)
+    assert (
+        patch_switch.wanted("wake_scheduler", text),
+        patch_switch.wanted("free_slot_at_once", text),
+    ) == (wake, slot)
     assert load({"WINDTUNNEL_PATCHES": text}, client=False).patches == patch_switch.choice(text)
 
 

@@ -46,7 +46,9 @@ def a_look(watch: Rounds, **result: Any) -> None:
     watch.end(**({"queued": 1, "whole": True} | result))
 
 
-def test_the_first_round_looks_and_the_next_one_only_on_news(loop: tuple[Rounds, StandIn, Clock]) -> None:
+def test_the_first_round_looks_and_the_next_one_only_on_news(
+    loop: tuple[Rounds, StandIn, Clock],
+) -> None:
     watch, listener, clock = loop
     assert watch.look()
     a_look(watch)
@@ -59,7 +61,9 @@ def test_the_first_round_looks_and_the_next_one_only_on_news(loop: tuple[Rounds,
     assert watch.look(), "as stock, after its sleep"
 
 
-def test_a_look_that_a_limit_cut_short_is_followed_by_another(loop: tuple[Rounds, StandIn, Clock]) -> None:
+def test_a_look_that_a_limit_cut_short_is_followed_by_another(
+    loop: tuple[Rounds, StandIn, Clock],
+) -> None:
     watch, _, _ = loop
     a_look(watch, whole=False)
     assert watch.look()
@@ -72,7 +76,9 @@ def test_a_look_that_failed_is_followed_by_another(loop: tuple[Rounds, StandIn, 
     assert watch.look()
 
 
-def test_looks_that_find_nothing_keep_a_distance_and_forget_no_news(loop: tuple[Rounds, StandIn, Clock], monkeypatch: Any) -> None:
+def test_looks_that_find_nothing_keep_a_distance_and_forget_no_news(
+    loop: tuple[Rounds, StandIn, Clock], monkeypatch: Any
+) -> None:
     watch, listener, clock = loop
     slept: list[float] = []
     monkeypatch.setattr("windtunnel.patches.scheduler_rounds.time.sleep", slept.append)
@@ -88,7 +94,9 @@ def test_looks_that_find_nothing_keep_a_distance_and_forget_no_news(loop: tuple[
     assert watch.look()
 
 
-def test_a_look_that_found_something_is_followed_at_once_by_the_next_news(loop: tuple[Rounds, StandIn, Clock]) -> None:
+def test_a_look_that_found_something_is_followed_at_once_by_the_next_news(
+    loop: tuple[Rounds, StandIn, Clock],
+) -> None:
     watch, listener, clock = loop
     watch.begin()
     clock.now += 0.1
@@ -97,7 +105,9 @@ def test_a_look_that_found_something_is_followed_at_once_by_the_next_news(loop: 
     assert watch.look()
 
 
-def test_it_sleeps_longer_when_nothing_runs_and_nothing_is_due(loop: tuple[Rounds, StandIn, Clock]) -> None:
+def test_it_sleeps_longer_when_nothing_runs_and_nothing_is_due(
+    loop: tuple[Rounds, StandIn, Clock],
+) -> None:
     watch, listener, _ = loop
     listener.due = 60.0
     watch.sleep(1.0)
@@ -112,7 +122,9 @@ def test_it_sleeps_longer_when_nothing_runs_and_nothing_is_due(loop: tuple[Round
     assert listener.waited == [5.0, 2.0, 1.0, 0.4, 1.0]
 
 
-def test_it_sleeps_as_long_after_a_look(loop: tuple[Rounds, StandIn, Clock], monkeypatch: Any) -> None:
+def test_it_sleeps_as_long_after_a_look(
+    loop: tuple[Rounds, StandIn, Clock], monkeypatch: Any
+) -> None:
     watch, listener, clock = loop
     monkeypatch.setattr("windtunnel.patches.scheduler_rounds.time.sleep", lambda seconds: None)
     watch.begin()
@@ -120,10 +132,14 @@ def test_it_sleeps_as_long_after_a_look(loop: tuple[Rounds, StandIn, Clock], mon
     watch.end(queued=0, whole=True)
     listener.due = 60.0
     watch.sleep(1.0)
-    assert listener.waited == [5.0], "the rest that follows a look does not make it a timer of the loop"
+    assert listener.waited == [5.0], (
+        "the rest that follows a look does not make it a timer of the loop"
+    )
 
 
-def test_with_a_full_executor_it_does_not_look_for_each_task_that_ends(loop: tuple[Rounds, StandIn, Clock], monkeypatch: Any) -> None:
+def test_with_a_full_executor_it_does_not_look_for_each_task_that_ends(
+    loop: tuple[Rounds, StandIn, Clock], monkeypatch: Any
+) -> None:
     watch, listener, clock = loop
     slept: list[float] = []
     monkeypatch.setattr("windtunnel.patches.scheduler_rounds.time.sleep", slept.append)

@@ -17,16 +17,26 @@ PROGRAM = Path(__file__).parents[1] / "programs" / "api_description.py"
 
 
 def _described(mode: str) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, str(PROGRAM), mode], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), mode],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def test_the_patched_api_server_offers_what_the_stock_one_offers() -> None:
     patched, stock = _described("patched"), _described("stock")
-    assert patched["built"] < 30 < 150 < stock["built"], "routes are made at their first use, and only then"
+    assert patched["built"] < 30 < 150 < stock["built"], (
+        "routes are made at their first use, and only then"
+    )
     newest = max(stock["versions"])
-    assert patched["first"] == {version: stock["first"][newest] if version == newest else 0 for version in stock["versions"]}
+    assert patched["first"] == {
+        version: stock["first"][newest] if version == newest else 0 for version in stock["versions"]
+    }
     for part in ("core", "routes", "alone", "newest", "all", "versions", "execution"):
         assert patched[part] == stock[part], part
 
@@ -34,24 +44,32 @@ def test_the_patched_api_server_offers_what_the_stock_one_offers() -> None:
 def test_upstream_still_makes_every_route_at_every_inclusion() -> None:
     from fastapi.routing import APIRouter
 
-    assert "self.add_api_route(" in inspect.getsource(APIRouter.include_router), "FastAPI includes lazily: remove the patch"
+    assert "self.add_api_route(" in inspect.getsource(APIRouter.include_router), (
+        "FastAPI includes lazily: remove the patch"
+    )
 
 
 def test_upstream_still_makes_every_version_at_once() -> None:
     from cadwyn.route_generation import _EndpointTransformer
 
     text = inspect.getsource(_EndpointTransformer.transform)
-    assert "for version in self.versions:" in text, "Cadwyn makes versions one by one now: look again at the patch"
+    assert "for version in self.versions:" in text, (
+        "Cadwyn makes versions one by one now: look again at the patch"
+    )
 
 
-def test_the_route_patch_steps_back_from_an_unknown_fastapi(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_route_patch_steps_back_from_an_unknown_fastapi(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from fastapi.routing import APIRoute
 
     monkeypatch.setattr(APIRoute, "__init__", lambda self, path, endpoint, novelty: None)
     assert not catalogue.routes_are_built_when_used()
 
 
-def test_the_version_patch_steps_back_from_an_unknown_cadwyn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_version_patch_steps_back_from_an_unknown_cadwyn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from cadwyn import Cadwyn
 
     monkeypatch.setattr(Cadwyn, "_cadwyn_initialize", lambda self, novelty: None)
@@ -81,10 +99,16 @@ def test_the_in_process_api_is_made_when_it_is_asked(patch: str) -> None:
     for mode, before in (("patched", "False"), ("stock", "True")):
         command = [sys.executable, "-c", ASKS, mode, patch, *PROCESSES[patch]]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        assert done.stdout.split()[-3:] == [before, "200", "True"], (mode, done.stdout, done.stderr[-2000:])
+        assert done.stdout.split()[-3:] == [before, "200", "True"], (
+            mode,
+            done.stdout,
+            done.stderr[-2000:],
+        )
 
 
-def test_the_in_process_patch_steps_back_from_an_unknown_function(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_in_process_patch_steps_back_from_an_unknown_function(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from airflow.jobs import triggerer_job_runner
 
     monkeypatch.setattr(triggerer_job_runner, "in_process_api_server", lambda: None)
@@ -103,16 +127,26 @@ print("libcst" in sys.modules, repr(remove_task_decorator(sys.argv[2], "@task.vi
 import libcst
 print(libcst.parse_module("x = 1").code, libcst.CSTTransformer)
 """
-SOURCE = "@task.virtualenv(requirements=['x'])\n@other\n@setup\ndef f():\n    # kept\n    return 1\n"
+SOURCE = (
+    "@task.virtualenv(requirements=['x'])\n@other\n@setup\ndef f():\n    # kept\n    return 1\n"
+)
 
 
 def test_libcst_is_loaded_when_it_is_asked_and_works_then() -> None:
     said = {}
     for mode in ("patched", "stock"):
-        done = subprocess.run([sys.executable, "-c", LIBCST, mode, SOURCE], capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-c", LIBCST, mode, SOURCE],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
         assert done.returncode == 0, done.stderr[-2000:]
         said[mode] = done.stdout
-    assert said["stock"].startswith("True "), "Airflow does without libcst by itself now: remove the patch"
+    assert said["stock"].startswith("True "), (
+        "Airflow does without libcst by itself now: remove the patch"
+    )
     assert said["patched"] == said["stock"].replace("True ", "False ", 1)
     assert "@other\\ndef f" in said["patched"]
 
@@ -146,8 +180,16 @@ print(serve_logs is real)
 def test_the_log_server_is_loaded_when_it_is_started() -> None:
     said = {}
     for mode in ("patched", "stock"):
-        done = subprocess.run([sys.executable, "-c", LOG_SERVER, mode], capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-c", LOG_SERVER, mode],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
         assert done.returncode == 0, done.stderr[-2000:]
         said[mode] = done.stdout
-    assert said["stock"].startswith("True "), "Airflow looks at the option first now: remove the patch"
+    assert said["stock"].startswith("True "), (
+        "Airflow looks at the option first now: remove the patch"
+    )
     assert said["patched"] == said["stock"].replace("True ", "False ", 1)

@@ -23,7 +23,9 @@ from windtunnel.system import procfs
 def test_upstream_still_does_not_watch_the_process_itself() -> None:
     from airflow.sdk.execution_time import supervisor
 
-    assert "pidfd" not in inspect.getsource(supervisor), "the SDK watches the process now: remove free_slot_at_once"
+    assert "pidfd" not in inspect.getsource(supervisor), (
+        "the SDK watches the process now: remove free_slot_at_once"
+    )
 
 
 def test_upstream_still_forgets_busy_processes() -> None:
@@ -37,9 +39,12 @@ def test_upstream_still_keeps_a_closed_channel() -> None:
     from kombu.transport import redis
 
     text = inspect.getsource(redis.Transport.register_with_event_loop)
-    assert "loop.on_tick.add(on_poll_start)" in text, "kombu changed: look again at on_connection_error_after_connected"
-    assert redis.Transport.register_with_event_loop.__qualname__ + ".<locals>.on_poll_start" == "Transport." + (
-        "register_with_event_loop.<locals>.on_poll_start"
+    assert "loop.on_tick.add(on_poll_start)" in text, (
+        "kombu changed: look again at on_connection_error_after_connected"
+    )
+    assert (
+        redis.Transport.register_with_event_loop.__qualname__ + ".<locals>.on_poll_start"
+        == "Transport." + ("register_with_event_loop.<locals>.on_poll_start")
     )
 
 
@@ -47,7 +52,9 @@ def test_upstream_still_sleeps_by_the_name_time() -> None:
     from airflow.jobs import scheduler_job_runner
 
     text = inspect.getsource(scheduler_job_runner.SchedulerJobRunner._run_scheduler_loop)
-    assert "time.sleep(" in text, "the scheduler's loop sleeps in another way: wake_scheduler has no effect"
+    assert "time.sleep(" in text, (
+        "the scheduler's loop sleeps in another way: wake_scheduler has no effect"
+    )
     assert scheduler_job_runner.__dict__["time"] is time
 
 
@@ -55,7 +62,9 @@ def test_upstream_still_leaves_a_health_server_behind() -> None:
     from airflow.cli.commands import scheduler_command
     from airflow.utils import scheduler_health
 
-    text = inspect.getsource(scheduler_command._serve_health_check) + inspect.getsource(scheduler_health)
+    text = inspect.getsource(scheduler_command._serve_health_check) + inspect.getsource(
+        scheduler_health
+    )
     assert "Process(target=serve_health_check)" in text, (
         "the health server is no forked process now: look again at component.forks_end_with_me"
     )
@@ -78,7 +87,9 @@ time.sleep(0.5)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     for mode, outlives in (("patched", False), ("stock", True)):
-        process = subprocess.Popen([sys.executable, "-c", program, mode], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, mode], stdout=subprocess.PIPE, text=True
+        )
         assert process.stdout is not None
         child = int(process.stdout.readline())
         process.wait(timeout=10)
@@ -105,12 +116,16 @@ def test_a_pidfd_wakes_the_selector_at_once_and_is_closed() -> None:
         os.fstat(number)
 
 
-def test_the_slot_patch_applies_once_and_registers_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_slot_patch_applies_once_and_registers_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from airflow.sdk.execution_time.supervisor import WatchedSubprocess
 
     seen: list[Any] = []
 
-    def register(self: Any, stdout: Any, stderr: Any, requests: Any, logs: Any, *, data: Any) -> None:
+    def register(
+        self: Any, stdout: Any, stderr: Any, requests: Any, logs: Any, *, data: Any
+    ) -> None:
         seen.append(stdout)
 
     monkeypatch.setattr(WatchedSubprocess, "_register_pipe_readers", register)
@@ -131,14 +146,18 @@ def test_the_slot_patch_applies_once_and_registers_the_process(monkeypatch: pyte
     process.wait()
 
 
-def test_the_slot_patch_steps_back_from_an_unknown_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_slot_patch_steps_back_from_an_unknown_supervisor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from airflow.sdk.execution_time.supervisor import WatchedSubprocess
 
     monkeypatch.setattr(WatchedSubprocess, "_register_pipe_readers", lambda other: None)
     assert not catalogue.free_slot_at_once()
 
 
-def test_the_wake_patch_steps_back_where_there_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wake_patch_steps_back_where_there_is_no_scheduler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delitem(sys.modules, "airflow.jobs.scheduler_job_runner", raising=False)
     assert not catalogue.wake_scheduler()
     strange = ModuleType("airflow.jobs.scheduler_job_runner")
@@ -175,7 +194,9 @@ def test_the_loop_patch_leaves_rounds_without_news_out(monkeypatch: pytest.Monke
     monkeypatch.setattr(SchedulerJobRunner, "_schedule_all_dag_runs", _schedule_all_dag_runs)
     monkeypatch.setattr(SchedulerJobRunner, "_do_scheduling", _do_scheduling)
     listener = SimpleNamespace(notified=lambda: False, acknowledge=lambda: None)
-    examine, schedule = scheduler._without_idle_rounds(SchedulerJobRunner, Rounds(listener, 60.0, lambda: 0.0))  # type: ignore[arg-type]
+    examine, schedule = scheduler._without_idle_rounds(
+        SchedulerJobRunner, Rounds(listener, 60.0, lambda: 0.0)
+    )  # type: ignore[arg-type]
     monkeypatch.setattr(SchedulerJobRunner, "_schedule_all_dag_runs", examine)
     monkeypatch.setattr(SchedulerJobRunner, "_do_scheduling", schedule)
     runner = SchedulerJobRunner.__new__(SchedulerJobRunner)
@@ -198,7 +219,10 @@ def test_the_loop_patch_leaves_rounds_without_news_out(monkeypatch: pytest.Monke
 def test_the_loop_patch_steps_back_from_another_scheduler() -> None:
     from windtunnel.patches import scheduler
 
-    for stranger in (None, SimpleNamespace(_do_scheduling=lambda self: 0, _schedule_all_dag_runs=lambda self: [])):
+    for stranger in (
+        None,
+        SimpleNamespace(_do_scheduling=lambda self: 0, _schedule_all_dag_runs=lambda self: []),
+    ):
         with pytest.raises(Unfit):
             scheduler._without_idle_rounds(stranger, None)  # type: ignore[arg-type]
 
@@ -211,7 +235,9 @@ def test_upstream_still_looks_again_after_every_round_that_did_anything() -> Non
     assert "idle_in_this_run = not num_queued_tis and not num_finished_events" in text
 
 
-def test_upstream_still_connects_anew_for_each_look_at_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_upstream_still_connects_anew_for_each_look_at_the_results(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from celery.backends.database.session import SessionManager
 
     # Kept: what the patch replaces comes back after the test.
@@ -219,18 +245,24 @@ def test_upstream_still_connects_anew_for_each_look_at_the_results(monkeypatch: 
     url = "sqlite://"
     assert SessionManager().get_engine(url) is not SessionManager().get_engine(url)
     plain = SessionManager()
-    assert plain.get_engine(url) is not plain.get_engine(url), "Celery keeps its engine now: remove keep_result_connection"
+    assert plain.get_engine(url) is not plain.get_engine(url), (
+        "Celery keeps its engine now: remove keep_result_connection"
+    )
     assert catalogue.keep_result_connection()
     patched = SessionManager()
     assert patched.get_engine(url) is patched.get_engine(url)
-    assert not catalogue.keep_result_connection(), "a manager that thinks it is forked is not touched again"
+    assert not catalogue.keep_result_connection(), (
+        "a manager that thinks it is forked is not touched again"
+    )
 
 
 def test_the_start_of_a_task_counts_as_its_first_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 
     text = inspect.getsource(ActivitySubprocess._on_child_started)
-    assert "_last_heartbeat_attempt" not in text, "the SDK does so itself: remove first_heartbeat_later"
+    assert "_last_heartbeat_attempt" not in text, (
+        "the SDK does so itself: remove first_heartbeat_later"
+    )
 
     def started(self: Any, **_: Any) -> None:
         self._last_successful_heartbeat = 42.0
@@ -249,17 +281,23 @@ def test_decoders_are_made_once_for_all_tasks_of_a_worker(monkeypatch: pytest.Mo
     from airflow.sdk.execution_time import comms, task_runner
     from pydantic import TypeAdapter
 
-    assert "TypeAdapter(ToTask)" in inspect.getsource(comms.CommsDecoder), "the SDK changed: look again at decoders_made_once"
+    assert "TypeAdapter(ToTask)" in inspect.getsource(comms.CommsDecoder), (
+        "the SDK changed: look again at decoders_made_once"
+    )
     for module in (comms, task_runner):
         monkeypatch.setattr(module, "TypeAdapter", TypeAdapter)
     stock = comms.CommsDecoder(log=None, socket=None)
-    assert stock.body_decoder is not stock.err_decoder, "the SDK keeps its decoders now: remove decoders_made_once"
+    assert stock.body_decoder is not stock.err_decoder, (
+        "the SDK keeps its decoders now: remove decoders_made_once"
+    )
     assert catalogue.decoders_made_once()
     one, other = (comms.CommsDecoder(log=None, socket=None) for _ in range(2))
     assert one.body_decoder is other.body_decoder is one.err_decoder
     message = {"type": "ErrorResponse", "error": "GENERIC_ERROR", "detail": None}
     assert one.body_decoder.validate_python(message) == stock.body_decoder.validate_python(message)
-    assert not catalogue.decoders_made_once(), "a module that does not use pydantic's own is left alone"
+    assert not catalogue.decoders_made_once(), (
+        "a module that does not use pydantic's own is left alone"
+    )
 
 
 def _operators_of_a_dag() -> dict[str, Any]:
@@ -275,7 +313,12 @@ def _operators_of_a_dag() -> dict[str, Any]:
             super().__init__(**kwargs)
             self.size = size
 
-    with DAG("d", schedule=None, default_args={"retries": 3, "size": 7}, params={"p": Param(1, type="integer")}) as dag:
+    with DAG(
+        "d",
+        schedule=None,
+        default_args={"retries": 3, "size": 7},
+        params={"p": Param(1, type="integer")},
+    ) as dag:
         first = Sized(task_id="first", retry_delay=30)
         with TaskGroup("g", default_args={"retries": 5}):
             Sized(task_id="second", size=first.output, params={"q": 2})
@@ -294,7 +337,11 @@ def _operators_of_a_dag() -> dict[str, Any]:
     operators = {**dag.task_dict, "plain": plain}
     return {
         name: {
-            **{key: repr(getattr(op, key)) for key in ("retries", "size", "retry_delay", "upstream_task_ids") if hasattr(op, key)},
+            **{
+                key: repr(getattr(op, key))
+                for key in ("retries", "size", "retry_delay", "upstream_task_ids")
+                if hasattr(op, key)
+            },
             "params": op.params.dump(),
             "sources": {key: op.params.get_param(key).source for key in op.params},
             "init": sorted(op._BaseOperator__init_kwargs),
@@ -308,7 +355,10 @@ def test_operators_that_cost_less_are_the_same_operators(monkeypatch: pytest.Mon
 
     stock = _operators_of_a_dag()
     assert stock["g.second"]["upstream_task_ids"] == "{'first'}"
-    for holder, name in ((operator.BaseOperator, "__setattr__"), (operator, "_get_parent_defaults")):
+    for holder, name in (
+        (operator.BaseOperator, "__setattr__"),
+        (operator, "_get_parent_defaults"),
+    ):
         monkeypatch.setattr(holder, name, getattr(holder, name))  # put back after the test
     assert catalogue.operators_cost_less()
     assert catalogue.operators_cost_less()

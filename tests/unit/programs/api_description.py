@@ -20,13 +20,21 @@ execution = next(route.app for route in app.routes if getattr(route, "path", "")
 
 
 def page(version: str) -> object:
-    scope = {"type": "http", "query_string": f"version={version}".encode(), "headers": [], "path": "/openapi.json", "method": "GET"}
+    scope = {
+        "type": "http",
+        "query_string": f"version={version}".encode(),
+        "headers": [],
+        "path": "/openapi.json",
+        "method": "GET",
+    }
     return json.loads(asyncio.run(execution.openapi_jsons(Request(scope))).body)
 
 
 def tables() -> dict[str, list[str]]:
     return {
-        str(version): [f"{sorted(getattr(r, 'methods', None) or [])} {r.path} {r.name}" for r in router.routes]
+        str(version): [
+            f"{sorted(getattr(r, 'methods', None) or [])} {r.path} {r.name}" for r in router.routes
+        ]
         for version, router in execution.router.versioned_routers.items()
     }
 
@@ -37,11 +45,15 @@ described = {
     "built": sum("app" in route.__dict__ for route in app.routes),
     "newest": tables()[newest],
     "versions": sorted(tables()),
-    "alone": get_openapi(title="", version="", routes=execution.router.versioned_routers[newest].routes),
+    "alone": get_openapi(
+        title="", version="", routes=execution.router.versioned_routers[newest].routes
+    ),
     "first": {k: len(v) for k, v in tables().items()},
     "execution": {str(v.value): page(str(v.value)) for v in execution.versions},
     "all": tables(),
     "core": app.openapi(),
-    "routes": [f"{sorted(getattr(r, 'methods', None) or [])} {r.path} {r.name}" for r in app.routes],
+    "routes": [
+        f"{sorted(getattr(r, 'methods', None) or [])} {r.path} {r.name}" for r in app.routes
+    ],
 }
 json.dump(described, sys.stdout, sort_keys=True)

@@ -51,17 +51,30 @@ def celery() -> int:
     if (task := os.environ.get("STAND_IN_TASK")) and generation == 1:
         me = procfs.read(os.getpid())
         assert me is not None
-        own = bool(os.environ.get("STAND_IN_OWN"))  # the task's process itself: a group of its own in Celery's session
+        own = bool(
+            os.environ.get("STAND_IN_OWN")
+        )  # the task's process itself: a group of its own in Celery's session
         program = shlex.split(os.environ.get("STAND_IN_CHILD", "sleep 300"))
-        child = subprocess.Popen(program, start_new_session=not own, process_group=0 if own else None)
+        child = subprocess.Popen(
+            program, start_new_session=not own, process_group=0 if own else None
+        )
         Path(os.environ["STAND_IN_NOTES"]).write_text(str(child.pid))
-        entry = {"pid": os.getpid(), "start": me.start, "task_id": "work", "dag_id": "d", "run_id": "r", "try_number": 1}
+        entry = {
+            "pid": os.getpid(),
+            "start": me.start,
+            "task_id": "work",
+            "dag_id": "d",
+            "run_id": "r",
+            "try_number": 1,
+        }
         ledger.write(files.task(task), {**entry, "log": os.environ.get("STAND_IN_LOG")})
     if os.environ.get("STAND_IN_PRINTS"):
         threading.Thread(target=chatter, daemon=True).start()
     while not asked or time.monotonic() - asked[0] < float(os.environ.get("STAND_IN_DRAIN", "0.3")):
         connected = os.environ.get("STAND_IN_PULSE") != "broker away"
-        ledger.write(files.health, {"time": time.time(), "connected": connected, "consuming": connected})
+        ledger.write(
+            files.health, {"time": time.time(), "connected": connected, "consuming": connected}
+        )
         time.sleep(0.2)
     if task:
         files.task(task).unlink(missing_ok=True)

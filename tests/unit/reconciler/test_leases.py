@@ -55,7 +55,9 @@ def test_a_value_is_silent_after_the_limit_on_the_observers_clock() -> None:
     assert silence.look({"a": 0.5}, 675) == set(), "what was gone begins anew"
 
 
-def test_a_renewal_changes_the_score_of_held_messages_and_revives_none(valkey: str, broker: Redis) -> None:  # noqa: F811
+def test_a_renewal_changes_the_score_of_held_messages_and_revives_none(
+    valkey: str, broker: Redis
+) -> None:
     with Connection(valkey) as connection:
         message = take(connection)
         tag = message.delivery_tag
@@ -65,7 +67,9 @@ def test_a_renewal_changes_the_score_of_held_messages_and_revives_none(valkey: s
         assert broker.zcard("unacked_index") == 1
 
 
-def test_a_lost_connection_gives_no_running_task_away(valkey: str, broker: Redis, requests: list[Any]) -> None:  # noqa: F811
+def test_a_lost_connection_gives_no_running_task_away(
+    valkey: str, broker: Redis, requests: list[Any]
+) -> None:
     connection = Connection(valkey)
     running, waiting = take(connection, "one"), take(connection, "two")
     requests.append(Request(running))
@@ -98,7 +102,9 @@ def sweep(it: Reconciler, start: float, seconds: float) -> None:
         it.turn(start + 2 * step)
 
 
-def test_the_message_of_a_worker_that_renews_nothing_comes_back(reconciler: tuple[Reconciler, Rows], broker: Redis) -> None:  # noqa: F811
+def test_the_message_of_a_worker_that_renews_nothing_comes_back(
+    reconciler: tuple[Reconciler, Rows], broker: Redis
+) -> None:
     it, rows = reconciler
     rows.states |= {"dead": "queued", "alive": "running"}
     hold(broker, "dead")
@@ -110,7 +116,9 @@ def test_the_message_of_a_worker_that_renews_nothing_comes_back(reconciler: tupl
     assert broker.hkeys("unacked") == [tag.encode()]
 
 
-def test_a_task_whose_process_lives_here_keeps_its_message(reconciler: tuple[Reconciler, Rows], broker: Redis, settings: Any) -> None:  # noqa: F811
+def test_a_task_whose_process_lives_here_keeps_its_message(
+    reconciler: tuple[Reconciler, Rows], broker: Redis, settings: Any
+) -> None:
     it, rows = reconciler
     rows.states["a"] = "running"
     hold(broker, "a")
@@ -127,7 +135,9 @@ def test_a_task_whose_process_lives_here_keeps_its_message(reconciler: tuple[Rec
     assert broker.llen("default") == 1
 
 
-def test_an_outage_of_the_scheduler_counts_nothing(reconciler: tuple[Reconciler, Rows], broker: Redis) -> None:  # noqa: F811
+def test_an_outage_of_the_scheduler_counts_nothing(
+    reconciler: tuple[Reconciler, Rows], broker: Redis
+) -> None:
     it, rows = reconciler
     rows.states["a"] = "queued"
     hold(broker, "a")
@@ -141,10 +151,15 @@ def test_an_outage_of_the_scheduler_counts_nothing(reconciler: tuple[Reconciler,
     assert broker.llen("default") == 1
 
 
-def test_a_report_that_cannot_be_read_is_dropped(reconciler: tuple[Reconciler, Rows], broker: Redis) -> None:  # noqa: F811
+def test_a_report_that_cannot_be_read_is_dropped(
+    reconciler: tuple[Reconciler, Rows], broker: Redis
+) -> None:
     it, rows = reconciler
     rows.states["good"] = "up_for_retry"
-    broker.hset("windtunnel:lost", mapping={b"\xff": b"{", b"list": b"[1]", b"number": b'{"noted": "x"}', b"good": b"{}"})
+    broker.hset(
+        "windtunnel:lost",
+        mapping={b"\xff": b"{", b"list": b"[1]", b"number": b'{"noted": "x"}', b"good": b"{}"},
+    )
     it.round(100.0)
     assert it.round(106.0) == "working"
     assert broker.hlen("windtunnel:lost") == 0

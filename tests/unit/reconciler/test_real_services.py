@@ -38,7 +38,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def rows(servers: Settings) -> Iterator[Any]:
     with connected(servers) as cursor:
         cursor.execute(TABLES)
-        cursor.execute("INSERT INTO job (job_type, state, latest_heartbeat) VALUES ('SchedulerJob', 'running', now())")
+        cursor.execute(
+            "INSERT INTO job (job_type, state, latest_heartbeat) VALUES ('SchedulerJob', 'running', now())"
+        )
         yield cursor
 
 
@@ -50,7 +52,9 @@ def broker(servers: Settings) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def reconciler(servers: Settings, rows: Any, broker: Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reconciler]:
+def reconciler(
+    servers: Settings, rows: Any, broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Reconciler]:
     """It has found everything well for long enough."""
     made = Reconciler(servers)
     made.well_since = time.monotonic() - 3600
@@ -59,7 +63,11 @@ def reconciler(servers: Settings, rows: Any, broker: Redis, monkeypatch: pytest.
 
 
 def message(task_id: str) -> dict[str, Any]:
-    return {"body": "", "headers": {"id": task_id}, "properties": {"delivery_info": {"routing_key": "default"}}}
+    return {
+        "body": "",
+        "headers": {"id": task_id},
+        "properties": {"delivery_info": {"routing_key": "default"}},
+    }
 
 
 def holds(broker: Redis, task_id: str) -> None:
@@ -68,7 +76,9 @@ def holds(broker: Redis, task_id: str) -> None:
     broker.zadd("unacked_index", {"tag-" + task_id: time.time()})
 
 
-def task(rows: Any, task_id: str, state: str, age: float = 60.0, hostname: str = "worker-0") -> None:
+def task(
+    rows: Any, task_id: str, state: str, age: float = 60.0, hostname: str = "worker-0"
+) -> None:
     rows.execute(
         "INSERT INTO task_instance VALUES ('dag', 'run', 'task', %s, 'default', %s, now() - %s * interval '1 second',"
         " now() - %s * interval '1 second', now(), %s)",
@@ -81,7 +91,9 @@ def value(rows: Any, sql: str) -> Any:
     return rows.fetchone()[0]
 
 
-def test_a_queued_task_whose_message_nobody_has_is_made_to_be_queued_again(rows: Any, broker: Redis, reconciler: Reconciler) -> None:
+def test_a_queued_task_whose_message_nobody_has_is_made_to_be_queued_again(
+    rows: Any, broker: Redis, reconciler: Reconciler
+) -> None:
     for task_id in ("lost", "waiting", "held"):
         task(rows, task_id, "queued")
     task(rows, "fresh", "queued", age=1.0)
@@ -107,18 +119,39 @@ def test_the_tasks_of_a_dead_worker_lose_their_heartbeat_or_go_back_to_their_que
     task(rows, "done", "success")
     for task_id in ("ran", "elsewhere", "began-not", "done"):
         holds(broker, task_id)
-        broker.hset(LOST_KEY, task_id, json.dumps({"worker": "worker-0", "hostname": "worker-0", "noted": time.time()}))
+        broker.hset(
+            LOST_KEY,
+            task_id,
+            json.dumps({"worker": "worker-0", "hostname": "worker-0", "noted": time.time()}),
+        )
     rows.execute("INSERT INTO celery_taskmeta (task_id, status) VALUES ('done', 'STARTED')")
     reconciler.give_back(reconciler.broker.lost())
-    assert value(rows, "SELECT external_executor_id FROM task_instance WHERE last_heartbeat_at < now() - interval '20 hours'") == "ran"
-    assert value(rows, "SELECT count(*) FROM task_instance WHERE last_heartbeat_at < now() - interval '20 hours'") == 1
-    assert json.loads(broker.lrange("default", 0, -1)[0])["headers"] == {"id": "began-not", "redelivered": True}
+    assert (
+        value(
+            rows,
+            "SELECT external_executor_id FROM task_instance WHERE last_heartbeat_at < now() - interval '20 hours'",
+        )
+        == "ran"
+    )
+    assert (
+        value(
+            rows,
+            "SELECT count(*) FROM task_instance WHERE last_heartbeat_at < now() - interval '20 hours'",
+        )
+        == 1
+    )
+    assert json.loads(broker.lrange("default", 0, -1)[0])["headers"] == {
+        "id": "began-not",
+        "redelivered": True,
+    }
     assert value(rows, "SELECT count(*) FROM celery_taskmeta") == 0
     assert broker.hkeys("unacked") == [b"tag-ran"], "the scheduler has still to act on it"
     assert broker.hkeys(LOST_KEY) == [b"ran"]
 
 
-def test_a_message_still_held_although_its_task_ended_is_removed(rows: Any, broker: Redis, reconciler: Reconciler) -> None:
+def test_a_message_still_held_although_its_task_ended_is_removed(
+    rows: Any, broker: Redis, reconciler: Reconciler
+) -> None:
     for task_id, age in (("ended", 120), ("just-ended", 1)):
         holds(broker, task_id)
         rows.execute(
@@ -129,7 +162,9 @@ def test_a_message_still_held_although_its_task_ended_is_removed(rows: Any, brok
     assert broker.hkeys("unacked") == broker.zrange("unacked_index", 0, -1) == [b"tag-just-ended"]
 
 
-def test_old_results_go_in_batches_and_those_of_live_tasks_stay(rows: Any, reconciler: Reconciler) -> None:
+def test_old_results_go_in_batches_and_those_of_live_tasks_stay(
+    rows: Any, reconciler: Reconciler
+) -> None:
     rows.execute(
         "INSERT INTO celery_taskmeta (task_id, status, date_done)"
         " SELECT 'old-' || n, 'SUCCESS', localtimestamp - interval '2 days' FROM generate_series(1, 2500) n"
@@ -141,18 +176,29 @@ def test_old_results_go_in_batches_and_those_of_live_tasks_stay(rows: Any, recon
     assert rows.fetchall() == [("new",), ("old-7",)]
 
 
-def test_of_two_schedulers_that_the_database_knows_the_dead_one_is_aged(rows: Any, reconciler: Reconciler) -> None:
-    rows.execute("INSERT INTO job (job_type, state, latest_heartbeat) VALUES ('SchedulerJob', 'running', now() - interval '40 seconds')")
-    assert reconciler.database.age_dead_schedulers(None) in (0, 1), "0 where PostgreSQL has run for longer"
+def test_of_two_schedulers_that_the_database_knows_the_dead_one_is_aged(
+    rows: Any, reconciler: Reconciler
+) -> None:
+    rows.execute(
+        "INSERT INTO job (job_type, state, latest_heartbeat) VALUES ('SchedulerJob', 'running', now() - interval '40 seconds')"
+    )
+    assert reconciler.database.age_dead_schedulers(None) in (0, 1), (
+        "0 where PostgreSQL has run for longer"
+    )
     rows.execute("UPDATE job SET latest_heartbeat = now() - interval '40 seconds' WHERE id = 2")
     assert reconciler.database.age_dead_schedulers(1) == 1
-    assert value(rows, "SELECT count(*) FROM job WHERE latest_heartbeat < now() - interval '20 hours'") == 1
+    assert (
+        value(rows, "SELECT count(*) FROM job WHERE latest_heartbeat < now() - interval '20 hours'")
+        == 1
+    )
     age = reconciler.database.scheduler_age()
     assert age is not None
     assert age < 60
 
 
-def test_one_reconciler_leads_and_the_next_one_does_when_its_connection_ends(servers: Settings, reconciler: Reconciler) -> None:
+def test_one_reconciler_leads_and_the_next_one_does_when_its_connection_ends(
+    servers: Settings, reconciler: Reconciler
+) -> None:
     other = Database(reconciler.database.url)
     try:
         assert reconciler.database.lead()
@@ -167,7 +213,9 @@ def test_one_reconciler_leads_and_the_next_one_does_when_its_connection_ends(ser
         other.drop()
 
 
-def test_a_whole_round_does_it(rows: Any, broker: Redis, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_round_does_it(
+    rows: Any, broker: Redis, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "SWEEP_SECONDS", 0.0)
     task(rows, "lost", "queued")
     states = []

@@ -32,7 +32,10 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("valkey")
-    server = subprocess.Popen([program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)], stdout=-3)
+    server = subprocess.Popen(
+        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
+        stdout=-3,
+    )
     url = f"redis://127.0.0.1:{port}/0"
     client = Redis.from_url(url)
     end = time.monotonic() + 10
@@ -58,8 +61,18 @@ def broker(valkey: str) -> Iterator[Redis]:
 
 def message(task_id: str) -> dict[str, Any]:
     """As kombu writes one; the other ids of the headers must not be taken for the task's."""
-    headers = {"lang": "py", "task": "execute_workload", "id": task_id, "root_id": "root-" + task_id, "parent_id": None}
-    return {"body": "e30=" * 500, "headers": headers, "properties": {"delivery_info": {"exchange": "default", "routing_key": "default"}}}
+    headers = {
+        "lang": "py",
+        "task": "execute_workload",
+        "id": task_id,
+        "root_id": "root-" + task_id,
+        "parent_id": None,
+    }
+    return {
+        "body": "e30=" * 500,
+        "headers": headers,
+        "properties": {"delivery_info": {"exchange": "default", "routing_key": "default"}},
+    }
 
 
 def hold(broker: Redis, task_id: str) -> str:
@@ -129,7 +142,9 @@ class Rows:
 def settings(tmp_path: Path, valkey: str) -> Settings:
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "broker-url").write_text(valkey)
-    (tmp_path / "secrets" / "database-url").write_text("postgresql+psycopg2://nobody@127.0.0.1:1/none")
+    (tmp_path / "secrets" / "database-url").write_text(
+        "postgresql+psycopg2://nobody@127.0.0.1:1/none"
+    )
     return load({"WINDTUNNEL_STATE": str(tmp_path)}, client=False)
 
 
@@ -146,7 +161,9 @@ def report(broker: Redis, *task_ids: str) -> None:
         broker.hset(LOST_KEY, task_id, json.dumps({"worker": "worker-0", "noted": time.time()}))
 
 
-def test_a_lost_running_task_is_aged_until_the_scheduler_has_acted(reconciler: tuple[Reconciler, Rows], broker: Redis) -> None:
+def test_a_lost_running_task_is_aged_until_the_scheduler_has_acted(
+    reconciler: tuple[Reconciler, Rows], broker: Redis
+) -> None:
     it, rows = reconciler
     rows.states["a"] = "running"
     hold(broker, "a")
@@ -162,7 +179,9 @@ def test_a_lost_running_task_is_aged_until_the_scheduler_has_acted(reconciler: t
     assert broker.hlen("unacked") == broker.zcard("unacked_index") == 0
 
 
-def test_a_lost_task_that_had_not_begun_goes_back_into_its_queue(reconciler: tuple[Reconciler, Rows], broker: Redis) -> None:
+def test_a_lost_task_that_had_not_begun_goes_back_into_its_queue(
+    reconciler: tuple[Reconciler, Rows], broker: Redis
+) -> None:
     it, rows = reconciler
     rows.states["a"] = "queued"
     hold(broker, "a")
@@ -174,7 +193,9 @@ def test_a_lost_task_that_had_not_begun_goes_back_into_its_queue(reconciler: tup
     assert not broker.exists("unacked", "unacked_index", LOST_KEY)
 
 
-@pytest.mark.parametrize(("state", "again"), [("queued", True), ("running", True), ("success", False), (None, False)])
+@pytest.mark.parametrize(
+    ("state", "again"), [("queued", True), ("running", True), ("success", False), (None, False)]
+)
 def test_a_lost_callback_runs_again_unless_it_has_ended(
     reconciler: tuple[Reconciler, Rows], broker: Redis, state: str | None, again: bool
 ) -> None:
@@ -182,7 +203,13 @@ def test_a_lost_callback_runs_again_unless_it_has_ended(
     if state:
         rows.states["callback-7"] = state
     hold(broker, "a")
-    news = {"worker": "worker-0", "noted": time.time(), "callback": "callback-7", "path": "mine.tell", "dag_id": None}
+    news = {
+        "worker": "worker-0",
+        "noted": time.time(),
+        "callback": "callback-7",
+        "path": "mine.tell",
+        "dag_id": None,
+    }
     broker.hset(LOST_KEY, "a", json.dumps(news))
     it.round(100.0)
     it.round(105.0)
@@ -192,7 +219,9 @@ def test_a_lost_callback_runs_again_unless_it_has_ended(
     assert "callback mine.tell (callback-7)" in it.data["incidents"][-1]["text"]
 
 
-def test_a_message_that_is_nowhere_is_missed_only_when_seen_twice(reconciler: tuple[Reconciler, Rows], broker: Redis) -> None:
+def test_a_message_that_is_nowhere_is_missed_only_when_seen_twice(
+    reconciler: tuple[Reconciler, Rows], broker: Redis
+) -> None:
     it, rows = reconciler
     rows.states |= {"gone": "queued", "waiting": "queued", "held": "queued"}
     broker.lpush("default", json.dumps(message("waiting")))
@@ -205,7 +234,9 @@ def test_a_message_that_is_nowhere_is_missed_only_when_seen_twice(reconciler: tu
     assert rows.aged == ["gone"]
 
 
-def test_nothing_is_done_without_a_scheduler_or_just_after_an_outage(reconciler: tuple[Reconciler, Rows], broker: Redis) -> None:
+def test_nothing_is_done_without_a_scheduler_or_just_after_an_outage(
+    reconciler: tuple[Reconciler, Rows], broker: Redis
+) -> None:
     it, rows = reconciler
     rows.states["a"] = "running"
     report(broker, "a")
@@ -219,7 +250,9 @@ def test_nothing_is_done_without_a_scheduler_or_just_after_an_outage(reconciler:
     assert rows.aged == ["a"]
 
 
-def test_the_message_of_an_ended_task_does_not_stay_held(reconciler: tuple[Reconciler, Rows], broker: Redis) -> None:
+def test_the_message_of_an_ended_task_does_not_stay_held(
+    reconciler: tuple[Reconciler, Rows], broker: Redis
+) -> None:
     it, rows = reconciler
     rows.states |= {"old": "finished", "new": "running"}
     hold(broker, "old")
@@ -229,7 +262,9 @@ def test_the_message_of_an_ended_task_does_not_stay_held(reconciler: tuple[Recon
     assert broker.hkeys("unacked") == [b"tag-new"]
 
 
-def test_ten_thousand_waiting_messages_are_read_in_under_two_seconds(valkey: str, broker: Redis) -> None:
+def test_ten_thousand_waiting_messages_are_read_in_under_two_seconds(
+    valkey: str, broker: Redis
+) -> None:
     with broker.pipeline() as pipe:
         for number in range(10_000):
             pipe.lpush("default", json.dumps(message(f"id-{number}")))
@@ -250,7 +285,9 @@ def test_a_stopped_supervisor_is_continued(settings: Settings, broker: Redis) ->
         assert found is not None
         files = ledger.WorkerFiles(settings.run, "worker-0")
         files.create()
-        ledger.write(files.supervisor, {"pid": process.pid, "start": found.start, "boot": procfs.boot_id()})
+        ledger.write(
+            files.supervisor, {"pid": process.pid, "start": found.start, "boot": procfs.boot_id()}
+        )
         os.kill(process.pid, 19)
         end = time.monotonic() + 5
         while (p := procfs.read(process.pid)) is not None and p.state != "T":
@@ -264,7 +301,9 @@ def test_a_stopped_supervisor_is_continued(settings: Settings, broker: Redis) ->
         process.wait()
 
 
-def test_what_an_abandoned_worker_left_is_ended_and_reported(settings: Settings, broker: Redis) -> None:
+def test_what_an_abandoned_worker_left_is_ended_and_reported(
+    settings: Settings, broker: Redis
+) -> None:
     said: list[str] = []
     leader = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
@@ -272,7 +311,13 @@ def test_what_an_abandoned_worker_left_is_ended_and_reported(settings: Settings,
         assert found is not None
         files = ledger.WorkerFiles(settings.run, "worker-3")
         files.create()
-        record = {"pid": 999_999_999, "start": 1, "boot": procfs.boot_id(), "celery_pid": leader.pid, "celery_start": found.start}
+        record = {
+            "pid": 999_999_999,
+            "start": 1,
+            "boot": procfs.boot_id(),
+            "celery_pid": leader.pid,
+            "celery_start": found.start,
+        }
         ledger.write(files.supervisor, record)
         ledger.write(files.task("a"), {"pid": leader.pid, "start": found.start})
         machine = Machine(settings, said.append)

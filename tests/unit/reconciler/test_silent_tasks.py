@@ -88,7 +88,10 @@ def test_the_ledger_tells_which_processes_live(tmp_path: Path) -> None:
         found = procfs.read(process.pid)
         assert found is not None
         ledger.write(files.task("1"), {"pid": process.pid, "start": found.start, "id": "lives"})
-        ledger.write(files.task("2"), {"pid": process.pid, "start": found.start - 1, "id": "had its number before"})
+        ledger.write(
+            files.task("2"),
+            {"pid": process.pid, "start": found.start - 1, "id": "had its number before"},
+        )
         ledger.write(files.task("3"), {"received": 1.0})
         assert alive_here(settings) == {"lives"}
     finally:
@@ -117,7 +120,9 @@ def health() -> Iterator[tuple[str, list[bytes]]]:
     server.server_close()
 
 
-def test_an_api_server_is_well_when_it_reaches_its_database(health: tuple[str, list[bytes]]) -> None:
+def test_an_api_server_is_well_when_it_reaches_its_database(
+    health: tuple[str, list[bytes]],
+) -> None:
     url, said = health
     for text, well in (("healthy", True), ("unhealthy", False)):
         said[0] = json.dumps({"metadatabase": {"status": text}}).encode()
@@ -127,14 +132,22 @@ def test_an_api_server_is_well_when_it_reaches_its_database(health: tuple[str, l
     assert not api_server_well("http://127.0.0.1:1")
 
 
-def test_heartbeats_are_expected_where_the_tasks_send_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+def test_heartbeats_are_expected_where_the_tasks_send_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
     settings = load({"WINDTUNNEL_STATE": str(tmp_path), "PORT_OFFSET": "7"}, client=False)
     monkeypatch.setenv("AIRFLOW_HOME", str(root / "airflow-home"))
     monkeypatch.setenv("WINDTUNNEL_API_PORT", "8087")
     assert api_server(settings) == "http://127.0.0.1:8087"
-    monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "https://hub.example:8443/execution/")
+    monkeypatch.setenv(
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "https://hub.example:8443/execution/"
+    )
     assert api_server(settings) == "https://hub.example:8443"
-    monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "https://hub.example/airflow/execution/")
-    assert api_server(settings) == "https://hub.example/airflow", "a proxy serves Airflow below a path"
+    monkeypatch.setenv(
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "https://hub.example/airflow/execution/"
+    )
+    assert api_server(settings) == "https://hub.example/airflow", (
+        "a proxy serves Airflow below a path"
+    )
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "")
     assert api_server(settings) == "http://127.0.0.1:8087"

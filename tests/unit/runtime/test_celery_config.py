@@ -22,19 +22,39 @@ from windtunnel.runtime import broker_gate
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def configured(tmp_path: Path, code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def configured(
+    tmp_path: Path, code: str, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Runs code in a fresh process with this project's airflow.cfg, as every process of the stack does."""
     secrets = tmp_path / "secrets"
     secrets.mkdir(exist_ok=True)
     for name in ("fernet-key", "api-secret-key", "jwt-secret", "flower-basic-auth"):
         (secrets / name).write_text("")
     (secrets / "broker-url").write_text("redis://:secret@127.0.0.1:1/0")
-    (secrets / "database-url").write_text("postgresql+psycopg2://airflow:secret@127.0.0.1:1/airflow")
-    (secrets / "result-backend").write_text("db+postgresql+psycopg2://airflow:secret@127.0.0.1:1/airflow")
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "WINDTUNNEL", "WORKER"))}
-    env |= {"AIRFLOW_HOME": str(ROOT / "airflow-home"), "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor", "WINDTUNNEL_STATE": str(tmp_path)}
-    env |= {f"WINDTUNNEL_{n}_PORT": "1" for n in ("API", "FLOWER", "SCHEDULER_HEALTH")} | {"DAGS_FOLDER": str(ROOT / "dags")}
-    return subprocess.run([sys.executable, "-c", code, *arguments], env={**env, **variables}, capture_output=True, text=True, timeout=120)
+    (secrets / "database-url").write_text(
+        "postgresql+psycopg2://airflow:secret@127.0.0.1:1/airflow"
+    )
+    (secrets / "result-backend").write_text(
+        "db+postgresql+psycopg2://airflow:secret@127.0.0.1:1/airflow"
+    )
+    env = {
+        k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "WINDTUNNEL", "WORKER"))
+    }
+    env |= {
+        "AIRFLOW_HOME": str(ROOT / "airflow-home"),
+        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+        "WINDTUNNEL_STATE": str(tmp_path),
+    }
+    env |= {f"WINDTUNNEL_{n}_PORT": "1" for n in ("API", "FLOWER", "SCHEDULER_HEALTH")} | {
+        "DAGS_FOLDER": str(ROOT / "dags")
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**env, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 CONFIG = """
@@ -61,12 +81,18 @@ def test_the_settings_as_every_process_gets_them(tmp_path: Path) -> None:
     assert config["worker_cancel_long_running_tasks_on_connection_loss"] is False
     assert config["task_acks_late"] is True
     assert config["worker_max_tasks_per_child"] == 7
-    assert int(found["transport"]["socket_timeout"]) > 1, "must exceed kombu's BRPOP time-out of 1 s"
+    assert int(found["transport"]["socket_timeout"]) > 1, (
+        "must exceed kombu's BRPOP time-out of 1 s"
+    )
     assert "socket_keepalive_options" in found["transport"]
 
 
 def test_what_a_person_exports_wins(tmp_path: Path) -> None:
-    done = configured(tmp_path, CONFIG, AIRFLOW__CELERY__EXTRA_CELERY_CONFIG='{"broker_connection_max_retries": 3}')
+    done = configured(
+        tmp_path,
+        CONFIG,
+        AIRFLOW__CELERY__EXTRA_CELERY_CONFIG='{"broker_connection_max_retries": 3}',
+    )
     assert json.loads(done.stdout.splitlines()[-1])["config"]["broker_connection_max_retries"] == 3
 
 
@@ -107,7 +133,9 @@ except AirflowTaskTimeout:
     print("kept", time.monotonic() - start)
 """
     # Making the result backend connects to it; here it is a file, since only the broker is away.
-    done = configured(tmp_path, code, AIRFLOW__CELERY__RESULT_BACKEND=f"db+sqlite:///{tmp_path / 'results'}")
+    done = configured(
+        tmp_path, code, AIRFLOW__CELERY__RESULT_BACKEND=f"db+sqlite:///{tmp_path / 'results'}"
+    )
     assert done.stdout, done.stderr
     word, seconds = done.stdout.split()[-2:]
     assert word == "kept", done.stderr
@@ -144,7 +172,9 @@ def answering() -> Iterator[tuple[str, list[bytes]]]:
         (b"-MASTERDOWN Link with MASTER is down\r\n", False),
     ],
 )
-def test_which_answers_count_as_up(answering: tuple[str, list[bytes]], answer: bytes, up: bool) -> None:
+def test_which_answers_count_as_up(
+    answering: tuple[str, list[bytes]], answer: bytes, up: bool
+) -> None:
     url, answers = answering
     answers[0] = answer
     assert broker_gate.broker_answers(url) is up
@@ -175,7 +205,9 @@ def test_the_gate_asks_once_a_second() -> None:
     assert len(asked) == 2
 
 
-def test_a_renewed_connection_does_not_forget_busy_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_renewed_connection_does_not_forget_busy_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from celery.worker.consumer import Consumer
 
     from windtunnel.runtime.celery_consumer import ResilientConsumer
@@ -198,11 +230,15 @@ def test_a_renewed_connection_does_not_forget_busy_processes(monkeypatch: pytest
     running = Request()
     state.active_requests.add(running)
     monkeypatch.setattr(Consumer, "on_close", forgets)
-    consumer.pool = SimpleNamespace(_pool=SimpleNamespace(_busy_workers=busy, _cache={1: job(11, True), 2: job(12, False)}))
+    consumer.pool = SimpleNamespace(
+        _pool=SimpleNamespace(_busy_workers=busy, _cache={1: job(11, True), 2: job(12, False)})
+    )
     try:
         consumer.on_close()
         assert busy == {11}
-        assert running in state.reserved_requests, "or worker_disable_prefetch would see a free slot"
+        assert running in state.reserved_requests, (
+            "or worker_disable_prefetch would see a free slot"
+        )
     finally:
         state.reserved_requests.clear()
         state.active_requests.clear()
@@ -213,7 +249,9 @@ def test_an_event_is_sent_once_and_not_for_ever() -> None:
     from windtunnel.runtime.celery_consumer import ResilientConsumer
 
     seen: list[object] = []
-    dispatcher = SimpleNamespace(_publish=lambda *a, retry: seen.append(retry), buffer_while_offline=True)
+    dispatcher = SimpleNamespace(
+        _publish=lambda *a, retry: seen.append(retry), buffer_while_offline=True
+    )
     consumer = ResilientConsumer.__new__(ResilientConsumer)
     consumer.event_dispatcher = dispatcher
     consumer.event_dispatcher._publish({}, None, "key", retry=True, retry_policy={})
@@ -231,7 +269,9 @@ def test_the_ledger_from_receipt_to_end(tmp_path: Path, monkeypatch: pytest.Monk
     celery_signals.received(request=SimpleNamespace(id="a"))
     assert "received" in files.in_hand()["a"]
     ti = {"id": "u", "dag_id": "d", "task_id": "t", "run_id": "r", "map_index": 3, "try_number": 2}
-    celery_signals.begin(task_id="a", args=[json.dumps({"ti": ti, "log_path": "x/1.log", "token": "s3cret"})])
+    celery_signals.begin(
+        task_id="a", args=[json.dumps({"ti": ti, "log_path": "x/1.log", "token": "s3cret"})]
+    )
     entry = files.in_hand()["a"]
     assert entry["pid"] == os.getpid()
     assert entry["log"] == "/logs/x/1.log"

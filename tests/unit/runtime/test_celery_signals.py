@@ -63,7 +63,9 @@ def test_a_second_delivery_leaves_the_entry_of_the_living_task(files: ledger.Wor
     assert not files.in_hand()
 
 
-def test_the_entry_of_a_dead_process_stays_until_its_loss_is_noted(files: ledger.WorkerFiles) -> None:
+def test_the_entry_of_a_dead_process_stays_until_its_loss_is_noted(
+    files: ledger.WorkerFiles,
+) -> None:
     in_another_process(begin)
     dead = files.in_hand()["a"]
     assert not procfs.alive(dead["pid"], dead["start"])

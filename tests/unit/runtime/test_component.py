@@ -48,21 +48,41 @@ end.run(program)
     ],
 )
 def test_it_ends_with_the_programs_exit_code(statement: str, code: int, said: str) -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, "", statement], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "", statement],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
     assert done.returncode == code
     assert said in done.stderr
-    assert done.stdout.splitlines() == ["thread", "exit handler"], "threads and handlers as ever, nothing taken apart"
+    assert done.stdout.splitlines() == ["thread", "exit handler"], (
+        "threads and handlers as ever, nothing taken apart"
+    )
 
 
 def test_a_forked_childs_end_is_its_own() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, "forked", "sys.exit(3)"], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "forked", "sys.exit(3)"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
     assert done.returncode == 3
     assert "child ended with 5" in done.stdout
 
 
 def test_an_interrupt_stays_an_interrupt() -> None:
     statement = "os.kill(os.getpid(), 2); time.sleep(5)"
-    done = subprocess.run([sys.executable, "-c", PROGRAM, "", statement], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "", statement],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
     assert done.returncode == -2
 
 
@@ -83,7 +103,9 @@ more = [[] for _ in range(1000)]
 fork()
 print(before, frozen > 1000, gc.get_freeze_count() <= frozen, gc.get_threshold()[0])
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20
+    )
     assert done.stdout.split() == ["0", "True", "True", "50000"]
 
 
@@ -98,14 +120,22 @@ sys.argv = ["x", "-m", "windtunnel.runtime.component"]
 from windtunnel.runtime import component
 component.main(["scheduler", "--skip-serve-logs"])
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
-    assert done.stdout.strip() == "['airflow', 'scheduler', '--skip-serve-logs'] airflow scheduler --skip-serve-logs"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert (
+        done.stdout.strip()
+        == "['airflow', 'scheduler', '--skip-serve-logs'] airflow scheduler --skip-serve-logs"
+    )
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     (tmp_path / "run").mkdir()
-    return load({"WINDTUNNEL_STATE": str(tmp_path), "WINDTUNNEL_ROOT": str(Path(__file__).parents[3])}, client=False)
+    return load(
+        {"WINDTUNNEL_STATE": str(tmp_path), "WINDTUNNEL_ROOT": str(Path(__file__).parents[3])},
+        client=False,
+    )
 
 
 def test_a_component_loads_while_the_database_is_migrated_and_waits_for_its_end(
@@ -122,7 +152,9 @@ def test_a_component_loads_while_the_database_is_migrated_and_waits_for_its_end(
     assert len(loaded) == 1, "started again later, there is nothing to wait for"
 
 
-def test_a_workers_celery_waits_for_the_run_that_its_supervisor_belongs_to(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workers_celery_waits_for_the_run_that_its_supervisor_belongs_to(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PC_PROC_NAME", "migrate")
     migration_gate.announce(settings)
     env = {"PC_PROC_NAME": "worker", migration_gate.RUN: migration_gate.run_of(os.getppid())}
@@ -130,19 +162,29 @@ def test_a_workers_celery_waits_for_the_run_that_its_supervisor_belongs_to(setti
     assert not migration_gate.said_for(settings, migration_gate.run_of(os.getpid()))
 
 
-def test_without_process_compose_nothing_is_waited_for_or_said(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_process_compose_nothing_is_waited_for_or_said(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("PC_PROC_NAME", raising=False)
     migration_gate.announce(settings)
     assert not (settings.run / "migrated").exists()
-    assert not migration_gate.wait(settings, lambda: pytest.fail("nothing to wait for"), {}), "it is not known, so Airflow has to look"
+    assert not migration_gate.wait(settings, lambda: pytest.fail("nothing to wait for"), {}), (
+        "it is not known, so Airflow has to look"
+    )
 
 
 def test_calls_at_any_depth_cost_no_pages_once_their_frames_have_room() -> None:
     program = Path(__file__).parents[1] / "programs" / "deep_calls.py"
     faults = {
-        mode: int(subprocess.run([sys.executable, str(program), mode], capture_output=True, text=True, check=True).stdout)
+        mode: int(
+            subprocess.run(
+                [sys.executable, str(program), mode], capture_output=True, text=True, check=True
+            ).stdout
+        )
         for mode in ("room", "plain")
     }
     assert faults["room"] < 10
     if sys.version_info[:2] == (3, 11):
-        assert faults["plain"] >= 50, "Python keeps a spare chunk for its frames now: remove with_room"
+        assert faults["plain"] >= 50, (
+            "Python keeps a spare chunk for its frames now: remove with_room"
+        )

@@ -44,7 +44,12 @@ print(json.dumps([ours, theirs, sorted(line[1:]), sorted(wanted), app]))
     ],
 )
 def test_flower_gets_what_airflow_would_give_it(tmp_path: Path, variables: dict[str, str]) -> None:
-    done = configured(tmp_path, BOTH, **{"AIRFLOW__CELERY__FLOWER_BASIC_AUTH_CMD": "printf 'admin:a$b~c'"}, **variables)
+    done = configured(
+        tmp_path,
+        BOTH,
+        **{"AIRFLOW__CELERY__FLOWER_BASIC_AUTH_CMD": "printf 'admin:a$b~c'"},
+        **variables,
+    )
     assert done.returncode == 0, done.stderr
     ours, theirs, line, wanted, app = json.loads(done.stdout.splitlines()[-1])
     assert ours == theirs
@@ -69,17 +74,28 @@ def test_flower_gets_what_airflow_would_give_it(tmp_path: Path, variables: dict[
 def test_what_only_airflow_can_read_is_left_to_it(name: str, value: str) -> None:
     env = {"AIRFLOW_HOME": str(ROOT / "airflow-home"), "PATH": os.environ["PATH"], name: value}
     env.setdefault("AIRFLOW__CELERY__BROKER_URL", "redis://127.0.0.1:1/0")
-    env |= {"AIRFLOW__CELERY__RESULT_BACKEND": "db+x://", "AIRFLOW__CELERY__FLOWER_BASIC_AUTH": "a:b"}
+    env |= {
+        "AIRFLOW__CELERY__RESULT_BACKEND": "db+x://",
+        "AIRFLOW__CELERY__FLOWER_BASIC_AUTH": "a:b",
+    }
     options = AirflowOptions(env)
     with pytest.raises(OutOfReach):
         celery_settings(options), command_line(options)
 
 
 def test_values_are_read_as_airflow_reads_a_section() -> None:
-    assert [converted(text) for text in ("5", "0.5", "True", "f", "text")] == [5, 0.5, True, False, "text"]
+    assert [converted(text) for text in ("5", "0.5", "True", "f", "text")] == [
+        5,
+        0.5,
+        True,
+        False,
+        "text",
+    ]
 
 
-def test_flower_does_not_wait_longer_and_longer_for_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flower_does_not_wait_longer_and_longer_for_the_broker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from flower import events  # type: ignore[import-untyped]
 
     from windtunnel.patches import catalogue, flower

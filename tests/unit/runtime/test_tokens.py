@@ -30,7 +30,21 @@ with mock.patch.object(jwt.api_jwt, "datetime", Earlier):
 def test_a_token_outlives_a_clock_that_steps_back(tmp_path: Path, root: Path, seconds: int) -> None:
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "database-url").write_text("sqlite://")
-    env = {**os.environ, "AIRFLOW_HOME": str(root / "airflow-home"), "WINDTUNNEL_STATE": str(tmp_path), "DAGS_FOLDER": str(tmp_path)}
-    env |= {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite://", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD": ""}
-    done = subprocess.run([sys.executable, "-c", CHECK, str(seconds)], env=env, capture_output=True, text=True, timeout=120)
+    env = {
+        **os.environ,
+        "AIRFLOW_HOME": str(root / "airflow-home"),
+        "WINDTUNNEL_STATE": str(tmp_path),
+        "DAGS_FOLDER": str(tmp_path),
+    }
+    env |= {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite://",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD": "",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK, str(seconds)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.stdout.split()[-1:] == ["task"], done.stderr[-2000:]

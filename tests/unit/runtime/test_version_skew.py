@@ -12,7 +12,12 @@ import pytest
 from windtunnel.ledger import ledger
 from windtunnel.runtime import celery_signals, version_skew
 
-WORKLOAD = {"bundle_info": {"name": "dags-folder"}, "dag_rel_path": "etl/daily.py", "log_path": "x/1.log", "ti": {"dag_id": "daily"}}
+WORKLOAD = {
+    "bundle_info": {"name": "dags-folder"},
+    "dag_rel_path": "etl/daily.py",
+    "log_path": "x/1.log",
+    "ti": {"dag_id": "daily"},
+}
 
 
 @pytest.fixture
@@ -35,10 +40,15 @@ def stamped() -> dict[str, Any]:
 def test_a_worker_of_the_same_make_differs_in_nothing(folder: Path) -> None:
     here = stamped()
     assert version_skew.differences(here, WORKLOAD) == {"packages": None}
-    assert version_skew.differences(here | {"host": "other"}, WORKLOAD) == {"packages": None, "etl/daily.py": None}
+    assert version_skew.differences(here | {"host": "other"}, WORKLOAD) == {
+        "packages": None,
+        "etl/daily.py": None,
+    }
 
 
-def test_other_packages_are_told_with_what_each_side_runs_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_packages_are_told_with_what_each_side_runs_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     theirs = stamped()
     extra = tmp_path / "extra"
     (extra / "some_package-1.0.dist-info").mkdir(parents=True)
@@ -63,9 +73,13 @@ def test_another_hosts_dag_file_is_compared_and_ones_own_is_not(folder: Path) ->
     queued = stamped()
     file = folder / "etl" / "daily.py"
     file.write_text("one = 11\n")
-    assert version_skew.differences(queued, WORKLOAD) == {"packages": None}, "edited here since it was queued: nobody's mistake"
+    assert version_skew.differences(queued, WORKLOAD) == {"packages": None}, (
+        "edited here since it was queued: nobody's mistake"
+    )
     elsewhere = queued | {"host": "other"}
-    assert "differs from the scheduler's" in str(version_skew.differences(elsewhere, WORKLOAD)["etl/daily.py"])
+    assert "differs from the scheduler's" in str(
+        version_skew.differences(elsewhere, WORKLOAD)["etl/daily.py"]
+    )
     file.unlink()
     assert "is missing" in str(version_skew.differences(elsewhere, WORKLOAD)["etl/daily.py"])
     git = WORKLOAD | {"bundle_info": {"name": "git"}}
@@ -82,10 +96,17 @@ def test_what_is_no_workload_is_stamped_and_read_all_the_same(folder: Path) -> N
     version_skew.stamp(headers=headers, body=(["no json"], {}, {}))
     assert headers[version_skew.HEADER]["dag_file"] is None
     version_skew.stamp(headers=None, body=None)
-    assert version_skew.workload(()) == version_skew.workload(["[1]"]) == version_skew.workload([None]) == {}
+    assert (
+        version_skew.workload(())
+        == version_skew.workload(["[1]"])
+        == version_skew.workload([None])
+        == {}
+    )
 
 
-def test_each_task_says_it_in_its_log_and_the_worker_once(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_task_says_it_in_its_log_and_the_worker_once(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = ledger.WorkerFiles(tmp_path / "run", "worker-7")
     files.create()
     log = tmp_path / "1.log"

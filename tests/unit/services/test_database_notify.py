@@ -43,19 +43,29 @@ def database(server: Settings) -> Iterator[Any]:
 
 def listen(settings: Settings, port: int | None = None) -> database_notify.Listener:
     url = libpq_url(settings)
-    return database_notify.Listener(url.replace(f":{settings.ports.postgres}/", f":{port}/") if port else url, who="test")
+    return database_notify.Listener(
+        url.replace(f":{settings.ports.postgres}/", f":{port}/") if port else url, who="test"
+    )
 
 
 def triggers(database: Any) -> set[str]:
-    database.execute("SELECT tgname FROM pg_trigger WHERE tgname LIKE 'windtunnel%' AND tgenabled <> 'D'")
+    database.execute(
+        "SELECT tgname FROM pg_trigger WHERE tgname LIKE 'windtunnel%' AND tgenabled <> 'D'"
+    )
     return {name for (name,) in database.fetchall()}
 
 
-def test_triggers_are_made_where_there_is_none_or_an_old_one_and_are_left_alone_otherwise(database: Any) -> None:
+def test_triggers_are_made_where_there_is_none_or_an_old_one_and_are_left_alone_otherwise(
+    database: Any,
+) -> None:
     connection = database.connection
     connection.autocommit = False
     made = notify_triggers.install(connection)
-    assert triggers(database) == set(made) >= {"windtunnel_task", "windtunnel_run", "windtunnel_callback"}
+    assert (
+        triggers(database)
+        == set(made)
+        >= {"windtunnel_task", "windtunnel_run", "windtunnel_callback"}
+    )
     assert notify_triggers.install(connection) == []
     database.execute("COMMENT ON TRIGGER windtunnel_run ON dag_run IS 'of another version'")
     database.execute("ALTER TABLE callback DISABLE TRIGGER windtunnel_callback")
@@ -96,7 +106,9 @@ def test_triggers_that_are_gone_are_noticed_at_the_connection_and_made_anew(
     assert "windtunnel_task" in triggers(database)
 
 
-def test_triggers_that_go_while_it_listens_are_noticed_too(server: Settings, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_triggers_that_go_while_it_listens_are_noticed_too(
+    server: Settings, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`airflow db reset` beside a running scheduler: nothing holds a lock on the tables, the connection stays."""
     listener = listen(server)
     listener.acknowledge()
@@ -114,7 +126,9 @@ def test_where_triggers_are_missing_and_may_not_be_made_everything_is_news_and_i
 ) -> None:
     # As under a role that does not own the tables: making a trigger fails.
     database.execute("DROP TABLE task_instance")
-    database.execute("CREATE VIEW task_instance AS SELECT 'd' AS dag_id, 'r' AS run_id, 'success' AS state")
+    database.execute(
+        "CREATE VIEW task_instance AS SELECT 'd' AS dag_id, 'r' AS run_id, 'success' AS state"
+    )
     try:
         listener = listen(server)
         subscription = database_notify.Subscription(listener, 3600.0)
@@ -133,13 +147,17 @@ def test_where_triggers_are_missing_and_may_not_be_made_everything_is_news_and_i
         assert time.monotonic() - start >= 0.2, "a plain sleep"
     finally:
         database.execute("DROP VIEW task_instance")
-    database.execute("CREATE TABLE task_instance (dag_id text, run_id text, task_id text, state text)")
+    database.execute(
+        "CREATE TABLE task_instance (dag_id text, run_id text, task_id text, state text)"
+    )
     listener.not_before = 0.0
     listener.acknowledge()
     assert not listener.notified()
 
 
-def test_a_half_open_connection_holds_nobody_up_for_five_seconds(server: Settings, database: Any) -> None:
+def test_a_half_open_connection_holds_nobody_up_for_five_seconds(
+    server: Settings, database: Any
+) -> None:
     with TcpProxy(server.ports.postgres) as wire:
         listener = listen(server, wire.port)
         listener.acknowledge()
@@ -156,7 +174,9 @@ def test_a_half_open_connection_holds_nobody_up_for_five_seconds(server: Setting
         assert listener.quiet_for(5.0) == 5.0
 
 
-def test_a_half_open_connection_is_noticed_although_nobody_asks_anything(server: Settings, database: Any) -> None:
+def test_a_half_open_connection_is_noticed_although_nobody_asks_anything(
+    server: Settings, database: Any
+) -> None:
     with TcpProxy(server.ports.postgres) as wire:
         listener = listen(server, wire.port)
         listener.acknowledge()
@@ -172,13 +192,17 @@ def test_the_kernel_watches_the_connection(server: Settings, database: Any) -> N
     listener = listen(server)
     listener.acknowledge()
     parameters = listener.connection.info.dsn_parameters
-    assert {name: int(parameters[name]) for name in database_notify.KEEPALIVE} == database_notify.KEEPALIVE
+    assert {
+        name: int(parameters[name]) for name in database_notify.KEEPALIVE
+    } == database_notify.KEEPALIVE
 
 
 def test_a_listener_outlives_the_end_of_its_session(server: Settings, database: Any) -> None:
     listener = listen(server)
     listener.acknowledge()
-    database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'windtunnel test wake'")
+    database.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'windtunnel test wake'"
+    )
     end = time.monotonic() + 10
     while listener.listening:
         listener.wait(0.1)

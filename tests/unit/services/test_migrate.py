@@ -40,12 +40,20 @@ def run(folder: Path, did: list[str]) -> list[str]:
     return list(did)
 
 
-def test_it_is_done_once_and_the_triggers_are_looked_for_each_time(tmp_path: Path, did: list[str]) -> None:
-    assert [run(tmp_path, did) for _ in range(2)] == [["no triggers", "migrated", "triggers"], ["triggers"]]
+def test_it_is_done_once_and_the_triggers_are_looked_for_each_time(
+    tmp_path: Path, did: list[str]
+) -> None:
+    assert [run(tmp_path, did) for _ in range(2)] == [
+        ["no triggers", "migrated", "triggers"],
+        ["triggers"],
+    ]
 
 
 def test_a_database_that_refuses_triggers_costs_one_warning(
-    tmp_path: Path, did: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    did: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def refuse(connection: Any) -> None:
         raise psycopg2.errors.InsufficientPrivilege("must be owner of relation dag_run\nmore of it")
@@ -58,8 +66,12 @@ def test_a_database_that_refuses_triggers_costs_one_warning(
     assert run(tmp_path, did) == [], "and nothing is migrated again"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "3", '{"packages": "old", "revision": "r1"}', '{"packages": "old"'])
-def test_a_note_that_says_something_else_leads_to_a_migration(tmp_path: Path, did: list[str], text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "3", '{"packages": "old", "revision": "r1"}', '{"packages": "old"']
+)
+def test_a_note_that_says_something_else_leads_to_a_migration(
+    tmp_path: Path, did: list[str], text: str
+) -> None:
     (tmp_path / "migrated.json").write_text(text)
     assert run(tmp_path, did) == ["no triggers", "migrated", "triggers"]
     assert set(json.loads((tmp_path / "migrated.json").read_text())) == {"packages", "revision"}

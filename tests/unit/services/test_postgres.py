@@ -36,12 +36,17 @@ initdb: removing contents of data directory "/state/postgres"
         ("", "no message"),
     ],
 )
-def test_a_database_that_cannot_be_created_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stderr: str, shown: str) -> None:
+def test_a_database_that_cannot_be_created_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stderr: str, shown: str
+) -> None:
     settings = load({"WINDTUNNEL_STATE": str(tmp_path / "state")}, client=False)
     settings.state.mkdir()
     (tmp_path / "stderr").write_text(stderr)
     (tmp_path / "bin").mkdir()
-    for name, script in (("postgres", "echo 'postgres (PostgreSQL) 17.2'"), ("initdb", f"cat '{tmp_path}/stderr' >&2; exit 1")):
+    for name, script in (
+        ("postgres", "echo 'postgres (PostgreSQL) 17.2'"),
+        ("initdb", f"cat '{tmp_path}/stderr' >&2; exit 1"),
+    ):
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / "bin" / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")

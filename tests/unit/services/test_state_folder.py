@@ -66,7 +66,9 @@ def test_reset_deletes_what_a_stack_wrote_and_nothing_else(settings: Settings) -
     assert [path.name for path in settings.state.iterdir()] == ["notes.txt"]
 
 
-def test_a_socket_that_finds_no_short_enough_place_is_refused_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_that_finds_no_short_enough_place_is_refused_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """process-compose itself would only say that it did not become ready."""
     monkeypatch.setattr("windtunnel.services.postgres.create", lambda _: None)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)

@@ -20,23 +20,39 @@ def fake(tmp_path: Path) -> dict[str, str]:
     """An environment in which the real binary prints its arguments and what it was given."""
     real = tmp_path / "bin" / "process-compose"
     real.parent.mkdir()
-    real.write_text('#!/bin/sh\n[ "$1" = version ] && echo v1.120.0 && exit\necho "$@"\nenv | grep "^PC_"\nexit 7\n')
+    real.write_text(
+        '#!/bin/sh\n[ "$1" = version ] && echo v1.120.0 && exit\necho "$@"\nenv | grep "^PC_"\nexit 7\n'
+    )
     real.chmod(0o755)
-    return {**os.environ, "WINDTUNNEL_PROCESS_COMPOSE": str(real), "WINDTUNNEL_STATE": str(tmp_path / "state")}
+    return {
+        **os.environ,
+        "WINDTUNNEL_PROCESS_COMPOSE": str(real),
+        "WINDTUNNEL_STATE": str(tmp_path / "state"),
+    }
 
 
 def launch(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     code = "import sys; from windtunnel.stack.launcher import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *words], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=env,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
 
 
-def test_a_command_that_needs_no_stack_reaches_the_real_binary_with_its_exit_code(fake: dict[str, str]) -> None:
+def test_a_command_that_needs_no_stack_reaches_the_real_binary_with_its_exit_code(
+    fake: dict[str, str],
+) -> None:
     done = launch(fake, "graph", "-f", "ascii")
     assert done.returncode == 7
     assert done.stdout.splitlines()[0] == "graph -f ascii"
 
 
-def test_the_real_binary_is_told_socket_file_and_that_there_is_no_terminal(fake: dict[str, str]) -> None:
+def test_the_real_binary_is_told_socket_file_and_that_there_is_no_terminal(
+    fake: dict[str, str],
+) -> None:
     told = dict(line.split("=", 1) for line in launch(fake, "graph").stdout.splitlines()[1:])
     assert told["PC_SOCKET_PATH"] == str(socket_path(Path(fake["WINDTUNNEL_STATE"])))
     assert told["PC_CONFIG_FILES"].endswith("process-compose.yaml")
@@ -46,7 +62,11 @@ def test_the_real_binary_is_told_socket_file_and_that_there_is_no_terminal(fake:
 def test_nothing_is_left_in_the_temporary_folder(fake: dict[str, str], tmp_path: Path) -> None:
     """process-compose opens a log in it at every start, unless told of another place."""
     real = Path(fake["WINDTUNNEL_PROCESS_COMPOSE"])
-    real.write_text(real.read_text().replace("#!/bin/sh\n", '#!/bin/sh\n: >"${PC_LOG_FILE:-$TMPDIR/process-compose-root.log}"\n'))
+    real.write_text(
+        real.read_text().replace(
+            "#!/bin/sh\n", '#!/bin/sh\n: >"${PC_LOG_FILE:-$TMPDIR/process-compose-root.log}"\n'
+        )
+    )
     (tmp_path / "tmp").mkdir()
     assert launch(fake | {"TMPDIR": str(tmp_path / "tmp")}, "graph").returncode == 7
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -56,8 +76,12 @@ def test_help_is_the_real_binary_s_own(fake: dict[str, str]) -> None:
     assert launch(fake, "up", "--help").stdout.splitlines()[0] == "up --help"
 
 
-@pytest.mark.parametrize("words", [["process", "list"], ["process", "scale", "worker", "2"], ["attach"]])
-def test_a_client_command_without_a_stack_ends_with_three(fake: dict[str, str], words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "words", [["process", "list"], ["process", "scale", "worker", "2"], ["attach"]]
+)
+def test_a_client_command_without_a_stack_ends_with_three(
+    fake: dict[str, str], words: list[str]
+) -> None:
     done = launch(fake, *words)
     assert done.returncode == 3 and "no stack is running" in done.stderr and not done.stdout
 
@@ -67,12 +91,16 @@ def test_down_without_a_stack_is_harmless(fake: dict[str, str]) -> None:
 
 
 def test_without_the_real_binary_the_next_step_is_named(tmp_path: Path) -> None:
-    env = {k: v for k, v in os.environ.items() if k != "WINDTUNNEL_PROCESS_COMPOSE"} | {"PATH": str(tmp_path)}
+    env = {k: v for k, v in os.environ.items() if k != "WINDTUNNEL_PROCESS_COMPOSE"} | {
+        "PATH": str(tmp_path)
+    }
     done = launch(env | {"WINDTUNNEL_STATE": str(tmp_path)}, "graph")
     assert done.returncode == 1 and "./dev" in done.stderr
 
 
-@pytest.mark.parametrize(("name", "node"), [("worker", "worker-0"), ("worker-1", "worker-1"), ("worker-07", "worker-7")])
+@pytest.mark.parametrize(
+    ("name", "node"), [("worker", "worker-0"), ("worker-1", "worker-1"), ("worker-07", "worker-7")]
+)
 def test_process_compose_s_changing_names_map_to_one_celery_node(name: str, node: str) -> None:
     assert process_compose.is_worker(name) and process_compose.node(name) == node
 

@@ -17,7 +17,9 @@ from windtunnel.stack.ports import free_offset
 from windtunnel.system import procfs
 
 
-def test_a_creation_of_the_database_that_was_interrupted_does_not_stop_the_next_up(tmp_path: Path) -> None:
+def test_a_creation_of_the_database_that_was_interrupted_does_not_stop_the_next_up(
+    tmp_path: Path,
+) -> None:
     """PostgreSQL in single-user mode writes its pid negative; `up` ended in a traceback over it."""
     settings = load({"WINDTUNNEL_STATE": str(tmp_path)}, client=False)
     (tmp_path / "postgres").mkdir()
@@ -38,21 +40,31 @@ def recorded(state: Path, process: subprocess.Popen[bytes], **change: object) ->
     """A state folder whose worker wrote down that session."""
     found = procfs.read(process.pid)
     assert found is not None
-    record = {"sid": found.pid, "celery_pid": found.pid, "celery_start": found.start, "boot": procfs.boot_id()}
+    record = {
+        "sid": found.pid,
+        "celery_pid": found.pid,
+        "celery_start": found.start,
+        "boot": procfs.boot_id(),
+    }
     files = ledger.WorkerFiles(state / "run", "worker-0")
     files.create()
     ledger.write(files.supervisor, {**record, **change})
     return load({"WINDTUNNEL_STATE": str(state)}, client=False)
 
 
-def test_a_session_that_a_worker_wrote_down_is_found(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+def test_a_session_that_a_worker_wrote_down_is_found(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
     settings, began = recorded(tmp_path, sleeper), procfs.read(sleeper.pid)
     assert [p.pid for p in leftovers.find(settings)] == [sleeper.pid]
     leftovers.end_all(leftovers.find(settings))
     assert began is not None and not procfs.alive(*began.key)
 
 
-@pytest.mark.parametrize("change", [{"boot": "the boot before"}, {"celery_start": 1}, {"boot": None}, {"celery_start": "x"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"boot": "the boot before"}, {"celery_start": 1}, {"boot": None}, {"celery_start": "x"}],
+)
 def test_a_stranger_with_the_number_of_a_session_from_before_a_reboot_is_left_alone(
     tmp_path: Path, sleeper: subprocess.Popen[bytes], change: dict[str, object]
 ) -> None:
@@ -60,13 +72,24 @@ def test_a_stranger_with_the_number_of_a_session_from_before_a_reboot_is_left_al
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
-@pytest.mark.parametrize("command", [["process-compose", "up", "-D"], ["process-compose", "down"], ["windtunnel", "reset", "--yes"]])
-def test_what_may_not_be_ended_is_named_in_one_line_and_nothing_is_deleted_below_it(tmp_path: Path, command: list[str]) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["process-compose", "up", "-D"],
+        ["process-compose", "down"],
+        ["windtunnel", "reset", "--yes"],
+    ],
+)
+def test_what_may_not_be_ended_is_named_in_one_line_and_nothing_is_deleted_below_it(
+    tmp_path: Path, command: list[str]
+) -> None:
     """`setpriv` takes from root the right to signal others' processes: as an ordinary user meets a process of `sudo`."""
     state = tmp_path / "state"
     (state / "logs").mkdir(parents=True)
     other = ["setpriv", "--reuid", "65534", "--clear-groups", "sleep", "300"]
-    stray = subprocess.Popen(other, env={"PATH": os.environ["PATH"], "WINDTUNNEL_STACK": str(state)})
+    stray = subprocess.Popen(
+        other, env={"PATH": os.environ["PATH"], "WINDTUNNEL_STACK": str(state)}
+    )
     try:
         while procfs.name(stray.pid) != "sleep":
             time.sleep(0.05)
@@ -78,7 +101,10 @@ def test_what_may_not_be_ended_is_named_in_one_line_and_nothing_is_deleted_below
             timeout=60,
         )
         assert done.returncode == 1, done.stderr
-        assert f"{stray.pid} (sleep, user nobody)" in done.stderr and f"sudo kill -9 {stray.pid}" in done.stderr
+        assert (
+            f"{stray.pid} (sleep, user nobody)" in done.stderr
+            and f"sudo kill -9 {stray.pid}" in done.stderr
+        )
         assert "Traceback" not in done.stderr
         assert stray.poll() is None and (state / "logs").is_dir()
     finally:

@@ -19,8 +19,14 @@ def detail(name: str, message: str, *frames: tuple[str, int, str], **more: Any) 
     return {"exc_type": name, "exc_value": message, "frames": rows, **more}
 
 
-HEAD = [{"timestamp": None, "event": "::group::Log message source details"}, {"timestamp": None, "event": "/logs/attempt=1.log"}]
-GROUP = [event("::group::Pre Execute"), event("Filling up the DagBag", "airflow.dag_processing.dagbag.BundleDagBag")]
+HEAD = [
+    {"timestamp": None, "event": "::group::Log message source details"},
+    {"timestamp": None, "event": "/logs/attempt=1.log"},
+]
+GROUP = [
+    event("::group::Pre Execute"),
+    event("Filling up the DagBag", "airflow.dag_processing.dagbag.BundleDagBag"),
+]
 END = [event("::group::Post Execute"), event("::endgroup::")]
 
 
@@ -29,14 +35,33 @@ def test_an_exception_is_told_with_its_cause_and_only_the_frames_of_the_user() -
         detail("RuntimeError", "no [1]", (SDK, 9, "run"), ("/dags/a.py", 14, "work")),
         detail("KeyError", "'x'", ("/dags/b.py", 3, "get")),
     ]
-    error = read([*HEAD, *GROUP, event("Task failed with exception", level="error", error_detail=chain), *END])
+    error = read(
+        [
+            *HEAD,
+            *GROUP,
+            event("Task failed with exception", level="error", error_detail=chain),
+            *END,
+        ]
+    )
     assert error.summary == "RuntimeError: no [1]"
-    assert error.lines() == ["  at /dags/a.py:14 in work", "caused by KeyError: 'x'", "  at /dags/b.py:3 in get"]
-    assert error.as_json()["causes"][1] == {"type": "KeyError", "message": "'x'", "frames": ["/dags/b.py:3 in get"]}
+    assert error.lines() == [
+        "  at /dags/a.py:14 in work",
+        "caused by KeyError: 'x'",
+        "  at /dags/b.py:3 in get",
+    ]
+    assert error.as_json()["causes"][1] == {
+        "type": "KeyError",
+        "message": "'x'",
+        "frames": ["/dags/b.py:3 in get"],
+    }
 
 
 def test_output_is_the_task_s_own_and_its_end_however_much_it_printed() -> None:
-    failed = event("Task failed with exception", level="error", error_detail=[detail("AirflowException", "exit code 7")])
+    failed = event(
+        "Task failed with exception",
+        level="error",
+        error_detail=[detail("AirflowException", "exit code 7")],
+    )
     # Output is stamped when it is read, and so may stand behind the end.
     lines = [event(f"out {n}", "task.stdout") for n in range(100_000)]
     error = read([*HEAD, *GROUP, failed, *END[:1], *lines, *END[1:]])
@@ -45,16 +70,32 @@ def test_output_is_the_task_s_own_and_its_end_however_much_it_printed() -> None:
 
 
 def test_a_killed_task_names_the_signal_and_a_lost_one_its_worker() -> None:
-    killed = event("Process terminated by signal. Likely OOM. For more information, see https://x", level="critical", signal_name="SIGKILL")
-    assert read([*HEAD, *GROUP, killed]).summary == "killed by SIGKILL: Process terminated by signal. Likely OOM."
-    lost = event("worker-0 lost this task: its drain reached the ceiling.", "windtunnel.worker", "critical")
+    killed = event(
+        "Process terminated by signal. Likely OOM. For more information, see https://x",
+        level="critical",
+        signal_name="SIGKILL",
+    )
+    assert (
+        read([*HEAD, *GROUP, killed]).summary
+        == "killed by SIGKILL: Process terminated by signal. Likely OOM."
+    )
+    lost = event(
+        "worker-0 lost this task: its drain reached the ceiling.", "windtunnel.worker", "critical"
+    )
     assert read([*GROUP, lost]).summary.startswith("worker-0 lost this task")
-    assert read([event("Task exited", level="error", exit_code=3)]).summary == "Task exited with code 3"
+    assert (
+        read([event("Task exited", level="error", exit_code=3)]).summary
+        == "Task exited with code 3"
+    )
 
 
 def test_what_a_task_logs_as_an_error_is_output_and_not_the_reason() -> None:
-    logged = event("tried in vain", "airflow.task", "error", error_detail=[detail("OSError", "first")])
-    end = event("Task failed with exception", level="error", error_detail=[detail("ValueError", "second")])
+    logged = event(
+        "tried in vain", "airflow.task", "error", error_detail=[detail("OSError", "first")]
+    )
+    end = event(
+        "Task failed with exception", level="error", error_detail=[detail("ValueError", "second")]
+    )
     error = read([logged, end])
     assert (error.summary, error.output) == ("ValueError: second", ["tried in vain"])
 
@@ -66,6 +107,8 @@ def test_a_log_that_is_missing_is_said() -> None:
 
 
 def test_a_message_of_pages_is_cut_for_people_and_whole_for_programs() -> None:
-    error = read([event("Task failed", level="error", error_detail=[detail("ValueError", "x" * 5000)])])
+    error = read(
+        [event("Task failed", level="error", error_detail=[detail("ValueError", "x" * 5000)])]
+    )
     assert len(error.summary) < 1100 and "(5000 characters)" in error.summary
     assert len(error.as_json()["causes"][0]["message"]) == 5000

@@ -59,7 +59,9 @@ def test_the_ledger_is_written_on_a_full_disk_from_what_the_worker_keeps(small: 
     assert files.in_hand() == {"one": {"pid": 7, "log": "x" * 300}, "two": {"received": 2.0}}
     with pytest.raises(OSError, match="No space"):
         ledger.write(files.task("three"), {"received": 3.0})
-    assert sorted(path.name for path in files.tasks.iterdir()) == ["one.json", "two.json"], "half a file is left"
+    assert sorted(path.name for path in files.tasks.iterdir()) == ["one.json", "two.json"], (
+        "half a file is left"
+    )
 
 
 def test_the_reserve_is_filled_again_once_there_is_room(small: Path) -> None:
@@ -74,13 +76,18 @@ def test_the_reserve_is_filled_again_once_there_is_room(small: Path) -> None:
     assert len(list((files.folder / "reserve").iterdir())) == 2
 
 
-def test_a_supervisor_lives_on_says_why_and_saves_later(small: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_supervisor_lives_on_says_why_and_saves_later(
+    small: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     kept = record(small)
     ballast = fill(small)
     kept.state("healthy")
     kept.save()
     said = capfd.readouterr().out
-    assert f"cannot write its state, and goes on: the file system {small} of the state folder is full" in said
+    assert (
+        f"cannot write its state, and goes on: the file system {small} of the state folder is full"
+        in said
+    )
     ballast.unlink()
     kept.save()
     assert ledger.read(kept.files.supervisor)["state"] == "healthy"
@@ -119,7 +126,9 @@ def test_a_log_names_the_file_system_before_while_and_after_it_is_full(small: Pa
     watch.check(10.0)
     watch.check(15.0)
     watch.check(75.0)
-    assert [text.startswith(f"the file system {small} of the state folder is full") for text in said] == [False, True, True]
+    assert [
+        text.startswith(f"the file system {small} of the state folder is full") for text in said
+    ] == [False, True, True]
     ballast.unlink()
     (small / "much").unlink()
     watch.check(80.0)
@@ -136,13 +145,17 @@ def test_a_log_names_the_file_system_before_while_and_after_it_is_full(small: Pa
         (40 * disk.MIB, 512 * disk.MIB, None),
     ],
 )
-def test_the_threshold_fits_small_and_large_file_systems(free: int, total: int, says: str | None) -> None:
+def test_the_threshold_fits_small_and_large_file_systems(
+    free: int, total: int, says: str | None
+) -> None:
     told = disk.Room(Path("/data"), free, total).problem()
     assert (says is None) == (told is None) and (says or "") in (told or "")
 
 
 def test_a_file_system_without_inodes_left_is_full() -> None:
-    assert "no file can be made" in str(disk.Room(Path("/data"), 10**12, 10**13, files_free=0).problem())
+    assert "no file can be made" in str(
+        disk.Room(Path("/data"), 10**12, 10**13, files_free=0).problem()
+    )
 
 
 def test_a_rehearsal_fills_no_file_system_that_others_use(tmp_path: Path, small: Path) -> None:

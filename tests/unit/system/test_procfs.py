@@ -19,7 +19,9 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def test_a_process_that_was_given_the_same_number_is_not_signalled(sleeper: subprocess.Popen[bytes]) -> None:
+def test_a_process_that_was_given_the_same_number_is_not_signalled(
+    sleeper: subprocess.Popen[bytes],
+) -> None:
     found = procfs.read(sleeper.pid)
     assert found is not None
     stranger = procfs.Process(**{**vars(found), "start": found.start - 1})
@@ -30,7 +32,9 @@ def test_a_process_that_was_given_the_same_number_is_not_signalled(sleeper: subp
     assert not procfs.kill(found), "it is gone"
 
 
-def test_a_number_written_down_before_a_reboot_names_no_process(sleeper: subprocess.Popen[bytes]) -> None:
+def test_a_number_written_down_before_a_reboot_names_no_process(
+    sleeper: subprocess.Popen[bytes],
+) -> None:
     found = procfs.read(sleeper.pid)
     assert found is not None
     assert procfs.find(found.pid, found.start, procfs.boot_id()) is not None

@@ -14,7 +14,19 @@ from windtunnel.settings import load
 from windtunnel.variables.queue_names import queue_names
 from windtunnel.worker.options import Options
 
-WORKING = ["a b", 'it"s', "it's", "größe 日本", "a*[b]?", "a$b${HOME}", "a|b;c&d", "a:b", "a#b", "vm2_queue", "x" * 255]
+WORKING = [
+    "a b",
+    'it"s',
+    "it's",
+    "größe 日本",
+    "a*[b]?",
+    "a$b${HOME}",
+    "a|b;c&d",
+    "a:b",
+    "a#b",
+    "vm2_queue",
+    "x" * 255,
+]
 REFUSED = [
     "a\nb",
     "a\tb",
@@ -42,7 +54,9 @@ def test_a_name_that_works_is_kept_to_the_letter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_name_that_cannot_work_is_refused_with_its_variable_before_up_and_by_the_worker(name: str, tmp_path: Path) -> None:
+def test_a_name_that_cannot_work_is_refused_with_its_variable_before_up_and_by_the_worker(
+    name: str, tmp_path: Path
+) -> None:
     env = {"WINDTUNNEL_STATE": str(tmp_path), "WORKER_QUEUES": f"default,{name}"}
     for parse in (lambda: load(env, client=False), lambda: Options.parse([], env)):
         with pytest.raises(UsageError, match="WORKER_QUEUES: the queue name") as error:
@@ -59,10 +73,20 @@ def test_blanks_empty_names_and_repetitions_count_for_nothing() -> None:
 
 def test_the_launcher_refuses_it_before_up_with_two_and_one_line(tmp_path: Path) -> None:
     code = "from windtunnel.stack.launcher import main; main()"
-    env = {"PATH": "/nowhere", "WINDTUNNEL_STATE": str(tmp_path / "state"), "WORKER_QUEUES": "größe\n", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    env = {
+        "PATH": "/nowhere",
+        "WINDTUNNEL_STATE": str(tmp_path / "state"),
+        "WORKER_QUEUES": "größe\n",
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+    }
     env["WORKER_QUEUES"] = "größe\x07"
-    done = subprocess.run([sys.executable, "-c", code, "up"], env=env, capture_output=True, timeout=30, check=False)
-    assert done.returncode == 2 and done.stderr.count(b"\n") == 1 and b"WORKER_QUEUES" in done.stderr, done
+    done = subprocess.run(
+        [sys.executable, "-c", code, "up"], env=env, capture_output=True, timeout=30, check=False
+    )
+    assert (
+        done.returncode == 2 and done.stderr.count(b"\n") == 1 and b"WORKER_QUEUES" in done.stderr
+    ), done
 
 
 def test_a_state_folder_of_any_alphabet_is_written_as_valkey_reads_it(tmp_path: Path) -> None:

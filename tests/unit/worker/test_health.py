@@ -41,7 +41,9 @@ class Trial:
         ledger.write(self.record.files.health, {"connected": True, "consuming": True, **pulse})
         os.utime(self.record.files.health, ns=(self.beats, self.beats))
 
-    def pass_time(self, seconds: float, *, step: float = 0.5, beating: bool = False, draining: bool = False) -> bool:
+    def pass_time(
+        self, seconds: float, *, step: float = 0.5, beating: bool = False, draining: bool = False
+    ) -> bool:
         """Whether a kill was asked for at any look."""
         end = self.now + seconds
         while self.now < end:
@@ -70,7 +72,9 @@ def test_a_beating_worker_is_healthy(trial: Trial) -> None:
     assert trial.state == "healthy"
 
 
-def test_a_hung_idle_worker_is_reported_and_then_replaced_after_its_stack_was_asked_for(trial: Trial) -> None:
+def test_a_hung_idle_worker_is_reported_and_then_replaced_after_its_stack_was_asked_for(
+    trial: Trial,
+) -> None:
     trial.pass_time(5, beating=True)
     assert not trial.pass_time(STALE_SECONDS + 1)
     assert trial.state == "unhealthy: hung"
@@ -123,9 +127,14 @@ def test_a_drain_is_no_hang(trial: Trial) -> None:
 
 @pytest.mark.parametrize(
     ("pulse", "state"),
-    [({"connected": False}, "unhealthy: broker unreachable"), ({"consuming": False}, "unhealthy: not consuming")],
+    [
+        ({"connected": False}, "unhealthy: broker unreachable"),
+        ({"consuming": False}, "unhealthy: not consuming"),
+    ],
 )
-def test_what_the_main_loop_says_is_reported(trial: Trial, pulse: dict[str, bool], state: str) -> None:
+def test_what_the_main_loop_says_is_reported(
+    trial: Trial, pulse: dict[str, bool], state: str
+) -> None:
     trial.beat(**pulse)
     assert not trial.pass_time(1)
     assert trial.state == state

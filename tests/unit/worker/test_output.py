@@ -45,7 +45,9 @@ def test_a_reader_gets_everything_in_order() -> None:
     assert got.decode().splitlines() == [f"line {number}" for number in range(500)]
 
 
-def test_without_a_reader_it_returns_at_once_and_later_says_how_much_was_dropped(pipe: tuple[int, int]) -> None:
+def test_without_a_reader_it_returns_at_once_and_later_says_how_much_was_dropped(
+    pipe: tuple[int, int],
+) -> None:
     read_end, write_end = pipe
     out, chunk = Output(write_end), b"x" * 65535 + b"\n"
     start = time.monotonic()

@@ -32,7 +32,9 @@ class Worker:
         self.output = state / "output"
         self.started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *before: str, out: int | None = None, **variables: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, *before: str, out: int | None = None, **variables: str
+    ) -> subprocess.Popen[bytes]:
         """`before` stands before the command line; `out` is its standard output instead of a file."""
         env = {
             **os.environ,
@@ -43,7 +45,16 @@ class Worker:
             "WINDTUNNEL_POSTGRES_PORT": "1",
             **variables,
         }
-        command = [*before, sys.executable, str(PROGRAM), "supervise", "--name", "worker-7", "--concurrency", "1"]
+        command = [
+            *before,
+            sys.executable,
+            str(PROGRAM),
+            "supervise",
+            "--name",
+            "worker-7",
+            "--concurrency",
+            "1",
+        ]
         with self.output.open("ab") as file:
             process = subprocess.Popen(command, env=env, stdout=out or file, stderr=file)
         self.started.append(process)
@@ -107,16 +118,25 @@ def test_past_the_ceiling_the_tasks_are_named_cut_off_and_reported(worker: Worke
     assert process.wait(15) == 1
     assert "cut off: d.work (run r, try 1)" in worker.said()
     assert not worker.child_lives()
-    assert worker.files.given_up().keys() == {TASK}, "kept for the next supervisor, since this stack has no broker"
+    assert worker.files.given_up().keys() == {TASK}, (
+        "kept for the next supervisor, since this stack has no broker"
+    )
 
 
-def test_a_crash_is_fenced_said_in_the_task_log_and_followed_by_a_restart(worker: Worker, tmp_path: Path) -> None:
+def test_a_crash_is_fenced_said_in_the_task_log_and_followed_by_a_restart(
+    worker: Worker, tmp_path: Path
+) -> None:
     log = tmp_path / "task.log"
     worker.start(STAND_IN_TASK=TASK, STAND_IN_LOG=str(log))
     worker.until(worker.is_state("healthy"))
     first = worker.celery()
     os.kill(first, signal.SIGKILL)
-    worker.until(lambda: worker.data().get("celery_pid") not in (first, None) and worker.data()["state"] == "healthy")
+    worker.until(
+        lambda: (
+            worker.data().get("celery_pid") not in (first, None)
+            and worker.data()["state"] == "healthy"
+        )
+    )
     assert not worker.child_lives()
     assert "Celery crashed (signal SIGKILL); tasks in hand: d.work (run r, try 1)" in worker.said()
     assert "signal SIGKILL" in log.read_text()
@@ -172,7 +192,9 @@ def test_two_supervisors_of_one_name_do_not_fence_each_other(worker: Worker) -> 
     assert worker.is_state("healthy")()
 
 
-def test_a_task_that_prints_without_end_into_a_pipe_that_nobody_reads_delays_nothing(worker: Worker) -> None:
+def test_a_task_that_prints_without_end_into_a_pipe_that_nobody_reads_delays_nothing(
+    worker: Worker,
+) -> None:
     """As process-compose does when it is stopped; and as it is when it reads slowly."""
     read_end, write_end = os.pipe()
     process = worker.start(out=write_end, STAND_IN_PRINTS="1", STAND_IN_DRAIN="1")
@@ -189,43 +211,78 @@ def test_a_task_that_prints_without_end_into_a_pipe_that_nobody_reads_delays_not
 #: Root, but without the right to signal processes of others: `setpriv` stands in for an ordinary user and `sudo`.
 POWERLESS = ("setpriv", "--bounding-set", "-kill")
 OF_ANOTHER_USER = "setpriv --reuid 65534 --clear-groups sleep 300"
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can start a process of another user"
+)
 
 
 @needs_root
 def test_a_program_that_cannot_be_killed_holds_nothing_up_and_is_named(worker: Worker) -> None:
-    process = worker.start(*POWERLESS, STAND_IN_TASK=TASK, STAND_IN_CHILD=OF_ANOTHER_USER, STAND_IN_FENCE="1")
+    process = worker.start(
+        *POWERLESS, STAND_IN_TASK=TASK, STAND_IN_CHILD=OF_ANOTHER_USER, STAND_IN_FENCE="1"
+    )
     worker.until(worker.is_state("healthy"))
     first, child = worker.celery(), int(worker.notes.read_text())
     os.kill(first, signal.SIGKILL)
-    worker.until(lambda: worker.data().get("celery_pid") not in (first, None) and worker.data()["state"] == "healthy")
+    worker.until(
+        lambda: (
+            worker.data().get("celery_pid") not in (first, None)
+            and worker.data()["state"] == "healthy"
+        )
+    )
     assert worker.child_lives()
     assert worker.files.given_up().keys() == {TASK}
     (survivor,) = worker.survivors()
     assert survivor["pid"] == child and "user nobody" in survivor["text"]
-    (problem,) = problems.survivor_problems(settings.load({"WINDTUNNEL_STATE": str(worker.state)}, client=False))
+    (problem,) = problems.survivor_problems(
+        settings.load({"WINDTUNNEL_STATE": str(worker.state)}, client=False)
+    )
     assert (problem.part, problem.do) == ("worker-7", f"sudo kill -9 {child}")
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
-    assert [entry["pid"] for entry in worker.survivors()] == [child], "named for as long as it lives"
+    assert [entry["pid"] for entry in worker.survivors()] == [child], (
+        "named for as long as it lives"
+    )
     assert worker.said().count("cannot end") == 1
 
 
 @needs_root
-def test_a_task_whose_own_process_cannot_be_killed_is_reported_only_after_its_end(worker: Worker) -> None:
+def test_a_task_whose_own_process_cannot_be_killed_is_reported_only_after_its_end(
+    worker: Worker,
+) -> None:
     """Not before it, and not by the next supervisor either: a second copy must never run."""
-    process = worker.start(*POWERLESS, STAND_IN_TASK=TASK, STAND_IN_CHILD=OF_ANOTHER_USER, STAND_IN_OWN="1", STAND_IN_FENCE="1")
+    process = worker.start(
+        *POWERLESS,
+        STAND_IN_TASK=TASK,
+        STAND_IN_CHILD=OF_ANOTHER_USER,
+        STAND_IN_OWN="1",
+        STAND_IN_FENCE="1",
+    )
     worker.until(worker.is_state("healthy"))
     first = worker.celery()
     os.kill(first, signal.SIGKILL)
-    worker.until(lambda: worker.data().get("celery_pid") not in (first, None) and worker.data()["state"] == "healthy")
+    worker.until(
+        lambda: (
+            worker.data().get("celery_pid") not in (first, None)
+            and worker.data()["state"] == "healthy"
+        )
+    )
     process.kill()
     process.wait()
     second = worker.celery()
     worker.start(*POWERLESS, STAND_IN_FENCE="1")
-    worker.until(lambda: worker.data().get("celery_pid") not in (second, None) and worker.data()["state"] == "healthy")
+    worker.until(
+        lambda: (
+            worker.data().get("celery_pid") not in (second, None)
+            and worker.data()["state"] == "healthy"
+        )
+    )
     time.sleep(3)  # a look at the ledger every 2 s
-    assert worker.child_lives() and worker.files.in_hand().keys() == {TASK} and not worker.files.given_up()
+    assert (
+        worker.child_lives()
+        and worker.files.in_hand().keys() == {TASK}
+        and not worker.files.given_up()
+    )
     assert "d.work (run r, try 1) is not reported lost while pid" in worker.said()
     child = procfs.read(int(worker.notes.read_text()))
     assert child is not None and procfs.kill(child)

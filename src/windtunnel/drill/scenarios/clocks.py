@@ -35,7 +35,11 @@ def clock_jump(cluster: LocalStack, checks: Checks, seconds: float = 600) -> Non
     cluster.jump_clock(seconds)
 
     def missed() -> list[str]:
-        return [name for name, ahead in cluster.clocks().items() if abs(ahead - before[name] - seconds) > 60]
+        return [
+            name
+            for name, ahead in cluster.clocks().items()
+            if abs(ahead - before[name] - seconds) > 60
+        ]
 
     reached = seconds_until(
         "every process to see the new time",

@@ -22,7 +22,11 @@ def components_killed(cluster: LocalStack, checks: Checks, seconds: float = 20) 
         cluster.kill(name)
 
         def back(name: str = name, before: int | None = before, moment: float = moment) -> bool:
-            return cluster.main_pid(name) not in (None, before) and cluster.up(name) and not cluster.unhealthy(since=moment)
+            return (
+                cluster.main_pid(name) not in (None, before)
+                and cluster.up(name)
+                and not cluster.unhealthy(since=moment)
+            )
 
         checks.within(
             f"{name} is back by itself",

@@ -84,7 +84,11 @@ def worker_drained_while_cut_off(
         runs = occupy(cluster, lab, seconds)
         with cluster.partition(lab, silent=silent):
             time.sleep(SETTLE)
-            mine = [run for run in runs if any(m.worker == lab for m in marks_of(cluster, [run], "start"))]
+            mine = [
+                run
+                for run in runs
+                if any(m.worker == lab for m in marks_of(cluster, [run], "start"))
+            ]
             asked = time.monotonic()
             cluster.kill(f"{lab}/supervisor", SIGTERM)
             gone = seconds_until(

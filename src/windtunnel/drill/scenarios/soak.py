@@ -40,7 +40,9 @@ def _on_a_worker(part: str = "", signal: int = SIGKILL) -> Fault:
 
 def _kill_a_task(cluster: LocalStack, rng: random.Random) -> None:
     ended = {(mark.task, mark.attempt) for mark in cluster.marks() if mark.event == "end"}
-    running = [m for m in cluster.marks() if m.event == "start" and (m.task, m.attempt) not in ended]
+    running = [
+        m for m in cluster.marks() if m.event == "start" and (m.task, m.attempt) not in ended
+    ]
     alive = cluster.alive(running)
     if living := sorted((m for m in running if m.pid in alive), key=lambda m: m.pid):
         cluster.kill_process(rng.choice(living))
