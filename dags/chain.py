@@ -1,8 +1,8 @@
 """
 ### chain
 
-Five tasks, one after the other. What one run takes beyond five times `seconds` is the price of a hop: the scheduler
-sees that a task has finished, queues the next, and a worker picks it up.
+Five tasks, one after the other. What one run takes beyond five times `seconds` is the price of a
+hop: the scheduler sees that a task has finished, queues the next, and a worker picks it up.
 """
 
 from airflow.sdk import Param, chain, dag, task

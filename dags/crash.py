@@ -1,9 +1,10 @@
 """
 ### crash
 
-A task whose process is killed from one moment to the next, as the kernel does when memory runs out: on its first
-`kills` tries it sends itself SIGKILL after `seconds`. Neither Python nor Airflow gets to say goodbye, so what the log
-and the state tell afterwards was found out by the worker. Three retries, a second apart.
+A task whose process is killed from one moment to the next, as the kernel does when memory runs out:
+on its first `kills` tries it sends itself SIGKILL after `seconds`. Neither Python nor Airflow gets
+to say goodbye, so what the log and the state tell afterwards was found out by the worker. Three
+retries, a second apart.
 """
 
 import os

@@ -1,9 +1,9 @@
 """
 ### deferrable
 
-A wait that costs no worker slot. The second task hands its waiting to the triggerer (state `deferred`), its worker
-turns to other tasks, and it comes back when `seconds` are over. Use it for anything that mostly waits: a file, a
-remote job, a time of day.
+A wait that costs no worker slot. The second task hands its waiting to the triggerer (state
+`deferred`), its worker turns to other tasks, and it comes back when `seconds` are over. Use it for
+anything that mostly waits: a file, a remote job, a time of day.
 """
 
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync

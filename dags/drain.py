@@ -1,9 +1,10 @@
 """
 ### drain
 
-A Python task and a Bash task of `seconds` each. Tell their worker to stop meanwhile (`windtunnel drain worker-0`,
-`process-compose process scale worker 1`, or `process-compose down`): both tasks finish before the worker is gone.
-Bash is the harder case, since a worker that is stopped carelessly takes the operator's child process with it.
+A Python task and a Bash task of `seconds` each. Tell their worker to stop meanwhile
+(`windtunnel drain worker-0`, `process-compose process scale worker 1`, or `process-compose down`):
+both tasks finish before the worker is gone. Bash is the harder case, since a worker that is stopped
+carelessly takes the operator's child process with it.
 """
 
 from airflow.providers.standard.operators.bash import BashOperator

@@ -1,8 +1,8 @@
 """
 ### hello
 
-The smallest useful DAG: one task that says which worker it ran on. Start here, and run it after every change to the
-set-up: `windtunnel run hello`.
+The smallest useful DAG: one task that says which worker it ran on. Start here, and run it after
+every change to the set-up: `windtunnel run hello`.
 """
 
 from airflow.sdk import dag, task

@@ -1,12 +1,13 @@
 """
 ### load
 
-A working day in small: `tasks` tasks, every fifth one long (`seconds`), the others a tenth of that. Keep it running
-while workers are restarted, scaled or lost. Two retries, so that a lost worker costs time and not the run; a rolling
-restart must not even cost a retry.
+A working day in small: `tasks` tasks, every fifth one long (`seconds`), the others a tenth of that.
+Keep it running while workers are restarted, scaled or lost. Two retries, so that a lost worker
+costs time and not the run; a rolling restart must not even cost a retry.
 
-With `real` one task more for every ten is like those of a real project: it takes `real` seconds or up to half as long
-again, and forks, uses `multiprocessing` or prints `megabytes` of text. It is retried as often as its worker is lost.
+With `real` one task more for every ten is like those of a real project: it takes `real` seconds or
+up to half as long again, and forks, uses `multiprocessing` or prints `megabytes` of text. It is
+retried as often as its worker is lost.
 """
 
 import random

@@ -1,9 +1,9 @@
 """
 ### memory
 
-A hungry task: it takes `megabytes` of memory in steps of ten, then holds them for `seconds`. With more than a task may
-have, see what becomes of it: the task is failed and its log says why, and the worker serves on. Not retried, since the
-next try would be as hungry.
+A hungry task: it takes `megabytes` of memory in steps of ten, then holds them for `seconds`. With
+more than a task may have, see what becomes of it: the task is failed and its log says why, and the
+worker serves on. Not retried, since the next try would be as hungry.
 """
 
 from airflow.sdk import Param, dag, task

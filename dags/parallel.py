@@ -1,9 +1,10 @@
 """
 ### parallel
 
-Many equal tasks at once: `tasks` of them, each taking `seconds`. The list is made when the run starts (dynamic task
-mapping), so the same file serves 8 tasks and 800. How many run at the same time is set by the workers' slots
-(`WORKER_CONCURRENCY` times the number of workers) and by Airflow's `parallelism`; the rest wait in order.
+Many equal tasks at once: `tasks` of them, each taking `seconds`. The list is made when the run
+starts (dynamic task mapping), so the same file serves 8 tasks and 800. How many run at the same
+time is set by the workers' slots (`WORKER_CONCURRENCY` times the number of workers) and by
+Airflow's `parallelism`; the rest wait in order.
 """
 
 from airflow.sdk import Param, dag, task
@@ -17,7 +18,8 @@ from windtunnel.dag_helpers import marked, spend
     catchup=False,
     doc_md=__doc__,
     tags=["example"],
-    # Airflow lets 16 tasks of a run be active by default; here the workers' slots are to be the limit.
+    # Airflow lets 16 tasks of a run be active by default.
+    # Here the workers' slots are to be the limit.
     max_active_tasks=1000,
     params={
         "tasks": Param(

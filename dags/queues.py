@@ -1,10 +1,10 @@
 """
 ### queues
 
-Where a task runs is decided by its `queue`: a worker takes only from the queues it was started with. One task goes to
-the default queue and one to `heavy`, which waits until a worker serves that queue
-(`process-compose process start worker-heavy`). The report then says which worker ran each: see its log or its return
-value.
+Where a task runs is decided by its `queue`: a worker takes only from the queues it was started
+with. One task goes to the default queue and one to `heavy`, which waits until a worker serves that
+queue (`process-compose process start worker-heavy`). The report then says which worker ran each:
+see its log or its return value.
 """
 
 from airflow.sdk import Param, dag, task

@@ -1,9 +1,10 @@
 """
 ### retry
 
-One task that fails on its first `failures` tries and then succeeds, with up to two retries a second apart. With
-`failures` at 0 it is the task to lose a worker under: the same policy then covers the crash. With `helper` each try
-detaches a helper process in a session of its own, as programs do that start a daemon.
+One task that fails on its first `failures` tries and then succeeds, with up to two retries a second
+apart. With `failures` at 0 it is the task to lose a worker under: the same policy then covers the
+crash. With `helper` each try detaches a helper process in a session of its own, as programs do that
+start a daemon.
 """
 
 from datetime import timedelta

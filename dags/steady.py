@@ -1,8 +1,8 @@
 """
 ### steady
 
-One task that takes `seconds` and is never retried: if its worker is lost, it is failed, visibly, and not run a second
-time. Right for work that must not be repeated. Compare `retry`.
+One task that takes `seconds` and is never retried: if its worker is lost, it is failed, visibly,
+and not run a second time. Right for work that must not be repeated. Compare `retry`.
 """
 
 from airflow.sdk import Param, dag, task

@@ -1,4 +1,7 @@
-"""Import every DAG file of a folder, as Airflow's DAG processor would; exit 1 and say why where one fails."""
+"""Import every DAG file of a folder, as Airflow's DAG processor would.
+
+Where an import fails, the program says why and exits with 1.
+"""
 
 from __future__ import annotations
 

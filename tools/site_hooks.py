@@ -1,7 +1,8 @@
 """Hooks of mkdocs.yml: the pages at the root of the repository, and links that leave docs/.
 
-Links are written for GitHub, relative to the file. On the site the root pages lie beside the folders of docs/; every other
-file of the repository is not part of the site, so a link to it leads to the repository.
+Links are written for GitHub, relative to the file.
+On the site the root pages lie beside the folders of docs/.
+Every other file of the repository is not part of the site, so a link to it leads to the repository.
 """
 
 from __future__ import annotations

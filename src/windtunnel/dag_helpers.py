@@ -1,7 +1,8 @@
 """Shared by the example DAGs: work of a known length, and a record of it outside Airflow.
 
-A mark is one line of JSON in a file that the run names (parameter `marks`). The failure scenarios count marks to
-see what really ran, how often and where, whatever Airflow's own tables say about it.
+A mark is one line of JSON in a file that the run names (parameter `marks`).
+The failure scenarios count marks to see what really ran, how often and where, whatever Airflow's
+own tables say about it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def mark(event: str, pid: int = 0) -> None:
     Args:
         pid: whom the line is about; the task's own process where it is not said.
 
-    One `write` with O_APPEND: lines of tasks that run side by side never mix, and a killed task leaves no half line.
+    One `write` with O_APPEND: lines of tasks that run side by side never mix.
+    A killed task leaves no half line.
     """
     path = _path()
     if not path:
@@ -55,7 +57,8 @@ def mark(event: str, pid: int = 0) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     except FileNotFoundError:
-        return  # its folder is gone: whoever wanted marks has stopped looking (an interrupted drill)
+        # The folder is gone: whoever wanted marks has stopped looking (an interrupted drill).
+        return
     try:
         os.write(descriptor, json.dumps(line).encode() + b"\n")
     finally:
@@ -114,10 +117,12 @@ def marked() -> Iterator[None]:
 
 
 def spend(seconds: float, *, pulse: bool = False) -> None:
-    """Take `seconds` of wall-clock time in small steps, so that a signal or a pause never makes it longer.
+    """Take `seconds` of wall-clock time in small steps.
 
-    With `pulse` a mark each second says that this copy of the task still lives: if it is lost, the last one tells how
-    long it went on, and a copy that outlives its worker gives itself away.
+    So a signal or a pause never makes it longer.
+    With `pulse` a mark each second says that this copy of the task still lives.
+    If the copy is lost, the last mark tells how long it went on.
+    A copy that outlives its worker gives itself away.
     """
     deadline = time.monotonic() + seconds
     next_pulse = time.monotonic() + 1
@@ -181,7 +186,9 @@ mark() {
   set -- "$1" ${stat##*) }
   printf -v task '"dag_id": "%s", "run_id": "%s", "task_id": "%s", "map_index": -1, "try": %d' \
     "$AIRFLOW_CTX_DAG_ID" "$AIRFLOW_CTX_DAG_RUN_ID" "$AIRFLOW_CTX_TASK_ID" "$AIRFLOW_CTX_TRY_NUMBER"
-  printf -v run '"pid": %d, "start": %d, "worker": "%s", "time": %s' "$$" "${21:-0}" "${WINDTUNNEL_WORKER:-$(hostname)}" "${now/,/.}"
-  [ ! -d "$(dirname "$MARKS")" ] || printf '{"event": "%s", %s, %s}\n' "$1" "$task" "$run" >>"$MARKS"
+  printf -v run '"pid": %d, "start": %d, "worker": "%s", "time": %s' \
+    "$$" "${21:-0}" "${WINDTUNNEL_WORKER:-$(hostname)}" "${now/,/.}"
+  [ ! -d "$(dirname "$MARKS")" ] ||
+    printf '{"event": "%s", %s, %s}\n' "$1" "$task" "$run" >>"$MARKS"
 }
 """

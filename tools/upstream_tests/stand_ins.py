@@ -1,6 +1,8 @@
-"""What upstream's tests take from `tests_common` and its newest release on the package registry (May 2025) does not have yet.
+"""What upstream's tests take from `tests_common` and its newest release does not have yet.
 
-Our own words, and only what the tests of tools/upstream-tests need; the module names are upstream's.
+That release is the one of May 2025 on the package registry.
+Our own words, and only what the tests of tools/upstream-tests need.
+The module names are upstream's.
 """
 
 from __future__ import annotations
@@ -76,7 +78,10 @@ def convert_list_to_stream(lines: list[str]) -> io.StringIO:
 
 @contextlib.contextmanager
 def conf_vars(overrides: dict[tuple[str, str], str | None]) -> Iterator[None]:
-    """Sets options for a while, in Airflow's configuration and in the task SDK's; None takes one away."""
+    """Sets options for a while, in Airflow's configuration and in the task SDK's.
+
+    None takes one away.
+    """
     from airflow import settings
     from airflow.configuration import conf
     from airflow.sdk.configuration import conf as sdk_conf
@@ -131,7 +136,10 @@ ADDED: dict[str, dict[str, Any]] = {
 
 
 class _Finder:
-    """Adds the names as soon as a module is loaded, whoever asks for it first: loading it here would load Airflow."""
+    """Adds the names as soon as a module is loaded, whoever asks for it first.
+
+    Loading it here would load Airflow.
+    """
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> Any:

@@ -1,7 +1,9 @@
-"""pytest plugin of tools/upstream-tests: applies our patches as the stack's components do, before Airflow is loaded.
+"""pytest plugin of tools/upstream-tests.
 
-UPSTREAM_TESTS_COMPONENTS names the components. WINDTUNNEL_PATCHES=none makes it the run to compare with: each patch is then
-"off", which the header of the run says.
+It applies our patches as the stack's components do, before Airflow is loaded.
+UPSTREAM_TESTS_COMPONENTS names the components.
+WINDTUNNEL_PATCHES=none makes it the run to compare with.
+Each patch is then "off", which the header of the run says.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import os
 
 import stand_ins
 
-# Upstream's plugin sets the environment of its tests, before anything loads Airflow; it refuses to come later.
+# Upstream's plugin sets the environment of its tests, before anything loads Airflow.
+# It refuses to come later.
 stand_ins.install(importlib.import_module("tests_common.pytest_plugin"))
 
 from windtunnel.patches import registry  # noqa: E402
@@ -21,7 +24,10 @@ COMPONENTS = set(os.environ["UPSTREAM_TESTS_COMPONENTS"].split(","))
 
 
 def apply(*, late: bool) -> None:
-    """As registry.apply, for several components in one process: each patch once, early where one of them has it so."""
+    """As registry.apply, for several components in one process.
+
+    Each patch is applied once, early where one of the components has it so.
+    """
     for name, each in registry.PATCHES.items():
         if name in registry.outcomes:
             continue

@@ -52,7 +52,8 @@ class Sizes:
             Figure("sleep", f"{self.sleeps} x `sleep 2`, one worker, concurrency 2", "s"),
             Figure(
                 "many",
-                f"{self.many} no-op tasks ({self.many_runs} runs of {self.parallel}), 4 workers, concurrency 4",
+                f"{self.many} no-op tasks ({self.many_runs} runs of {self.parallel}), "
+                "4 workers, concurrency 4",
                 "s",
             ),
             Figure(

@@ -66,7 +66,8 @@ class Worker:
             if self.wanted & names:
                 if step != self._life:
                     self.say(
-                        f"starting {shape.workers} x concurrency {shape.concurrency or self.stack.default_concurrency}",
+                        f"starting {shape.workers} x concurrency "
+                        f"{shape.concurrency or self.stack.default_concurrency}",
                     )
                     self.stack.ensure(shape)
                 self.say(", ".join(sorted(self.wanted & names)))

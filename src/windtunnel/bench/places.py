@@ -57,7 +57,8 @@ def require_programs() -> None:
     """Raises `WindtunnelError` that names what is missing."""
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         raise WindtunnelError(
-            f"{', '.join(missing)} not on PATH: run this through ./dev or `nix develop`, or see `windtunnel doctor`",
+            f"{', '.join(missing)} not on PATH: run this through ./dev or `nix develop`, "
+            "or see `windtunnel doctor`",
         )
     real_binary()
 

@@ -28,7 +28,8 @@ def roles(client: Compose) -> dict[int, str]:
 def cpu(client: Compose) -> dict[str, float]:
     """CPU-seconds used so far by name, those of ended children that were waited for included.
 
-    The difference of two calls is what the stack used between them, also by processes that came and went meanwhile.
+    The difference of two calls is what the stack used between them.
+    It includes processes that came and went meanwhile.
     """
     used: dict[str, float] = {}
     for pid, name in roles(client).items():

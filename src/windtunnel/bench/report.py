@@ -108,7 +108,8 @@ def about(machine: dict[str, Any]) -> str:
     """The machine in one line."""
     versions = machine["versions"]
     return (
-        f"{machine['cores']} cores, {machine['memory_gib']} GiB, load {machine['load_average'][0]:.1f} at the beginning; "
+        f"{machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"load {machine['load_average'][0]:.1f} at the beginning; "
         f"Airflow {versions['airflow']}, Python {versions['python']}"
     )
 
@@ -123,7 +124,8 @@ def render(result: Result) -> RenderableType:
     rounds = max((len(r) for r in result.rounds.values()), default=0)
     return Group(
         *parts,
-        f"{rounds} round{'s' if rounds != 1 else ''}, {result.seconds:.0f} s in all; {about(result.machine)}",
+        f"{rounds} round{'s' if rounds != 1 else ''}, {result.seconds:.0f} s in all; "
+        f"{about(result.machine)}",
     )
 
 

@@ -41,7 +41,8 @@ def bench(
     """Measure; whichever stack is up is gone again when this returns or raises.
 
     Raises:
-        WindtunnelError: a program is missing, a stack does not come up, a run fails. KeyboardInterrupt: after cleaning up.
+        WindtunnelError: a program is missing, a stack does not come up, a run fails.
+        KeyboardInterrupt: after cleaning up.
     """
     _prepare(console)
     kinds: list[type[Stack]] = [Ours]
@@ -65,7 +66,8 @@ def _prepare(console: Console) -> None:
     places.require_programs()
     if (state := places.own_stack()) is not None:
         console.print(
-            f"your own stack is running ({state}) and takes part in every figure: stop it for better ones",
+            f"your own stack is running ({state}) and takes part in every figure: "
+            "stop it for better ones",
             soft_wrap=True,
         )
 
@@ -102,7 +104,8 @@ def private(make: Callable[[Path], S]) -> Iterator[S]:
         folder.chmod(0o711)
     except OSError as error:
         raise WindtunnelError(
-            f"cannot make a temporary folder ({error.strerror}): set TMPDIR to one that can be written",
+            f"cannot make a temporary folder ({error.strerror}): "
+            "set TMPDIR to one that can be written",
         ) from None
     try:
         stack = make(folder)

@@ -23,7 +23,10 @@ class Runs:
         self._has_token = False
 
     def read(self, folder: Path, since: float) -> None:
-        """Return when every DAG file was read since then. Raises `WindtunnelError` when too slow."""
+        """Return when every DAG file was read since then.
+
+        Raises `WindtunnelError` when that takes too long.
+        """
         for path in sorted(folder.glob("*.py")):
             self._known(path.stem, since)
 

@@ -123,7 +123,8 @@ class Stack(ABC):
             lambda: self._failed() or time.monotonic() - self._began > READY_SECONDS,
         ):
             raise WindtunnelError(
-                f"the private stack ({self.name}) did not come up: no {', no '.join(missing)}; {self._last_words()}",
+                f"the private stack ({self.name}) did not come up: "
+                f"no {', no '.join(missing)}; {self._last_words()}",
             )
         return time.monotonic() - self._began
 

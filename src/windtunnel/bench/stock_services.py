@@ -17,7 +17,9 @@ from windtunnel.system import socket_folder
 
 
 def prepare(settings: Settings) -> None:
-    """Make everything; called once, on an empty folder. The names of the secrets are those that our clients read.
+    """Make everything; called once, on an empty folder.
+
+    The names of the secrets are those that our clients read.
 
     Raises:
         WindtunnelError: the database cannot be created.
@@ -64,7 +66,10 @@ def _valkey(settings: Settings, password: str) -> None:
 
 
 def _postgres(settings: Settings, password: str) -> None:
-    """`initdb` with defaults, a superuser role and passwords, as the image's docker-entrypoint.sh."""
+    """`initdb` with defaults, a superuser role and passwords.
+
+    The image's docker-entrypoint.sh does the same.
+    """
     data = settings.state / "postgres"
     data.mkdir(mode=0o700)
     if (user := postgres.service_user()) is not None:

@@ -26,7 +26,8 @@ STOP_SECONDS = 60.0
 def environment(settings: Settings, dags: Path, env: Mapping[str, str]) -> dict[str, str]:
     """The variables of every process of the stock stack.
 
-    Source: x-airflow-common of airflow-core/docs/howto/docker-compose/docker-compose.yaml, Airflow 3.3. All else is the default.
+    Source: x-airflow-common of airflow-core/docs/howto/docker-compose/docker-compose.yaml,
+    Airflow 3.3. All else is the default.
     """
     home = settings.state / "airflow"
     compose_file = {
@@ -138,6 +139,7 @@ class Stock(Stack):
             return
         if alive := leftovers.end(processes.family(self._process.pid)):
             raise WindtunnelError(
-                f"cannot end {', '.join(str(p.pid) for p in alive)} of the private stack: end them by hand",
+                f"cannot end {', '.join(str(p.pid) for p in alive)} of the private stack: "
+                "end them by hand",
             )
         self._process.wait()

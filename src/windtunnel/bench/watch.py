@@ -55,30 +55,46 @@ class Watch:
 
     def beating(self, since: float) -> bool:
         """Whether scheduler, dag-processor and triggerer have written a heartbeat since then."""
-        sql = "SELECT DISTINCT job_type FROM job WHERE state = 'running' AND latest_heartbeat > to_timestamp(%s)"
+        sql = (
+            "SELECT DISTINCT job_type FROM job "
+            "WHERE state = 'running' AND latest_heartbeat > to_timestamp(%s)"
+        )
         return {row[0] for row in self.rows(sql, since)} >= JOBS
 
     def known(self, dag_id: str, since: float = 0.0) -> bool:
         """Whether the DAG can be triggered and was read since then."""
-        sql = "SELECT 1 FROM dag WHERE dag_id = %s AND NOT is_stale AND NOT is_paused AND last_parsed_time > to_timestamp(%s)"
+        sql = (
+            "SELECT 1 FROM dag WHERE dag_id = %s AND NOT is_stale AND NOT is_paused "
+            "AND last_parsed_time > to_timestamp(%s)"
+        )
         return bool(self.rows(sql, dag_id, since))
 
     def ended(self, dag_id: str, run_id: str, posted: float, timeout: float) -> Times:
         """Waits for a run's end. Raises `WindtunnelError` where it fails or takes longer."""
-        sql = "SELECT state, extract(epoch FROM end_date) FROM dag_run WHERE dag_id = %s AND run_id = %s"
+        sql = (
+            "SELECT state, extract(epoch FROM end_date) FROM dag_run "
+            "WHERE dag_id = %s AND run_id = %s"
+        )
         deadline = time.monotonic() + timeout
         while True:
             state, end = (self.rows(sql, dag_id, run_id) or [(None, None)])[0]
             if state == "success":
-                first = "SELECT extract(epoch FROM min(start_date)) FROM task_instance WHERE dag_id = %s AND run_id = %s"
+                first = (
+                    "SELECT extract(epoch FROM min(start_date)) FROM task_instance "
+                    "WHERE dag_id = %s AND run_id = %s"
+                )
                 return Times(posted, float(self.rows(first, dag_id, run_id)[0][0]), float(end))
             if state == "failed" or time.monotonic() > deadline:
                 what = "failed" if state == "failed" else f"did not end within {timeout:.0f} s"
                 raise WindtunnelError(
-                    f"the run of {dag_id} {what}, so there is no figure: {self._counts(dag_id, run_id)}",
+                    f"the run of {dag_id} {what}, so there is no figure: "
+                    f"{self._counts(dag_id, run_id)}",
                 )
             time.sleep(POLL_SECONDS)
 
     def _counts(self, dag_id: str, run_id: str) -> str:
-        sql = "SELECT coalesce(state, 'none'), count(*) FROM task_instance WHERE dag_id = %s AND run_id = %s GROUP BY 1 ORDER BY 1"
+        sql = (
+            "SELECT coalesce(state, 'none'), count(*) FROM task_instance "
+            "WHERE dag_id = %s AND run_id = %s GROUP BY 1 ORDER BY 1"
+        )
         return ", ".join(f"{count} {state}" for state, count in self.rows(sql, dag_id, run_id))

@@ -78,7 +78,8 @@ class Ours(Stack):
         while found := leftovers.find(self.settings):
             if time.monotonic() > end:
                 raise WindtunnelError(
-                    f"cannot end {', '.join(str(p.pid) for p in found)} of the private stack: end them by hand",
+                    f"cannot end {', '.join(str(p.pid) for p in found)} of the private stack: "
+                    "end them by hand",
                 )
             # PostgreSQL is asked, so that it removes its shared memory; the rest is killed.
             leftovers.end(found)

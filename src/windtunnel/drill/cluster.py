@@ -31,7 +31,8 @@ class TaskInstance:
 class Mark:
     """A side effect: one line that a task wrote outside Airflow (`windtunnel.dag_helpers.mark`).
 
-    `time` in Unix seconds. `start` of the process in clock ticks since boot: the pid alone may be another's by now.
+    `time` in Unix seconds. `start` of the process in clock ticks since boot.
+    The pid alone may be another's by now.
     """
 
     event: str
@@ -206,7 +207,10 @@ class LocalStack(Cluster, Protocol):
         """A Celery remote-control command to one worker."""
 
     def lab_worker(self) -> AbstractContextManager[str]:
-        """A separate worker behind a proxy, for faults that must not reach others; yields its name."""
+        """A separate worker behind a proxy, for faults that must not reach others.
+
+        Yields its name.
+        """
 
     def kill_everything(self, spare: Iterable[int] = ()) -> int:
         """SIGKILL to every process but the spared, process-compose first; returns how many."""

@@ -28,7 +28,8 @@ class Load:
     Args:
         every: seconds between two runs.
         tasks, seconds: parameters of each run.
-        real, megabytes: with `real` each run has one more task for every ten, of so many seconds, that forks or prints.
+        real, megabytes: with `real` each run has one more task for every ten, of so many seconds.
+            That task forks or prints.
     """
 
     def __init__(
@@ -119,7 +120,10 @@ def settle(
         if ends[task] > 1 and (i.try_number == 1 or not retries_allowed)
     ]
     repeated = sum(1 for task in tries if ends[task] > 1) - len(doubled)
-    seen = f"{len(tries)} tasks, {sum(ends.values())} ends; {len(lost)} lost, {len(doubled)} doubled, {repeated} repeated by a retry"
+    seen = (
+        f"{len(tries)} tasks, {sum(ends.values())} ends; "
+        f"{len(lost)} lost, {len(doubled)} doubled, {repeated} repeated by a retry"
+    )
     checks.add("side effects match", not lost and not doubled and bool(tries), seen)
     two = overlaps(marks)
     checks.add("never two copies at once", not two, "; ".join(two[:3]) or "one at a time")

@@ -133,7 +133,10 @@ class LocalCluster(Facts):
     def age_queued_tasks(self, seconds: float) -> int:
         # The column that the scheduler compares with task_queued_timeout
         # (scheduler_job_runner.py, _handle_tasks_stuck_in_queued).
-        earlier = "UPDATE task_instance SET queued_dttm = queued_dttm - %s * interval '1 second' WHERE state = 'queued'"
+        earlier = (
+            "UPDATE task_instance SET queued_dttm = queued_dttm - %s * interval '1 second' "
+            "WHERE state = 'queued'"
+        )
         return int(self._query(earlier, seconds))
 
     def cage(self, pid: int, limit: int) -> bool:
@@ -200,7 +203,8 @@ class LocalCluster(Facts):
         )
         if done.returncode:
             raise WindtunnelError(
-                f"`process-compose up -D` ended with {done.returncode}: {done.stderr.strip()[-500:]}",
+                f"`process-compose up -D` ended with {done.returncode}: "
+                f"{done.stderr.strip()[-500:]}",
             )
 
     # -- healing ---------------------------------------------------------------------------

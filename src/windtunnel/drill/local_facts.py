@@ -35,7 +35,9 @@ from windtunnel.system import procfs
 QUEUES = ("default", "heavy")
 #: Lines of a supervisor's log (worker/record.py, `say`) with words that report a fault.
 SAID = re.compile(
-    r"^(\S+Z) supervisor of \S+: (.*(?:unhealthy|crashed|lost |ended \d+ process|hung|stopped by a signal|did not come up).*)$",
+    r"^(\S+Z) supervisor of \S+: "
+    r"(.*(?:unhealthy|crashed|lost |ended \d+ process|hung|stopped by a signal|did not come up)"
+    r".*)$",
 )
 
 
@@ -235,7 +237,8 @@ class Facts:
     def open_results(self) -> int:
         return int(
             self._query(
-                "SELECT count(*) FROM celery_taskmeta WHERE status IN ('PENDING', 'RECEIVED', 'STARTED', 'RETRY')",
+                "SELECT count(*) FROM celery_taskmeta "
+                "WHERE status IN ('PENDING', 'RECEIVED', 'STARTED', 'RETRY')",
             )
         )
 

@@ -41,7 +41,8 @@ def own_file_system(settings: Settings) -> Path:
     if own and room.total <= SMALL_BYTES:
         return room.mount
     raise WindtunnelError(
-        f"the state folder {settings.state} is not on a small file system of its own, and {room.mount} is not filled for a rehearsal: "
+        f"the state folder {settings.state} is not on a small file system of its own, "
+        f"and {room.mount} is not filled for a rehearsal: "
         "mount one of 512 MiB and set WINDTUNNEL_STATE to a folder right below it"
     )
 
@@ -114,7 +115,8 @@ def jump_clock(environment: Mapping[str, str], seconds: float) -> None:
     path = environment.get(CLOCK_VARIABLE)
     if not path:
         raise WindtunnelError(
-            "this stack's clock is the machine's, which is not moved (tests/faults/own_clock.py gives it one of its own)",
+            "this stack's clock is the machine's, which is not moved "
+            "(tests/faults/own_clock.py gives it one of its own)",
         )
     with open(path, "r+b") as file:
         (before,) = struct.unpack("d", file.read(8))

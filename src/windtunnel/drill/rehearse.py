@@ -70,7 +70,8 @@ def drill(
     airflow = Airflow(settings)
     if missing := [dag_id for dag_id in DAGS if airflow.dag(dag_id) is None]:
         raise UsageError(
-            f"the rehearsals run windtunnel's own DAGs, and this stack's DAG folder {settings.dags} lacks {', '.join(missing)}: "
+            "the rehearsals run windtunnel's own DAGs, "
+            f"and this stack's DAG folder {settings.dags} lacks {', '.join(missing)}: "
             "start a stack without DAGS_FOLDER, or copy them from the project's dags/"
         )
     # A folder of its own: tasks of an interrupted drill go on for a while and must not make the
@@ -121,7 +122,8 @@ def _one(
             raise
         if wrong := _heal(cluster, status):
             raise WindtunnelError(
-                f"after {scenario.name} the stack did not become whole again: {', '.join(wrong)}; see `windtunnel status`",
+                f"after {scenario.name} the stack did not become whole again: "
+                f"{', '.join(wrong)}; see `windtunnel status`",
             )
     return outcome
 

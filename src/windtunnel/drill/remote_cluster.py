@@ -1,7 +1,7 @@
 """A deployment by services.windtunnel: machines that are reached by commands only.
 
-A machine is the NixOS test driver's object, or a host of tests/hosts with the same methods. Standard library only: the
-test driver's Python has nothing else.
+A machine is the NixOS test driver's object, or a host of tests/hosts with the same methods.
+Standard library only: the test driver's Python has nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ MARKS = STATE / "run" / "marks.jsonl"
 SECRETS = PurePosixPath("/var/lib/windtunnel-secrets")
 #: Lines of a supervisor's log (worker/record.py, `say`) that report a fault.
 INCIDENT = re.compile(
-    r" supervisor of \S+: .*(unhealthy|crashed|lost |ended \d+ process|hung|stopped by a signal|did not come up)",
+    r" supervisor of \S+: "
+    r".*(unhealthy|crashed|lost |ended \d+ process|hung|stopped by a signal|did not come up)",
 )
 #: Names of process-compose.yaml whose unit is not `windtunnel-NAME`.
 UNITS = {"valkey": "redis-windtunnel", "postgres": "postgresql"}
@@ -49,7 +50,8 @@ class NixosCluster:
     """Implements `Cluster`, and of `LocalStack` what can be seen from outside the machines.
 
     Args:
-        roles: machine of each service, named as in process-compose.yaml; workers by their Celery node.
+        roles: machine of each service, named as in process-compose.yaml.
+            Workers are named by their Celery node.
         slots: task slots of one worker.
     """
 
@@ -67,7 +69,8 @@ class NixosCluster:
         status, text = self.roles[service].execute(command)
         if status:
             raise Away(
-                f"{self.roles[service].name}: exit code {status}: {command.splitlines()[0][:80]}: {text.strip()[-200:]}",
+                f"{self.roles[service].name}: exit code {status}: "
+                f"{command.splitlines()[0][:80]}: {text.strip()[-200:]}",
             )
         return text
 
@@ -242,14 +245,18 @@ class NixosCluster:
         wanted = {(mark.pid, mark.start) for mark in marks}
         # Field 22 of proc(5), the 20th after the name in brackets, which may hold blanks.
         ask = f"for p in {' '.join(str(pid) for pid, _ in sorted(wanted))}; do "
-        ask += "test -r /proc/$p/stat && echo $p $(sed 's/.*) //' /proc/$p/stat | cut -d' ' -f20); done; true"
+        ask += "test -r /proc/$p/stat && "
+        ask += "echo $p $(sed 's/.*) //' /proc/$p/stat | cut -d' ' -f20); done; true"
         rows = [line.split() for node in self.nodes for line in self.output(node, ask).splitlines()]
         return {
             int(row[0]) for row in rows if len(row) == 2 and (int(row[0]), int(row[1])) in wanted
         }
 
     def incident(self, worker: str, since: float) -> str | None:
-        """From the journal: a killed supervisor writes nothing, and its successor reports the loss."""
+        """From the journal.
+
+        A killed supervisor writes nothing, and its successor reports the loss.
+        """
         journal = (
             f"journalctl --unit=windtunnel-{worker} --since=@{int(since)} --output=cat --no-pager"
         )
@@ -269,7 +276,8 @@ class NixosCluster:
 
     def messages(self) -> dict[str, int]:
         ask = f"export REDISCLI_AUTH=$(cat {SECRETS}/valkey-password); "
-        ask += "for q in default heavy; do echo $q $(valkey-cli llen $q); done; echo unacked $(valkey-cli hlen unacked)"
+        ask += "for q in default heavy; do echo $q $(valkey-cli llen $q); done; "
+        ask += "echo unacked $(valkey-cli hlen unacked)"
         return {
             name: int(count)
             for name, count in (line.split() for line in self.output("valkey", ask).splitlines())
@@ -293,7 +301,10 @@ class NixosCluster:
             self.start(node)
 
     def rehearse(self, scenario: Callable[..., object], **arguments: Any) -> list[Check]:
-        """Run a scenario and print each promise. Raises AssertionError that names the broken ones."""
+        """Run a scenario and print each promise.
+
+        Raises AssertionError that names the broken ones.
+        """
         checks = Checks()
         scenario(self, checks, **arguments)
         for check in checks.made:

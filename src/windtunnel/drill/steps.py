@@ -225,8 +225,8 @@ def once(marks: Iterable[Mark]) -> tuple[bool, str]:
 def overlaps(marks: Iterable[Mark]) -> list[str]:
     """Tasks of which two copies lived at the same moment.
 
-    A task at work leaves a `pulse` every second, so that a killed one's last sign of life is known: a copy that still
-    gives signs after another has started is a second copy.
+    A task at work leaves a `pulse` every second, so that a killed one's last sign of life is known.
+    A copy that still gives signs after another has started is a second copy.
     """
     copies: dict[tuple[str, str, str, int], dict[tuple[str, int, int], list[float]]] = defaultdict(
         lambda: defaultdict(list),
@@ -240,7 +240,8 @@ def overlaps(marks: Iterable[Mark]) -> list[str]:
         for (_, last, one), (first, _, other) in pairwise(spans):
             if first < last:
                 found.append(
-                    f"{task[0]}.{task[2]}[{task[3]}]: {one} still alive {last - first:.1f} s after {other} had started",
+                    f"{task[0]}.{task[2]}[{task[3]}]: {one} still alive "
+                    f"{last - first:.1f} s after {other} had started",
                 )
     return found
 

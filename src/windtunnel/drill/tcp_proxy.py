@@ -1,7 +1,8 @@
 """A wire between a worker and the broker that can be cut: forwards, goes silent, or resets.
 
-Stopping to read is what a silent partition looks like to both ends: connections stay open, nothing arrives, and after
-healing what was under way is delivered, as TCP would by sending again.
+Stopping to read is what a silent partition looks like to both ends.
+Connections stay open and nothing arrives.
+After healing, what was under way is delivered, as TCP would by sending again.
 """
 
 from __future__ import annotations

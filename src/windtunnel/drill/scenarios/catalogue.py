@@ -1,7 +1,8 @@
-"""The failures that this deployment promises to survive, each a short function that breaks something and looks.
+"""The failures that this deployment promises to survive.
 
-A scenario is written against `drill.cluster.Cluster`, so that the same one runs in pytest, as a rehearsal for users
-(`windtunnel drill`) and on several hosts.
+Each is a short function that breaks something and looks.
+A scenario is written against `drill.cluster.Cluster`.
+So the same one runs in pytest, as a rehearsal for users (`windtunnel drill`) and on several hosts.
 Its defaults are the short variant; tests pass longer outages and more cycles.
 """
 

@@ -26,7 +26,9 @@ def disk_full(
     queued: int = 4,
     megabytes: float = 3,
 ) -> None:
-    """Filled to the last byte while one task is silent and another prints; both end after there is room again.
+    """Filled to the last byte while one task is silent and another prints.
+
+    Both end after there is room again.
 
     Args:
         seconds: how long it is full.

@@ -31,8 +31,8 @@ def everything_killed(
     """Tasks run, others are queued, and every process of the stack is killed at once.
 
     Args:
-        spare_tasks: let the tasks' own processes live, as when only the supervisor and the services were killed: then
-            `up` must find and end them before it does anything else.
+        spare_tasks: let the tasks' own processes live, as when only the supervisor and the
+            services were killed. Then `up` must find and end them before it does anything else.
     """
     cluster.scale(1)
     again = launch(cluster, "retry", 1, seconds=seconds, failures=0)

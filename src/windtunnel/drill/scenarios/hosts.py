@@ -42,7 +42,9 @@ def worker_stopped_mid_task(
     stop: Callable[[str], object] | None = None,
     ceiling: float = 60,
 ) -> None:
-    """A worker is stopped in an orderly way with a task in hand: the task ends first, and the worker takes nothing new.
+    """A worker is stopped in an orderly way with a task in hand.
+
+    The task ends first, and the worker takes nothing new.
 
     Args:
         seconds: how long the task takes.
@@ -75,10 +77,11 @@ def worker_stopped_mid_task(
 
 
 def worker_cut_off_and_healed(cluster: LocalStack, checks: Checks, seconds: float = 25) -> None:
-    """The network of one worker's host is gone for `seconds` while it works; its tasks end meanwhile.
+    """The network of one worker's host is gone for `seconds` while it works.
 
-    Unlike the partition from the broker alone, the API server and the database may be out of reach as well: then the end
-    of a task is recorded when the network is back.
+    Its tasks end meanwhile.
+    Unlike in the partition from the broker alone, the API server and the database may be out of
+    reach as well. Then the end of a task is recorded when the network is back.
     """
     with cluster.lab_worker() as node:
         runs = occupy(cluster, node, seconds - 10)

@@ -100,7 +100,8 @@ def soak(
     Args:
         apart: seconds between two faults, at least and at most.
         every: seconds between two runs of ten tasks.
-        real, megabytes: one task in ten takes `real` seconds or up to half as long again, and forks or prints so much.
+        real, megabytes: one task in ten takes `real` seconds or up to half as long again, and
+            forks or prints so much.
     """
     rng = random.Random(seed)  # noqa: S311
     done: Counter[str] = Counter()

@@ -37,8 +37,9 @@ def worker_not_consuming(cluster: LocalStack, checks: Checks, seconds: float = 2
 
 
 def worker_hung(cluster: LocalStack, checks: Checks, seconds: float = 20) -> None:
-    """Celery's main loop hangs for good: SIGUSR2 brings up Celery's own debugger, which waits for a caller.
+    """Celery's main loop hangs for good.
 
+    SIGUSR2 brings up Celery's own debugger, which waits for a caller.
     Only the lab worker is started with that debugger.
     """
     with cluster.lab_worker() as lab:

@@ -34,8 +34,9 @@ def worker_killed_mid_task(
     Args:
         part: "" for Celery's main process, "/supervisor" for what process-compose started.
         workers: 1 for the only worker there is: then its task waits for the new one.
-        elsewhere: whether the retry must run on another worker. One that lost tasks lets another of its own machine go
-            first (windtunnel.worker, YIELD_SECONDS); of workers on other machines it knows nothing.
+        elsewhere: whether the retry must run on another worker. One that lost tasks lets another
+            of its own machine go first (windtunnel.worker, YIELD_SECONDS).
+            Of workers on other machines it knows nothing.
     """
     ready(cluster, workers)
     run = launch(cluster, "retry", seconds=seconds, failures=0)

@@ -13,10 +13,11 @@ DAY = 86400.0
 
 
 def workers_away(cluster: LocalStack, checks: Checks, tasks: int = 20, hold: float = 20) -> None:
-    """No worker at all, tasks queued, and the clocks that run against them moved on past their stock limits.
+    """No worker at all, tasks queued, and the clocks that run against them moved on.
 
-    Moving the clocks: the time at which a task was queued is set back in the database; the other clock, the token inside
-    the message, is read from the message.
+    The clocks are moved past their stock limits.
+    The time at which a task was queued is set back in the database.
+    The other clock, the token inside the message, is read from the message.
     """
     tasks = min(tasks, cluster.parallelism)
     names = sorted(cluster.workers())
