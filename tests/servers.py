@@ -49,9 +49,8 @@ def running(folder: Path, *names: str, offset: int | None = None) -> Iterator[Se
                     )
                 )
         for name in names:
-            until(
-                f"{name} answers", lambda name=name: checks.CHECKS[name](settings) is None, 30, 0.05
-            )  # type: ignore[misc]
+            check = checks.CHECKS[name]
+            until(f"{name} answers", lambda check=check: check(settings) is None, 30, 0.05)  # type: ignore[misc]
         yield settings
     finally:
         for process in processes:

@@ -61,7 +61,13 @@ def run(*command: str, cwd: Path = ROOT, timeout: float = 900) -> subprocess.Com
     """A command of the harness; its exit code is the caller's business."""
     env = {**os.environ, "MYPY": str(Path(__file__).with_name("plain-mypy"))}
     return subprocess.run(
-        [str(folder() / command[0]), *command[1:]], cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False
+        [str(folder() / command[0]), *command[1:]],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
 
 

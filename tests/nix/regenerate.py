@@ -14,7 +14,9 @@ def main() -> int:
         return 1
     harness.DATA.mkdir(exist_ok=True)
     for name, value in harness.collect().items():
-        (harness.DATA / f"{name}.json").write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+        (harness.DATA / f"{name}.json").write_text(
+            json.dumps(value, indent=1, sort_keys=True) + "\n"
+        )
     return 0
 
 

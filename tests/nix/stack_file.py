@@ -24,7 +24,9 @@ def expand(text: str, variables: dict[str, str]) -> str:
 
 def load(root: Path = ROOT) -> dict[str, Any]:
     """The file with its variables expanded."""
-    data: dict[str, Any] = yaml.safe_load(expand((root / "process-compose.yaml").read_text(), {"PWD": str(root)}))
+    data: dict[str, Any] = yaml.safe_load(
+        expand((root / "process-compose.yaml").read_text(), {"PWD": str(root)})
+    )
     return data
 
 

@@ -22,7 +22,9 @@ from tests.nix.harness import ROOT, SYSTEM
 pytestmark = [
     pytest.mark.long,
     pytest.mark.timeout(3600),
-    pytest.mark.skipif(harness.why_not("nix-realise") is not None, reason=str(harness.why_not("nix-realise"))),
+    pytest.mark.skipif(
+        harness.why_not("nix-realise") is not None, reason=str(harness.why_not("nix-realise"))
+    ),
 ]
 #: Bytes of the path of a checkout below which no socket fits into its state folder.
 DEEP = 140
@@ -38,19 +40,36 @@ class Place:
             made.mkdir(parents=True, exist_ok=True)
         # Short, as a person's is: the socket of a deep checkout lies below it.
         self._home = tempfile.TemporaryDirectory(prefix="home-", dir="/tmp")
-        ours = {"TMPDIR": str(self.temporary), "HOME": self._home.name, "PORT_OFFSET": str(offset())}
+        ours = {
+            "TMPDIR": str(self.temporary),
+            "HOME": self._home.name,
+            "PORT_OFFSET": str(offset()),
+        }
         # Where the builds of the harness are: HOME is another here.
         home = str(harness.home())
-        keep = {k: v for k, v in os.environ.items() if not k.startswith(("WINDTUNNEL_", "AIRFLOW", "PC_", "XDG_"))}
+        keep = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("WINDTUNNEL_", "AIRFLOW", "PC_", "XDG_"))
+        }
         self.env = keep | {"NIX_EVAL_HOME": home} | ours | variables
 
     def nix(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """`nix WORDS`; its exit code must be this one."""
         command = [str(harness.realise()), *words]
         done = subprocess.run(
-            command, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=1800, stdin=subprocess.DEVNULL, check=False
+            command,
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=1800,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
-        assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        assert done.returncode == code, (
+            f"{words} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        )
         return done
 
     def develop(self, *command: str, code: int = 0) -> str:
@@ -78,7 +97,9 @@ def offset() -> int:
 
 def clone(folder: Path) -> Path:
     """The tracked files as they are now, in a git checkout."""
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     for name in filter(None, names.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
@@ -126,7 +147,10 @@ def misspell(folder: Path) -> None:
 
 
 SEEDED = {
-    "unit-tests": append("tests/unit/runtime/test_version_skew.py", "\n\ndef test_seeded() -> None:\n    assert False\n"),
+    "unit-tests": append(
+        "tests/unit/runtime/test_version_skew.py",
+        "\n\ndef test_seeded() -> None:\n    assert False\n",
+    ),
     "ruff": append("src/windtunnel/errors.py", "\nimport os\n"),
     "process-compose": append("process-compose.yaml", "\n  - : [\n"),
     "module-refusals": misspell,
@@ -173,7 +197,9 @@ def test_what_nix_run_starts_can_be_operated_and_stopped_by_it(kind: str, tmp_pa
     shutil.rmtree(tmp_path / "flake" / ".git")
     place = Place(tmp_path / "here", tmp_path)
     if kind == "foreign":
-        (place.folder / "process-compose.yaml").write_text("processes:\n  theirs:\n    command: echo\n")
+        (place.folder / "process-compose.yaml").write_text(
+            "processes:\n  theirs:\n    command: echo\n"
+        )
     if kind == "dags":
         shutil.copytree(ROOT / "dags", place.folder / "dags")
         (place.folder / "dags" / "hello.py").rename(place.folder / "dags" / "mine.py")
@@ -218,7 +244,9 @@ def with_a_shared_library(place: Place) -> None:
     dag.write_text(dag.read_text().replace("import humanize\n", imports))
     place.develop("uv", "lock")
     assert 'name = "rapidfuzz"' in (place.folder / "uv.lock").read_text()
-    loaded = place.develop("python", "-c", "import rapidfuzz.fuzz_cpp; print(open('/proc/self/maps').read())")
+    loaded = place.develop(
+        "python", "-c", "import rapidfuzz.fuzz_cpp; print(open('/proc/self/maps').read())"
+    )
     assert "libstdc++" in loaded
 
 
@@ -248,13 +276,17 @@ def test_dev_does_not_call_nix_again(tmp_path: Path) -> None:
     place = Place(clone(tmp_path / "my checkout"), tmp_path)
     (tmp_path / "bin").mkdir()
     calls = tmp_path / "calls"
-    (tmp_path / "bin" / "nix").write_text(f'#!/bin/sh\necho "$@" >>"{calls}"\nexec "{harness.realise()}" "$@"\n')
+    (tmp_path / "bin" / "nix").write_text(
+        f'#!/bin/sh\necho "$@" >>"{calls}"\nexec "{harness.realise()}" "$@"\n'
+    )
     (tmp_path / "bin" / "nix").chmod(0o755)
     env = place.env | {"PATH": f"{tmp_path / 'bin'}:{place.env['PATH']}"}
     command = ["./dev", "python", "-c", "import sys; print(sys.prefix)"]
     # The second time, in a network namespace that has nothing.
     for prefix in ([], ["unshare", "--map-root-user", "--net"]):
-        done = subprocess.run(prefix + command, cwd=place.folder, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            prefix + command, cwd=place.folder, env=env, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         assert "windtunnel-dev-env" in done.stdout
     assert len(calls.read_text().splitlines()) == 1

@@ -18,7 +18,12 @@ from windtunnel.settings import load
 from windtunnel.worker.options import Options
 
 #: Processes whose unit has a name of NixOS's or an own one.
-UNITS = {"valkey": "redis-windtunnel", "postgres": "postgresql", "prepare": "windtunnel-prepare", "worker": "windtunnel-worker-0"}
+UNITS = {
+    "valkey": "redis-windtunnel",
+    "postgres": "postgresql",
+    "prepare": "windtunnel-prepare",
+    "worker": "windtunnel-worker-0",
+}
 #: Run by other means on NixOS: its own modules, and a generator of secrets without a process-compose.
 OTHER_MEANS = {"valkey", "postgres", "prepare"}
 #: NixOS adds these to every unit.
@@ -32,7 +37,9 @@ PLACES = {
 #: Variables that a role needs besides, with the reason.
 BESIDES = {
     # Its file is opened for writing, and credentials are read-only.
-    "api-server": {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": "/run/windtunnel-api-server/simple-auth-manager.json"},
+    "api-server": {
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": "/run/windtunnel-api-server/simple-auth-manager.json"
+    },
 }
 #: What hosts with names of their own need besides (nixos-tests/cluster.nix).
 SPREAD = {
@@ -51,36 +58,59 @@ def given(unit: dict[str, Any]) -> dict[str, str]:
     return {key: value for key, value in unit["environment"].items() if key not in OF_NIXOS}
 
 
-def test_every_process_has_a_unit_and_every_unit_a_process(stack: dict[str, Any], units: dict[str, Any]) -> None:
+def test_every_process_has_a_unit_and_every_unit_a_process(
+    stack: dict[str, Any], units: dict[str, Any]
+) -> None:
     # The role's password, which `windtunnel.services.postgres` sets when it creates the cluster.
     assert set(units) == {unit_of(p) for p in stack["processes"]} | {"windtunnel-database"}
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-def test_a_unit_has_its_processs_variables(process: str, stack: dict[str, Any], units: dict[str, Any]) -> None:
-    wanted = {key: PLACES.get(value, value) for key, value in stack_file.environment(stack, process).items()}
+def test_a_unit_has_its_processs_variables(
+    process: str, stack: dict[str, Any], units: dict[str, Any]
+) -> None:
+    wanted = {
+        key: PLACES.get(value, value)
+        for key, value in stack_file.environment(stack, process).items()
+    }
     have = given(units[unit_of(process)])
-    if process == "worker-heavy":  # told by its command line there, and here by this variable: see the test below
+    if (
+        process == "worker-heavy"
+    ):  # told by its command line there, and here by this variable: see the test below
         assert (wanted.pop("WORKER_QUEUES"), have.pop("WORKER_QUEUES")) == ("default", "heavy")
     assert have == wanted | BESIDES.get(process, {})
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-def test_a_unit_runs_its_processs_command(process: str, stack: dict[str, Any], units: dict[str, Any]) -> None:
+def test_a_unit_runs_its_processs_command(
+    process: str, stack: dict[str, Any], units: dict[str, Any]
+) -> None:
     there = shlex.split(stack["processes"][process]["command"].removeprefix("exec "))
     here = unit_file.command(units[unit_of(process)]["text"])
     if process.startswith("worker"):
         assert here[:3] == there[:3] == ["python", "-m", "windtunnel.worker"]
-        one = Options.parse(there[3:], stack_file.environment(stack, process) | {"PC_REPLICA_NUM": "0"})
+        one = Options.parse(
+            there[3:], stack_file.environment(stack, process) | {"PC_REPLICA_NUM": "0"}
+        )
         other = Options.parse(here[3:], units[unit_of(process)]["environment"])
-        for name in ("name", "queues", "concurrency", "drain_seconds", "task_memory", "broker_port", "postgres_port"):
+        for name in (
+            "name",
+            "queues",
+            "concurrency",
+            "drain_seconds",
+            "task_memory",
+            "broker_port",
+            "postgres_port",
+        ):
             assert getattr(one, name) == getattr(other, name), name
     else:
         assert here == there
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-def test_a_unit_restarts_and_stops_as_its_process_does(process: str, stack: dict[str, Any], units: dict[str, Any]) -> None:
+def test_a_unit_restarts_and_stops_as_its_process_does(
+    process: str, stack: dict[str, Any], units: dict[str, Any]
+) -> None:
     there, here = stack["processes"][process], unit_file.read(units[unit_of(process)]["text"])
     if here.get("Type") == ["oneshot"]:
         assert there["availability"]["restart"] == "exit_on_failure"
@@ -89,17 +119,27 @@ def test_a_unit_restarts_and_stops_as_its_process_does(process: str, stack: dict
     assert here["Restart"] == [there["availability"]["restart"]] == ["always"]
     assert here["RestartSec"] == [str(there["availability"]["backoff_seconds"])]
     assert here["TimeoutStopSec"] == [str(there["shutdown"]["timeout_seconds"])]
-    assert there["shutdown"]["signal"] == 15, "KillSignal= of the units is systemd's default, SIGTERM"
-    assert here.get("KillMode", ["control-group"]) == ["mixed" if there["shutdown"].get("parent_only") else "control-group"]
+    assert there["shutdown"]["signal"] == 15, (
+        "KillSignal= of the units is systemd's default, SIGTERM"
+    )
+    assert here.get("KillMode", ["control-group"]) == [
+        "mixed" if there["shutdown"].get("parent_only") else "control-group"
+    ]
 
 
-@pytest.mark.parametrize(("node", "unit"), [("scheduler", "windtunnel-scheduler"), ("worker1", "windtunnel-worker-0")])
-def test_hosts_with_names_differ_in_the_urls_only(node: str, unit: str, data: dict[str, Any], units: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("node", "unit"), [("scheduler", "windtunnel-scheduler"), ("worker1", "windtunnel-worker-0")]
+)
+def test_hosts_with_names_differ_in_the_urls_only(
+    node: str, unit: str, data: dict[str, Any], units: dict[str, Any]
+) -> None:
     alone = "windtunnel-worker-0" if "worker" in unit else unit
     spread, single = given(data["multi-worker"][node][unit]), given(units[alone])
     urls = SPREAD | ({"AIRFLOW__API__HOST": "0.0.0.0"} if node == "scheduler" else {})  # noqa: S104
     tuned = {"WORKER_CONCURRENCY", "WORKER_QUEUES"}
-    assert {k: v for k, v in spread.items() if k not in tuned} == {k: v for k, v in single.items() if k not in tuned} | urls
+    assert {k: v for k, v in spread.items() if k not in tuned} == {
+        k: v for k, v in single.items() if k not in tuned
+    } | urls
 
 
 def test_secrets_of_hosts_are_those_of_a_local_stack(tmp_path: Path) -> None:
@@ -107,19 +147,36 @@ def test_secrets_of_hosts_are_those_of_a_local_stack(tmp_path: Path) -> None:
     settings = load({"WINDTUNNEL_STATE": str(tmp_path / "state"), "WINDTUNNEL_ROOT": str(ROOT)})
     state_folder.prepare(settings)
     local = {path.name: path.read_text() for path in settings.secrets.iterdir()}
-    assert make(settings.secrets, "127.0.0.1", "127.0.0.1") == [], "nothing that was there is made anew"
+    assert make(settings.secrets, "127.0.0.1", "127.0.0.1") == [], (
+        "nothing that was there is made anew"
+    )
     assert {path.name: path.read_text() for path in settings.secrets.iterdir()} == local
     make(settings.secrets, "valkey", "postgres:5432")
     assert (settings.secrets / "broker-url").read_text().rpartition("@")[2] == "valkey:6379/0"
-    assert (settings.secrets / "result-backend").read_text().startswith("db+postgresql+psycopg2://airflow:")
+    assert (
+        (settings.secrets / "result-backend")
+        .read_text()
+        .startswith("db+postgresql+psycopg2://airflow:")
+    )
     assert (settings.secrets / "result-backend").read_text().endswith("@postgres:5432/airflow")
 
 
 def test_units_load_the_secrets_that_their_configuration_reads(units: dict[str, Any]) -> None:
     """Every Airflow process reads its configuration whole, so a missing file would end it."""
-    needed = {"api-secret-key", "broker-url", "database-url", "fernet-key", "flower-basic-auth", "jwt-secret", "result-backend"}
+    needed = {
+        "api-secret-key",
+        "broker-url",
+        "database-url",
+        "fernet-key",
+        "flower-basic-auth",
+        "jwt-secret",
+        "result-backend",
+    }
     for process in PROCESSES:
-        names = {line.split(":")[0] for line in unit_file.read(units[unit_of(process)]["text"])["LoadCredential"]}
+        names = {
+            line.split(":")[0]
+            for line in unit_file.read(units[unit_of(process)]["text"])["LoadCredential"]
+        }
         if process != "reconciler":
             assert needed <= names, process
         assert ("simple-auth-manager.json" in names) == (process == "api-server")
@@ -128,9 +185,19 @@ def test_units_load_the_secrets_that_their_configuration_reads(units: dict[str, 
 def enter(data: dict[str, Any], folder: Path, **more: str) -> dict[str, str]:
     """The variables of the dev shell, entered in this folder. Raises CalledProcessError where its hook ends it."""
     shell = data["shell"]
-    env = shell["env"] | {"PATH": os.environ["PATH"], "PYTHONPATH": "/somewhere", "HOME": "/home/me"} | more
+    env = (
+        shell["env"]
+        | {"PATH": os.environ["PATH"], "PYTHONPATH": "/somewhere", "HOME": "/home/me"}
+        | more
+    )
     done = subprocess.run(
-        ["bash", "-euc", shell["hook"] + "env -0"], cwd=folder, env=env, capture_output=True, text=True, timeout=30, check=True
+        ["bash", "-euc", shell["hook"] + "env -0"],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     )
     return dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
 
@@ -139,10 +206,14 @@ def test_the_dev_shell_has_the_stacks_variables(data: dict[str, Any]) -> None:
     # Named, as by ./dev: a sandbox has no .git.
     have = enter(data, ROOT, WINDTUNNEL_STATE=str(ROOT / ".state"))
     wanted = stack_file.environment(stack_file.load(), "scheduler")
-    wanted.pop("WINDTUNNEL_STACK")  # the mark of a stack's own processes, by which leftovers are found: not a shell's
+    wanted.pop(
+        "WINDTUNNEL_STACK"
+    )  # the mark of a stack's own processes, by which leftovers are found: not a shell's
     assert {key: have.get(key) for key in wanted} == wanted
     assert "PYTHONPATH" not in have
-    assert have["PATH"].startswith("/nix/store/windtunnel-dev-env/bin:"), "the launcher must come before process-compose itself"
+    assert have["PATH"].startswith("/nix/store/windtunnel-dev-env/bin:"), (
+        "the launcher must come before process-compose itself"
+    )
 
 
 @pytest.fixture
@@ -155,19 +226,28 @@ def checkout(tmp_path: Path) -> Path:
     return root
 
 
-def test_the_dev_shell_is_the_checkouts_from_anywhere_in_it(checkout: Path, data: dict[str, Any]) -> None:
+def test_the_dev_shell_is_the_checkouts_from_anywhere_in_it(
+    checkout: Path, data: dict[str, Any]
+) -> None:
     (checkout / ".git").mkdir()
     (checkout / "src").mkdir()
     have = enter(data, checkout / "src")
-    assert (have["REPO_ROOT"], have["WINDTUNNEL_STATE"]) == (str(checkout), str(checkout / ".state"))
+    assert (have["REPO_ROOT"], have["WINDTUNNEL_STATE"]) == (
+        str(checkout),
+        str(checkout / ".state"),
+    )
     assert "home" not in have
 
 
-def test_an_archive_without_git_keeps_its_state_where_nix_does_not_copy_it(checkout: Path, data: dict[str, Any]) -> None:
+def test_an_archive_without_git_keeps_its_state_where_nix_does_not_copy_it(
+    checkout: Path, data: dict[str, Any]
+) -> None:
     have = enter(data, checkout)
     assert have["REPO_ROOT"] == str(checkout)
     assert have["WINDTUNNEL_STATE"].startswith("/home/me/.local/state/windtunnel/checkout-")
-    assert enter(data, checkout, XDG_STATE_HOME="/s")["WINDTUNNEL_STATE"].startswith("/s/windtunnel/checkout-")
+    assert enter(data, checkout, XDG_STATE_HOME="/s")["WINDTUNNEL_STATE"].startswith(
+        "/s/windtunnel/checkout-"
+    )
     assert enter(data, checkout, WINDTUNNEL_STATE="/mine")["WINDTUNNEL_STATE"] == "/mine"
 
 
@@ -177,7 +257,9 @@ def test_a_dev_shell_outside_of_a_checkout_says_so(tmp_path: Path, data: dict[st
     assert "is in none" in error.value.stderr
 
 
-def test_the_dev_shell_leaves_no_temporary_folder(tmp_path: Path, checkout: Path, data: dict[str, Any]) -> None:
+def test_the_dev_shell_leaves_no_temporary_folder(
+    tmp_path: Path, checkout: Path, data: dict[str, Any]
+) -> None:
     """`nix develop` makes one a shell and points TMPDIR at it."""
     made = tmp_path / "tmp" / "nix-shell.A1b2C3"
     made.mkdir(parents=True)
@@ -188,5 +270,14 @@ def test_the_dev_shell_leaves_no_temporary_folder(tmp_path: Path, checkout: Path
 
 def test_the_dev_shell_has_what_the_stacks_commands_call(data: dict[str, Any]) -> None:
     packages = " ".join(data["shell"]["packages"])
-    for package in ("windtunnel-dev-env", "uv-", "process-compose-", "valkey-", "postgresql-", "coreutils", "findutils", "gnugrep"):
+    for package in (
+        "windtunnel-dev-env",
+        "uv-",
+        "process-compose-",
+        "valkey-",
+        "postgresql-",
+        "coreutils",
+        "findutils",
+        "gnugrep",
+    ):
         assert package in packages, package

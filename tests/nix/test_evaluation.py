@@ -20,7 +20,12 @@ from tests.nix.harness import ROOT, SYSTEM
 pytestmark = pytest.mark.usefixtures("evaluation")
 TESTS = ["broker-restart", "drain", "multi-worker", "partition", "security", "single-host"]
 #: The harness's inputs for a flake that has windtunnel as its only one.
-THROUGH_US = {"nixpkgs": "nixpkgs", "uv2nix": "uv2nix", "pyproject-nix": "pyproject-nix", "pyproject-build-systems": "build-system-pkgs"}
+THROUGH_US = {
+    "nixpkgs": "nixpkgs",
+    "uv2nix": "uv2nix",
+    "pyproject-nix": "pyproject-nix",
+    "pyproject-build-systems": "build-system-pkgs",
+}
 
 
 @pytest.fixture
@@ -28,7 +33,9 @@ def checkout(tmp_path: Path) -> Path:
     """A copy of the tracked files as they are now, to be tampered with; a git checkout, as flakes want."""
     folder = tmp_path / "checkout"
     folder.mkdir()
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
     for name in filter(None, names):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +60,16 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
 def test_flake_show() -> None:
     done = harness.run("nix-eval", "flake", "show", "--all-systems")
     assert done.returncode == 0, done.stderr[-3000:]
-    for name in ("devShells", "packages", "apps", "checks", "nixosModules", "templates", "formatter", *TESTS):
+    for name in (
+        "devShells",
+        "packages",
+        "apps",
+        "checks",
+        "nixosModules",
+        "templates",
+        "formatter",
+        *TESTS,
+    ):
         assert name in done.stdout, name
 
 
@@ -76,7 +92,12 @@ def test_the_script_of_a_nixos_test_has_the_drivers_types(test: str) -> None:
 
 @pytest.mark.long
 def test_a_script_that_misuses_a_machine_is_refused(checkout: Path) -> None:
-    edit(checkout, "nixos-tests/single-host.nix", 'machine.wait_for_unit("windtunnel-migrate.service")', "machine.wait_for_unit(1)")
+    edit(
+        checkout,
+        "nixos-tests/single-host.nix",
+        'machine.wait_for_unit("windtunnel-migrate.service")',
+        "machine.wait_for_unit(1)",
+    )
     done = harness.run("lint-test", "single-host", cwd=checkout)
     assert done.returncode != 0
     assert "arg-type" in done.stdout
@@ -90,12 +111,16 @@ def test_check_lock() -> None:
 REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "a wrong option type": (
         f"checks.{SYSTEM}.single-host.nodes.host.system.build.toplevel.drvPath",
-        lambda f: edit(f, "nixos-tests/single-host.nix", "singleHost = true;", 'singleHost = "yes";'),
+        lambda f: edit(
+            f, "nixos-tests/single-host.nix", "singleHost = true;", 'singleHost = "yes";'
+        ),
         "is not of type `boolean'",
     ),
     "an unknown option": (
         f"checks.{SYSTEM}.single-host.nodes.host.system.build.toplevel.drvPath",
-        lambda f: edit(f, "nixos-tests/single-host.nix", "singleHost = true;", "singleHots = true;"),
+        lambda f: edit(
+            f, "nixos-tests/single-host.nix", "singleHost = true;", "singleHots = true;"
+        ),
         "singleHots' does not exist",
     ),
     "a missing package": (
@@ -111,7 +136,12 @@ REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     ),
     "a module that no longer accepts what it must": (
         f"checks.{SYSTEM}.module-refusals.drvPath",
-        lambda f: edit(f, "nix/module/options.nix", "types.nullOr types.ints.positive", "types.nullOr types.str"),
+        lambda f: edit(
+            f,
+            "nix/module/options.nix",
+            "types.nullOr types.ints.positive",
+            "types.nullOr types.str",
+        ),
         "wrongly judged configurations of services.windtunnel",
     ),
 }
@@ -124,7 +154,10 @@ def tamper(folder: Path, wheel: str) -> None:
     (folder / "uv.lock").write_text(new)
 
 
-@pytest.mark.parametrize("mistake", [pytest.param(name, marks=pytest.mark.long) if "module" in name else name for name in REFUSED])
+@pytest.mark.parametrize(
+    "mistake",
+    [pytest.param(name, marks=pytest.mark.long) if "module" in name else name for name in REFUSED],
+)
 def test_a_mistake_fails_evaluation(mistake: str, checkout: Path) -> None:
     attribute, make, message = REFUSED[mistake]
     make(checkout)
@@ -149,7 +182,9 @@ def through_us(checkout: Path) -> str:
 def template(tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The template as a user has it: a repository of its own."""
     folder = tmp_path / "my-dags"
-    shutil.copytree(ROOT / "templates" / "default", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "templates" / "default", folder, ignore=shutil.ignore_patterns("__pycache__")
+    )
     track(folder)
     monkeypatch.setitem(os.environ, "NIX_EVAL_INPUTS", through_us(checkout))
     return folder
@@ -159,7 +194,9 @@ def test_the_template_is_a_flake_of_its_own_with_its_own_package(template: Path)
     done = harness.run("nix-eval", "flake", "check", "--all-systems", cwd=template)
     assert done.returncode == 0, done.stderr[-3000:]
     deps = harness.evaluate(
-        f"packages.{SYSTEM}.default", 'd: builtins.unsafeDiscardStringContext "${toString d.NIX_PYPROJECT_DEPS}"', template
+        f"packages.{SYSTEM}.default",
+        'd: builtins.unsafeDiscardStringContext "${toString d.NIX_PYPROJECT_DEPS}"',
+        template,
     )
     assert re.search(r"-humanize-\d", deps), "the template's own package"
     assert "-apache-airflow-3." in deps
@@ -168,9 +205,12 @@ def test_the_template_is_a_flake_of_its_own_with_its_own_package(template: Path)
 def test_a_template_whose_lock_disagrees_with_ours_is_refused(template: Path) -> None:
     lock = (template / "uv.lock").read_text()
     (template / "uv.lock").write_text(
-        lock + '\n[[package]]\nname = "rich"\nversion = "1.0"\nsource = { registry = "https://pypi.org/simple" }\n'
+        lock
+        + '\n[[package]]\nname = "rich"\nversion = "1.0"\nsource = { registry = "https://pypi.org/simple" }\n'
     )
-    done = harness.run("nix-eval", "eval", "--raw", f".#packages.{SYSTEM}.default.drvPath", cwd=template)
+    done = harness.run(
+        "nix-eval", "eval", "--raw", f".#packages.{SYSTEM}.default.drvPath", cwd=template
+    )
     assert done.returncode != 0
     assert "uv.lock pins other versions than windtunnel does" in done.stderr
     assert '"rich==' in done.stderr

@@ -14,7 +14,12 @@ import pytest
 
 from tests.nix.harness import ROOT, nix_instantiate
 
-NIX_FILES = [*sorted(p for folder in ("nix", "nixos-tests", "templates") for p in (ROOT / folder).rglob("*.nix")), ROOT / "flake.nix"]
+NIX_FILES = [
+    *sorted(
+        p for folder in ("nix", "nixos-tests", "templates") for p in (ROOT / folder).rglob("*.nix")
+    ),
+    ROOT / "flake.nix",
+]
 CONFIG = "experimental-features = nix-command flakes\nbuild-users-group =\nwarn-dirty = false"
 
 
@@ -41,7 +46,12 @@ def parser() -> str:
 @pytest.mark.parametrize("path", NIX_FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_nix_file_parses(path: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [parser(), "--parse", str(path)], env=nix_environment(tmp_path), capture_output=True, text=True, timeout=60, check=False
+        [parser(), "--parse", str(path)],
+        env=nix_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
@@ -50,7 +60,12 @@ def test_the_parser_refuses_an_undefined_variable(tmp_path: Path) -> None:
     broken = tmp_path / "broken.nix"
     broken.write_text("{ a }: b")
     done = subprocess.run(
-        [parser(), "--parse", str(broken)], env=nix_environment(tmp_path), capture_output=True, text=True, timeout=60, check=False
+        [parser(), "--parse", str(broken)],
+        env=nix_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode != 0
     assert "undefined variable 'b'" in done.stderr
@@ -58,8 +73,23 @@ def test_the_parser_refuses_an_undefined_variable(tmp_path: Path) -> None:
 
 def metadata(folder: Path, store: Path) -> subprocess.CompletedProcess[str]:
     nix = Path(parser()).with_name("nix")
-    command = [str(nix), "flake", "metadata", f"path:{folder}", "--offline", "--no-update-lock-file", "--json"]
-    return subprocess.run(command, env=nix_environment(store), capture_output=True, text=True, timeout=120, check=False)
+    command = [
+        str(nix),
+        "flake",
+        "metadata",
+        f"path:{folder}",
+        "--offline",
+        "--no-update-lock-file",
+        "--json",
+    ]
+    return subprocess.run(
+        command,
+        env=nix_environment(store),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def copy_of_flake(folder: Path) -> Path:
@@ -88,7 +118,9 @@ def test_a_lock_that_lacks_an_input_is_refused(tmp_path: Path) -> None:
 def test_nixpkgs_is_a_release_channel_and_every_input_follows() -> None:
     nodes = json.loads((ROOT / "flake.lock").read_text())["nodes"]
     assert nodes["nixpkgs"]["original"]["ref"].startswith("nixos-2")
-    assert set(nodes) == {"root", *nodes["root"]["inputs"]}, "an input of an input is fetched separately: let it follow"
+    assert set(nodes) == {"root", *nodes["root"]["inputs"]}, (
+        "an input of an input is fetched separately: let it follow"
+    )
     for node in nodes.values():
         if locked := node.get("locked"):
             assert locked["narHash"].startswith("sha256-")
@@ -104,11 +136,23 @@ def test_the_flakes_python_is_the_newest_that_the_project_allows() -> None:
 
 def test_formatting() -> None:
     files = [str(path) for path in NIX_FILES]
-    done = subprocess.run([tool("nixfmt", "crate nixfmt_rs"), "--check", *files], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [tool("nixfmt", "crate nixfmt_rs"), "--check", *files],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_no_dead_code() -> None:
     files = [str(path) for path in NIX_FILES]
-    done = subprocess.run([tool("deadnix", "crate deadnix"), "--fail", *files], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [tool("deadnix", "crate deadnix"), "--fail", *files],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -14,7 +14,13 @@ from tests.nix import unit_file
 
 #: The highest exposure score (0 to 10) that a unit of ours may have, in `systemd-analyze security`.
 THRESHOLD = 3.0
-JUDGED = ["windtunnel-api-server", "windtunnel-scheduler", "windtunnel-worker-0", "windtunnel-dag-processor", "windtunnel-triggerer"]
+JUDGED = [
+    "windtunnel-api-server",
+    "windtunnel-scheduler",
+    "windtunnel-worker-0",
+    "windtunnel-dag-processor",
+    "windtunnel-triggerer",
+]
 
 
 def analyze() -> str:
@@ -68,7 +74,11 @@ def test_systemd_finds_a_key_that_it_does_not_know(tmp_path: Path, units: dict[s
 
 def score(path: Path) -> float:
     done = subprocess.run(
-        [analyze(), "security", "--offline=true", "--no-pager", str(path)], capture_output=True, text=True, timeout=60, check=False
+        [analyze(), "security", "--offline=true", "--no-pager", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
     if not found and "unrecognized option" in done.stderr:
@@ -95,14 +105,18 @@ def test_no_unit_holds_a_secret_or_lets_one_into_its_arguments(data: dict[str, A
         for units in data[test].values():
             for name, unit in units.items():
                 if name.startswith("windtunnel-"):
-                    assert not re.search(r"://[^/\s]*:[^/\s]*@|password=", unit["text"], re.IGNORECASE), name
+                    assert not re.search(
+                        r"://[^/\s]*:[^/\s]*@|password=", unit["text"], re.IGNORECASE
+                    ), name
 
 
 def test_a_worker_lets_its_tasks_end_and_survives_a_hungry_one(units: dict[str, Any]) -> None:
     worker = unit_file.read(units["windtunnel-worker-0"]["text"])
     drain = int(units["windtunnel-worker-0"]["environment"]["WORKER_DRAIN_SECONDS"])
     assert worker["KillMode"] == ["mixed"]
-    assert worker["TimeoutStopSec"] == [str(drain + 10)], "the supervisor's own ceiling must come first"
+    assert worker["TimeoutStopSec"] == [str(drain + 10)], (
+        "the supervisor's own ceiling must come first"
+    )
     assert worker["OOMPolicy"] == ["continue"]
     assert worker["StartLimitIntervalSec"] == ["0"]
 

@@ -115,9 +115,11 @@ def wrong_command(words: list[str]) -> str | None:
     plain = [word for word in words[1:] if not word.startswith("-")]
     shown = " ".join(words)
     if words[0] == "windtunnel":
-        known: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
+        group = typer.main.get_command(app)
+        known: dict[str, Any] = getattr(group, "commands", {})
         if not plain:
-            return None if options <= {"--help", "-h"} else f"{shown}: unknown option"
+            offered = {option for parameter in group.params for option in parameter.opts}
+            return None if options <= offered | {"--help", "-h"} else f"{shown}: unknown option"
         if plain[0] not in known:
             return f"{shown}: windtunnel has no command {plain[0]}"
         allowed = {opt for parameter in known[plain[0]].params for opt in parameter.opts} | {

@@ -194,9 +194,8 @@ def test_the_loop_patch_leaves_rounds_without_news_out(monkeypatch: pytest.Monke
     monkeypatch.setattr(SchedulerJobRunner, "_schedule_all_dag_runs", _schedule_all_dag_runs)
     monkeypatch.setattr(SchedulerJobRunner, "_do_scheduling", _do_scheduling)
     listener = SimpleNamespace(notified=lambda: False, acknowledge=lambda: None)
-    examine, schedule = scheduler._without_idle_rounds(
-        SchedulerJobRunner, Rounds(listener, 60.0, lambda: 0.0)
-    )  # type: ignore[arg-type]
+    rounds = Rounds(listener, 60.0, lambda: 0.0)  # type: ignore[arg-type]
+    examine, schedule = scheduler._without_idle_rounds(SchedulerJobRunner, rounds)
     monkeypatch.setattr(SchedulerJobRunner, "_schedule_all_dag_runs", examine)
     monkeypatch.setattr(SchedulerJobRunner, "_do_scheduling", schedule)
     runner = SchedulerJobRunner.__new__(SchedulerJobRunner)
