@@ -17,7 +17,7 @@ import stand_ins
 # It refuses to come later.
 stand_ins.install(importlib.import_module("tests_common.pytest_plugin"))
 
-from windtunnel.patches import registry  # noqa: E402
+from windtunnel.patches import catalogue, registry  # noqa: E402
 from windtunnel.variables.patch_switch import wanted  # noqa: E402
 
 COMPONENTS = set(os.environ["UPSTREAM_TESTS_COMPONENTS"].split(","))
@@ -28,7 +28,7 @@ def apply(*, late: bool) -> None:
 
     Each patch is applied once, early where one of the components has it so.
     """
-    for name, each in registry.PATCHES.items():
+    for name, each in catalogue.PATCHES.items():
         if name in registry.outcomes:
             continue
         if any(
