@@ -132,11 +132,12 @@ SOURCE = (
 )
 
 
-def test_libcst_is_loaded_when_it_is_asked_and_works_then() -> None:
+def said_by_each(code: str, *arguments: str) -> dict[str, str]:
+    """The output of a program that runs once patched and once as upstream made it."""
     said = {}
     for mode in ("patched", "stock"):
         done = subprocess.run(
-            [sys.executable, "-c", LIBCST, mode, SOURCE],
+            [sys.executable, "-c", code, mode, *arguments],
             capture_output=True,
             text=True,
             check=False,
@@ -144,6 +145,11 @@ def test_libcst_is_loaded_when_it_is_asked_and_works_then() -> None:
         )
         assert done.returncode == 0, done.stderr[-2000:]
         said[mode] = done.stdout
+    return said
+
+
+def test_libcst_is_loaded_when_it_is_asked_and_works_then() -> None:
+    said = said_by_each(LIBCST, SOURCE)
     assert said["stock"].startswith("True "), (
         "Airflow does without libcst by itself now: remove the patch"
     )
@@ -178,17 +184,7 @@ print(serve_logs is real)
 
 
 def test_the_log_server_is_loaded_when_it_is_started() -> None:
-    said = {}
-    for mode in ("patched", "stock"):
-        done = subprocess.run(
-            [sys.executable, "-c", LOG_SERVER, mode],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        said[mode] = done.stdout
+    said = said_by_each(LOG_SERVER)
     assert said["stock"].startswith("True "), (
         "Airflow looks at the option first now: remove the patch"
     )

@@ -49,14 +49,7 @@ def broker_away_while_tasks_wait(
     )
     if not tasks:
         runs = launch(cluster, "steady", seconds=1)
-    first = seconds_until(
-        "the first task to start",
-        lambda: marks_of(cluster, runs, "start"),
-        60,
-        since=back,
-        every=0.05,
-    )
-    checks.within("the first task starts after the broker's return", FIRST_START, first, 60)
+    _first_start(checks, cluster, runs, back)
     checks.within("Flower shows the workers again", IN_FLOWER, shown.result(), 60)
     all_succeed_once(checks, cluster, runs, 60 + 3 * len(runs))
 
@@ -80,14 +73,7 @@ def scheduler_started_while_broker_away(
     checks.within("the scheduler comes up without a broker", 60, up, 90)
     _watch(checks, cluster, runs, seconds)
     back = _return_of_the_broker(cluster)
-    first = seconds_until(
-        "the first task to start",
-        lambda: marks_of(cluster, runs, "start"),
-        60,
-        since=back,
-        every=0.05,
-    )
-    checks.within("the first task starts after the broker's return", FIRST_START, first, 60)
+    _first_start(checks, cluster, runs, back)
     all_succeed_once(checks, cluster, runs, 60)
 
 
@@ -159,3 +145,15 @@ def _return_of_the_broker(cluster: LocalStack) -> float:
     cluster.start("valkey")
     wait_until("Valkey to answer", lambda: cluster.up("valkey"), 60, every=0.05)
     return time.monotonic()
+
+
+def _first_start(checks: Checks, cluster: LocalStack, runs: list[Run], back: float) -> None:
+    """A task starts soon after the moment at which the broker answered again."""
+    first = seconds_until(
+        "the first task to start",
+        lambda: marks_of(cluster, runs, "start"),
+        60,
+        since=back,
+        every=0.05,
+    )
+    checks.within("the first task starts after the broker's return", FIRST_START, first, 60)
