@@ -13,6 +13,7 @@ from windtunnel.stack import held, leftovers
 from windtunnel.stack.locks import exclusive
 from windtunnel.stack.scale import say
 from windtunnel.system import procfs
+from windtunnel.system.waiting import wait_for
 
 REPORT_SECONDS = 5.0
 GOING_SECONDS = 5.0
@@ -94,7 +95,7 @@ class _Stop:
         self.begun = True
         while stopping.poll() is None or self._still_answers(start):
             # A process-compose that ends during the request may break off the answer.
-            if stopping.returncode and not _left_within(self.settings, GOING_SECONDS):
+            if stopping.returncode and not wait_for(self._is_away, GOING_SECONDS, 0.1):
                 reason = f"{_last_line(stopping)} (see {self.command[-1]})"
                 raise WindtunnelError(f"process-compose could not be told to stop: {reason}")
             if self.now:
@@ -104,13 +105,13 @@ class _Stop:
                 say(f"stopping for {said - start:.0f} s; {self._waiting(client)}")
             time.sleep(0.05)
         # process-compose closes its socket a moment before it ends.
-        end = time.monotonic() + GOING_SECONDS
-        while server is not None and time.monotonic() < end:
-            if not procfs.alive(server.pid, server.start):
-                break
-            time.sleep(0.05)
+        if server is not None:
+            wait_for(lambda: not procfs.alive(server.pid, server.start), GOING_SECONDS, 0.05)
         if self.cut:
             say(f"cut off: {held.listing(list(self.cut.values()))}")
+
+    def _is_away(self) -> bool:
+        return not process_compose.answers(self.settings)
 
     def _still_answers(self, start: float) -> bool:
         """Whether the stack answers, and may still do so this long after `start`."""
@@ -137,15 +138,6 @@ class _Stop:
                 _kill(worker.is_("celery"))
             if killing:
                 _kill(worker.is_("supervisor"))
-
-
-def _left_within(settings: Settings, seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while process_compose.answers(settings):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def _last_line(process: subprocess.Popen[str]) -> str:
