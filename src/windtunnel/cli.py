@@ -200,9 +200,8 @@ def down(
     The same as `process-compose down`.
     """
     from windtunnel.stack import down as stopping
-    from windtunnel.stack.launcher import real_binary
 
-    raise typer.Exit(stopping.down(_settings(), real_binary(), ["down"], now=now))
+    raise typer.Exit(stopping.down(_settings(), now=now))
 
 
 @app.command()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import signal
 import time
 
 from windtunnel.clients import process_compose
@@ -13,16 +12,14 @@ from windtunnel.stack import held, leftovers
 from windtunnel.stack.locks import exclusive
 from windtunnel.stack.scale import say
 from windtunnel.system import procfs
-from windtunnel.system.waiting import wait_for
 
 REPORT_SECONDS = 5.0
-GOING_SECONDS = 5.0
 #: `down --now` kills a supervisor that is still there after this time. The next `up` reports its
 #: tasks.
 CUT_SECONDS = 15.0
 
 
-def down(settings: Settings, binary: str, arguments: list[str], *, now: bool = False) -> int:
+def down(settings: Settings, *, now: bool = False) -> int:
     """Stop the stack and return when it has ended. A second call is harmless.
 
     Args:
@@ -35,7 +32,7 @@ def down(settings: Settings, binary: str, arguments: list[str], *, now: bool = F
     if not process_compose.answers(settings):
         say(f"no stack is running (state folder {settings.state})")
         return _gone(settings)
-    stop = _Stop(settings, [binary, *arguments], now)
+    stop = _Stop(settings, now)
     try:
         if now:
             # No lock: the command that holds it may wait for the tasks that are cut off here.
@@ -58,11 +55,15 @@ def _say_waiting() -> None:
 
 
 class _Stop:
-    """One call of the real `process-compose down`, and the lines printed meanwhile."""
+    """One stop of the stack, and the lines printed meanwhile.
 
-    def __init__(self, settings: Settings, command: list[str], now: bool) -> None:
+    SIGTERM asks process-compose for its ordered shutdown, as Ctrl-C does in its terminal. It obeys
+    the first signal and ignores the others. Two stop requests of its API do not: process-compose
+    v1.120.0 dies when both reach a process with a probe, and the rest of the stack stays behind.
+    """
+
+    def __init__(self, settings: Settings, now: bool) -> None:
         self.settings = settings
-        self.command = [*command, "-L", str(settings.logs / "process-compose-client.log")]
         self.now = now
         self.begun = False
         self.cut: dict[str, held.Held] = {}
@@ -81,42 +82,20 @@ class _Stop:
             said -= REPORT_SECONDS
         client = process_compose.Compose(self.settings)
         server = process_compose.server(self.settings)
-        # This stack's socket wins over the caller's environment. Without the folder process-compose
-        # complains on stderr.
-        env = os.environ | self.settings.environment()
-        env["PROC_COMP_CONFIG"] = str(self.settings.run)
-        stopping = subprocess.Popen(
-            self.command,
-            env=env,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
+        if server is None:
+            return  # It has ended since, or it runs where its pid means nothing here.
+        procfs.kill(server, signal.SIGTERM)
         self.begun = True
-        while stopping.poll() is None or self._still_answers(start):
-            # A process-compose that ends during the request may break off the answer.
-            if stopping.returncode and not wait_for(self._is_away, GOING_SECONDS, 0.1):
-                reason = f"{_last_line(stopping)} (see {self.command[-1]})"
-                raise WindtunnelError(f"process-compose could not be told to stop: {reason}")
+        longest = self.settings.worker_drain_seconds + 120.0
+        while procfs.alive(server.pid, server.start) and time.monotonic() - start < longest:
             if self.now:
                 self._cut_off(killing=time.monotonic() - start > CUT_SECONDS)
             if time.monotonic() - said > REPORT_SECONDS:
                 said = time.monotonic()
                 say(f"stopping for {said - start:.0f} s; {self._waiting(client)}")
             time.sleep(0.05)
-        # process-compose closes its socket a moment before it ends.
-        if server is not None:
-            wait_for(lambda: not procfs.alive(server.pid, server.start), GOING_SECONDS, 0.05)
         if self.cut:
             say(f"cut off: {held.listing(list(self.cut.values()))}")
-
-    def _is_away(self) -> bool:
-        return not process_compose.answers(self.settings)
-
-    def _still_answers(self, start: float) -> bool:
-        """Whether the stack answers, and may still do so this long after `start`."""
-        longest = self.settings.worker_drain_seconds + 120.0
-        return process_compose.answers(self.settings) and time.monotonic() - start < longest
 
     def _waiting(self, client: process_compose.Compose) -> str:
         tasks = [] if self.now else held.tasks(self.settings)
@@ -138,11 +117,6 @@ class _Stop:
                 _kill(worker.is_("celery"))
             if killing:
                 _kill(worker.is_("supervisor"))
-
-
-def _last_line(process: subprocess.Popen[str]) -> str:
-    lines = process.stderr.read().strip().splitlines() if process.stderr else []
-    return lines[-1] if lines else f"exit code {process.returncode}"
 
 
 def _kill(process: tuple[int, int]) -> None:

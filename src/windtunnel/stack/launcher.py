@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from windtunnel.clients import process_compose
-from windtunnel.errors import Exit, WindtunnelError
+from windtunnel.errors import Exit, UsageError, WindtunnelError
 from windtunnel.settings import Settings, load
 
 OLDEST = (1, 103)
@@ -79,8 +79,10 @@ def launch(arguments: list[str]) -> int:
     if command == "down":
         from windtunnel.stack import down
 
-        rest = [a for a in arguments if a != "--now"]
-        return down.down(settings, real_binary(), rest, now=rest != arguments)
+        unknown = [a for a in arguments if a not in ("down", "--now")]
+        if unknown:
+            raise UsageError(f"process-compose down takes --now and nothing else: {unknown[0]}")
+        return down.down(settings, now="--now" in arguments)
     if command in CLIENTS:
         process_compose.require(settings)
     scales = words[:2] == ["process", "scale"] and len(words) >= 3

@@ -9,7 +9,6 @@ from windtunnel.clients import process_compose
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings
 from windtunnel.stack import down, leftovers
-from windtunnel.stack.launcher import real_binary
 
 #: A stack writes these into its state folder. A folder that holds anything else is kept.
 WRITTEN = ("secrets", "run", "logs", "postgres", "valkey", "bundles", "stack.json", "migrated.json")
@@ -25,7 +24,7 @@ def reset(settings: Settings) -> list[Path]:
         WindtunnelError: a process could not be ended, or a file could not be deleted.
     """
     if process_compose.answers(settings):
-        down.down(settings, real_binary(), ["down"])
+        down.down(settings)
     else:
         leftovers.end_all(leftovers.find(settings))
     deleted = []
