@@ -90,6 +90,12 @@ def test_down_without_a_stack_is_harmless(fake: dict[str, str]) -> None:
     assert launch(fake, "down").returncode == 0
 
 
+def test_down_refuses_what_it_does_not_know(fake: dict[str, str]) -> None:
+    done = launch(fake, "down", "--nwo")
+    assert done.returncode == 2
+    assert "process-compose down takes --now and nothing else: --nwo" in done.stderr
+
+
 def test_without_the_real_binary_the_next_step_is_named(tmp_path: Path) -> None:
     env = {k: v for k, v in os.environ.items() if k != "WINDTUNNEL_PROCESS_COMPOSE"} | {
         "PATH": str(tmp_path)
