@@ -184,6 +184,50 @@ def test_every_command_in_a_shell_of_its_own(place: Place) -> None:
     rehearse(place)
 
 
+class OrdinaryPlace(Place):
+    """Root's Nix builds the shell, because the stand-in's store is root's; user 65534 works in it."""
+
+    def enter(self) -> None:
+        self.script = self.temporary.parent / "dev-env.sh"
+        self.script.write_text(self.nix("print-dev-env").stdout)
+        for path in (self.folder, self.temporary, Path(self.env["HOME"])):
+            subprocess.run(["chown", "-R", "65534:65534", str(path)], check=True)
+
+    def develop(self, *command: str, code: int = 0) -> str:
+        become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        done = subprocess.run(
+            [*become, "bash", "-c", '. "$0" && exec "$@"', str(self.script), *command],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=1800,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        assert done.returncode == code, (
+            f"{command} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        )
+        return done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_every_command_as_an_ordinary_user() -> None:
+    # pytest's own folders are closed to every other user.
+    with tempfile.TemporaryDirectory(prefix="windtunnel-ordinary-") as name:
+        beside = Path(name)
+        beside.chmod(0o755)
+        start = beside / "a folder"
+        place = OrdinaryPlace(
+            clone(start / ("d" * (DEEP - len(str(start)) - 10)) / "checkout"), beside
+        )
+        place.enter()
+        try:
+            rehearse(place)
+        finally:
+            place.develop("process-compose", "down")
+
+
 def test_every_command_in_an_archive_without_git(place: Place) -> None:
     shutil.rmtree(place.folder / ".git")
     rehearse(place)
