@@ -3,6 +3,9 @@
 The order is Airflow's (airflow/_shared/configuration/parser.py): AIRFLOW__SECTION__KEY,
 AIRFLOW__SECTION__KEY_CMD, the file's `key`, the file's `key_cmd`, the default. An option in a
 secrets backend needs Airflow itself and raises `OutOfReach`.
+
+Read a second way for two processes that load no Airflow: Flower, and the reconciler, which must
+start before Airflow does. A test compares the results with Airflow's own.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     python -m windtunnel.runtime.flower_server
 
-Flower needs Celery, the broker's URL and a few options. So it takes 0.6 instead of 2.7 CPU-seconds
-at start, and 90 MiB less. A broker over TLS, `extra_celery_config` and a secrets backend need
-Airflow: then Airflow's own command starts Flower.
+Flower needs Celery, the broker's URL and a few options. So it takes 0.6 instead of 2.8 CPU-seconds
+at start (docs/BENCHMARKS.md). This file is kept for the memory: 51 instead of 133 MiB after the
+imports, for as long as Flower runs. A broker over TLS, `extra_celery_config` and a secrets backend
+need Airflow: then Airflow's own command starts Flower.
 """
 
 from __future__ import annotations

@@ -184,7 +184,8 @@ def test_calls_at_any_depth_cost_no_pages_once_their_frames_have_room() -> None:
         for mode in ("room", "plain")
     }
     assert faults["room"] < 10
-    if sys.version_info[:2] == (3, 11):
+    # CPython 3.13 keeps a spare chunk since a patch release (gh-142183); older ones do not get it.
+    if sys.version_info < (3, 13):
         assert faults["plain"] >= 50, (
             "Python keeps a spare chunk for its frames now: remove with_room"
         )
