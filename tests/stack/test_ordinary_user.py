@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack_fixture import ROOT, Stack
+from tests.stack_fixture import ROOT, Stack, until
 from windtunnel.stack import leftovers
 from windtunnel.stack.launcher import real_binary
 from windtunnel.stack.ports import free_offset
@@ -100,14 +100,17 @@ def test_up_wait_and_run_are_all_that_is_typed(ordinary: OrdinaryStack) -> None:
 
 
 def test_the_next_up_clears_what_a_crash_left(ordinary: OrdinaryStack) -> None:
-    run_id = ordinary.trigger("steady", seconds=60)
-    for process in leftovers.find(ordinary.settings):
+    run_id = ordinary.trigger("steady", seconds=600)
+    until("the task runs", lambda: ordinary.tasks("steady", run_id)[0].state == "running")
+    before = leftovers.find(ordinary.settings)
+    for process in before:
         if process.name().startswith("process-compose"):
             process.kill()
     again = ordinary.command("process-compose", "up", "-D", check=True)
     assert "ending what it left" in again.stderr
+    assert [process for process in before if process.is_running()] == []
     assert ordinary.command("windtunnel", "wait").returncode == 0
-    assert ordinary.finished("steady", run_id, 90) in ("failed", "success")
+    assert ordinary.finished("steady", run_id, 90) == "failed", "it has no retries"
 
 
 def test_down_leaves_no_process_and_a_clean_checkout(ordinary: OrdinaryStack) -> None:
