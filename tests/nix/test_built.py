@@ -146,23 +146,34 @@ def misspell(folder: Path) -> None:
     path.write_text(text.replace("singleHost = true;", 'singleHost = "yes";', 1))
 
 
+#: A check, a mistake that it must find, and what it says about this mistake.
 SEEDED = {
-    "unit-tests": append(
-        "tests/unit/runtime/test_version_skew.py",
-        "\n\ndef test_seeded() -> None:\n    assert False\n",
+    "unit-tests": (
+        append(
+            "tests/unit/runtime/test_version_skew.py",
+            "\n\ndef test_seeded() -> None:\n    assert False\n",
+        ),
+        "tests/unit/runtime/test_version_skew.py::test_seeded",
     ),
-    "ruff": append("src/windtunnel/errors.py", "\nimport os\n"),
-    "process-compose": append("process-compose.yaml", "\n  - : [\n"),
-    "module-refusals": misspell,
+    "ruff": (append("src/windtunnel/errors.py", "\nimport os\n"), "`os` imported but unused"),
+    "process-compose": (
+        append("process-compose.yaml", "\n  - : [\n"),
+        "did not find expected key",
+    ),
+    "module-refusals": (
+        misspell,
+        "wrongly judged configurations of services.windtunnel: single-host",
+    ),
 }
 
 
 @pytest.mark.parametrize("check", SEEDED)
 def test_a_mistake_makes_flake_check_red(check: str, tmp_path: Path) -> None:
     place = Place(clone(tmp_path / "checkout"), tmp_path)
-    SEEDED[check](place.folder)
+    seed, complaint = SEEDED[check]
+    seed(place.folder)
     done = place.nix("build", "--no-link", f".#checks.{SYSTEM}.{check}", code=1)
-    assert check in done.stderr or "wrongly judged configurations" in done.stderr
+    assert complaint in done.stderr
 
 
 # -- nix develop -------------------------------------------------------------------------------------------------------

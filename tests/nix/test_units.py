@@ -58,12 +58,15 @@ def verify(files: list[Path], folder: Path) -> str:
 
 
 def test_systemd_finds_nothing_wrong_with_any_unit(tmp_path: Path, data: dict[str, Any]) -> None:
+    judged = []
     for test in ("single-host", "multi-worker"):
         for node, units in data[test].items():
             folder = tmp_path / f"{test}-{node}"
             folder.mkdir()
             if files := write_units(folder, units):
+                judged.append(node)
                 assert verify(files, folder) == "", f"{test} {node}"
+    assert judged == ["host", "postgres", "scheduler", "worker1", "worker2"], "valkey has none"
 
 
 def test_systemd_finds_a_key_that_it_does_not_know(tmp_path: Path, units: dict[str, Any]) -> None:
