@@ -18,6 +18,11 @@ import pytest
 
 from tests.stack_fixture import until
 
+#: `--quick` without `--stock` on two quiet cores (docs/reference/cli.md).
+PROMISED_SECONDS = 120
+#: A time limit in a test is a ceiling above the promise, since other tests may run beside it.
+CEILING_SECONDS = 2 * PROMISED_SECONDS
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
@@ -71,7 +76,7 @@ def bench(folder: Path, *words: str) -> dict[str, Any]:
     return data
 
 
-def test_a_quick_bench_prints_every_quick_figure_in_two_minutes(folder: Path) -> None:
+def test_a_quick_bench_prints_every_quick_figure_within_twice_the_promised_time(folder: Path) -> None:
     data = bench(folder)
     assert set(data["figures"]) == {
         "chain",
@@ -90,8 +95,7 @@ def test_a_quick_bench_prints_every_quick_figure_in_two_minutes(folder: Path) ->
         memory
     )
     assert all(value > 0 for value in memory.values())
-    # Two minutes are promised on two quiet cores. Here other programs may run beside it.
-    assert data["seconds"] < 240
+    assert data["seconds"] < CEILING_SECONDS
 
 
 def test_a_bench_beside_stock_measures_both(folder: Path) -> None:
