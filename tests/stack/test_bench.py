@@ -76,7 +76,9 @@ def bench(folder: Path, *words: str) -> dict[str, Any]:
     return data
 
 
-def test_a_quick_bench_prints_every_quick_figure_within_twice_the_promised_time(folder: Path) -> None:
+def test_a_quick_bench_prints_every_quick_figure_within_twice_the_promised_time(
+    folder: Path,
+) -> None:
     data = bench(folder)
     assert set(data["figures"]) == {
         "chain",
