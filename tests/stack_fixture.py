@@ -150,6 +150,11 @@ class Stack:
     def tasks(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         return self.airflow.task_instances(dag_id, run_id)
 
+    def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """The value that a task returned. The ids must need no quoting in a URL."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self.airflow.call("GET", path, params={"deserialize": True})["value"]
+
     def finished(self, dag_id: str, run_id: str, timeout: float = 120.0) -> str:
         """The run's final state."""
         final = ("success", "failed")

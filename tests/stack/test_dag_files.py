@@ -34,11 +34,11 @@ def test_a_saved_dag_file_can_be_triggered_and_a_changed_one_runs_its_new_code_w
         until("the new DAG can be triggered", lambda: stack.airflow.dag("fresh"), 10)
         assert time.monotonic() - saved < 10
         run_id, state = stack.run("fresh")
-        assert (state, stack.airflow.xcom("fresh", run_id, "answer")) == ("success", 1)
+        assert (state, stack.returned("fresh", run_id, "answer")) == ("success", 1)
         file.write_text(SOURCE.format(value=2))
         changed = time.monotonic()
         run_id, state = stack.run("fresh")
-        assert (state, stack.airflow.xcom("fresh", run_id, "answer")) == ("success", 2)
+        assert (state, stack.returned("fresh", run_id, "answer")) == ("success", 2)
         assert time.monotonic() - changed < 10
     finally:
         file.unlink()

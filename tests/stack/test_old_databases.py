@@ -98,7 +98,7 @@ def test_a_task_queued_by_an_older_airflow_runs_after_the_migration(
             assert "windtunnel_task" in notify_triggers.install(cursor.connection)
     stack.up(timeout=600)
     assert stack.finished("old", "before", 300) == "success"
-    assert stack.airflow.xcom("old", "before", "answer") == 42
+    assert stack.returned("old", "before", "answer") == 42
     with connected(stack.settings) as cursor:
         cursor.execute(notify_triggers.missing_query(same_version=True))
         assert not cursor.fetchall()

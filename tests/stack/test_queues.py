@@ -34,7 +34,7 @@ def test_a_heavy_task_waits_until_the_heavy_worker_is_started_with_one_command(
     stack.command("process-compose", "process", "start", "worker-heavy", check=True)
     try:
         assert stack.finished("queues", run_id) == "success"
-        report = stack.airflow.xcom("queues", run_id, "report")
+        report = stack.returned("queues", run_id, "report")
         assert "worker-heavy" in str(report) and "worker-0" in str(report)
     finally:
         stack.command("process-compose", "process", "stop", "worker-heavy", check=True)

@@ -151,11 +151,6 @@ class Airflow:
         events = self.log_events(dag_id, run_id, task_id, try_number, map_index)
         return "\n".join(str(event.get("event", event)) for event in events)
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
-        """The value that a task returned."""
-        path = f"{_task(dag_id, run_id, task_id)}/xcomEntries/return_value"
-        return self.call("GET", path, params={"map_index": map_index, "deserialize": True})["value"]
-
     def import_errors(self) -> list[tuple[str, str]]:
         """(file, last line of the traceback) of every DAG file that cannot be imported."""
         rows = self.pages("/importErrors", "import_errors")
