@@ -41,8 +41,19 @@ def loop() -> tuple[Rounds, StandIn, Clock]:
     return Rounds(listener, 1.0, clock), listener, clock  # type: ignore[arg-type]
 
 
-def a_look(watch: Rounds, **result: Any) -> None:
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that the loop slept without listening for news."""
+    seconds: list[float] = []
+    monkeypatch.setattr("windtunnel.patches.scheduler_rounds.time.sleep", seconds.append)
+    return seconds
+
+
+def a_look(watch: Rounds, clock: Clock | None = None, **result: Any) -> None:
+    """A look for work; with the clock it takes 0.1 s."""
     watch.begin()
+    if clock:
+        clock.now += 0.1
     watch.end(**({"queued": 1, "whole": True} | result))
 
 
@@ -77,14 +88,10 @@ def test_a_look_that_failed_is_followed_by_another(loop: tuple[Rounds, StandIn, 
 
 
 def test_looks_that_find_nothing_keep_a_distance_and_forget_no_news(
-    loop: tuple[Rounds, StandIn, Clock], monkeypatch: Any
+    loop: tuple[Rounds, StandIn, Clock], slept: list[float]
 ) -> None:
     watch, listener, clock = loop
-    slept: list[float] = []
-    monkeypatch.setattr("windtunnel.patches.scheduler_rounds.time.sleep", slept.append)
-    watch.begin()
-    clock.now += 0.1
-    watch.end(queued=0, whole=True)
+    a_look(watch, clock, queued=0)
     listener.news = True
     assert not watch.look()
     watch.sleep(1.0)
@@ -98,9 +105,7 @@ def test_a_look_that_found_something_is_followed_at_once_by_the_next_news(
     loop: tuple[Rounds, StandIn, Clock],
 ) -> None:
     watch, listener, clock = loop
-    watch.begin()
-    clock.now += 0.1
-    watch.end(queued=1, whole=True)
+    a_look(watch, clock)
     listener.news = True
     assert watch.look()
 
@@ -123,13 +128,10 @@ def test_it_sleeps_longer_when_nothing_runs_and_nothing_is_due(
 
 
 def test_it_sleeps_as_long_after_a_look(
-    loop: tuple[Rounds, StandIn, Clock], monkeypatch: Any
+    loop: tuple[Rounds, StandIn, Clock], slept: list[float]
 ) -> None:
     watch, listener, clock = loop
-    monkeypatch.setattr("windtunnel.patches.scheduler_rounds.time.sleep", lambda seconds: None)
-    watch.begin()
-    clock.now += 0.1
-    watch.end(queued=0, whole=True)
+    a_look(watch, clock, queued=0)
     listener.due = 60.0
     watch.sleep(1.0)
     assert listener.waited == [5.0], (
@@ -138,14 +140,10 @@ def test_it_sleeps_as_long_after_a_look(
 
 
 def test_with_a_full_executor_it_does_not_look_for_each_task_that_ends(
-    loop: tuple[Rounds, StandIn, Clock], monkeypatch: Any
+    loop: tuple[Rounds, StandIn, Clock], slept: list[float]
 ) -> None:
     watch, listener, clock = loop
-    slept: list[float] = []
-    monkeypatch.setattr("windtunnel.patches.scheduler_rounds.time.sleep", slept.append)
-    watch.begin()
-    clock.now += 0.1
-    watch.end(queued=1, whole=False, full=True)
+    a_look(watch, clock, whole=False, full=True)
     listener.news = True
     assert not watch.look(room=False)
     watch.sleep(1.0)

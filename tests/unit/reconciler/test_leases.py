@@ -13,7 +13,7 @@ from celery.worker import state
 from kombu import Connection
 from redis import Redis
 
-from tests.unit.reconciler.test_reconciler import Rows, broker, hold, reconciler, settings, valkey  # noqa: F401
+from tests.unit.reconciler.stand_ins import Rows, hold
 from windtunnel.ledger import ledger
 from windtunnel.reconciler import leases
 from windtunnel.reconciler.reconciler import Reconciler
@@ -56,8 +56,8 @@ def test_a_value_is_silent_after_the_limit_on_the_observers_clock() -> None:
 
 
 def test_a_renewal_changes_the_score_of_held_messages_and_revives_none(
-    valkey: str,  # noqa: F811
-    broker: Redis,  # noqa: F811
+    valkey: str,
+    broker: Redis,
 ) -> None:
     with Connection(valkey) as connection:
         message = take(connection)
@@ -69,8 +69,8 @@ def test_a_renewal_changes_the_score_of_held_messages_and_revives_none(
 
 
 def test_a_lost_connection_gives_no_running_task_away(
-    valkey: str,  # noqa: F811
-    broker: Redis,  # noqa: F811
+    valkey: str,
+    broker: Redis,
     requests: list[Any],
 ) -> None:
     connection = Connection(valkey)
@@ -106,8 +106,8 @@ def sweep(it: Reconciler, start: float, seconds: float) -> None:
 
 
 def test_the_message_of_a_worker_that_renews_nothing_comes_back(
-    reconciler: tuple[Reconciler, Rows],  # noqa: F811
-    broker: Redis,  # noqa: F811
+    reconciler: tuple[Reconciler, Rows],
+    broker: Redis,
 ) -> None:
     it, rows = reconciler
     rows.states |= {"dead": "queued", "alive": "running"}
@@ -121,9 +121,9 @@ def test_the_message_of_a_worker_that_renews_nothing_comes_back(
 
 
 def test_a_task_whose_process_lives_here_keeps_its_message(
-    reconciler: tuple[Reconciler, Rows],  # noqa: F811
-    broker: Redis,  # noqa: F811
-    settings: Any,  # noqa: F811
+    reconciler: tuple[Reconciler, Rows],
+    broker: Redis,
+    settings: Any,
 ) -> None:
     it, rows = reconciler
     rows.states["a"] = "running"
@@ -142,8 +142,8 @@ def test_a_task_whose_process_lives_here_keeps_its_message(
 
 
 def test_an_outage_of_the_scheduler_counts_nothing(
-    reconciler: tuple[Reconciler, Rows],  # noqa: F811
-    broker: Redis,  # noqa: F811
+    reconciler: tuple[Reconciler, Rows],
+    broker: Redis,
 ) -> None:
     it, rows = reconciler
     rows.states["a"] = "queued"
@@ -159,8 +159,8 @@ def test_an_outage_of_the_scheduler_counts_nothing(
 
 
 def test_a_report_that_cannot_be_read_is_dropped(
-    reconciler: tuple[Reconciler, Rows],  # noqa: F811
-    broker: Redis,  # noqa: F811
+    reconciler: tuple[Reconciler, Rows],
+    broker: Redis,
 ) -> None:
     it, rows = reconciler
     rows.states["good"] = "up_for_retry"

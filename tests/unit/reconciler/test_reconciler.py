@@ -4,161 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from redis import Redis, RedisError
+from redis import Redis
 
+from tests.unit.reconciler.stand_ins import Rows, hold, message
 from windtunnel.ledger import ledger
 from windtunnel.ledger.lost_tasks import LOST_KEY
 from windtunnel.reconciler.broker import Broker
 from windtunnel.reconciler.machine import Machine
 from windtunnel.reconciler.reconciler import Reconciler
-from windtunnel.settings import Settings, load
+from windtunnel.settings import Settings
 from windtunnel.system import procfs
 
 
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program = shutil.which("valkey-server")
-    if program is None:
-        pytest.fail("valkey-server is not on PATH: run the tests through ./dev pytest")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("valkey")
-    server = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
-        stdout=-3,
-    )
-    url = f"redis://127.0.0.1:{port}/0"
-    client = Redis.from_url(url)
-    end = time.monotonic() + 10
-    while True:
-        try:
-            client.ping()
-            break
-        except (OSError, RedisError):
-            assert time.monotonic() < end
-            time.sleep(0.05)
-    yield url
-    server.kill()
-    server.wait()
-
-
-@pytest.fixture
-def broker(valkey: str) -> Iterator[Redis]:
-    client = Redis.from_url(valkey)
-    client.flushall()
-    yield client
-    client.close()
-
-
-def message(task_id: str) -> dict[str, Any]:
-    """As kombu writes one; the other ids of the headers must not be taken for the task's."""
-    headers = {
-        "lang": "py",
-        "task": "execute_workload",
-        "id": task_id,
-        "root_id": "root-" + task_id,
-        "parent_id": None,
-    }
-    return {
-        "body": "e30=" * 500,
-        "headers": headers,
-        "properties": {"delivery_info": {"exchange": "default", "routing_key": "default"}},
-    }
-
-
-def hold(broker: Redis, task_id: str) -> str:
-    """The message is in a worker's hands."""
-    broker.hset("unacked", "tag-" + task_id, json.dumps([message(task_id), "default", "default"]))
-    broker.zadd("unacked_index", {"tag-" + task_id: time.time()})
-    return "tag-" + task_id
-
-
-class Rows:
-    """Stands in for reconciler.database.Database."""
-
-    def __init__(self) -> None:
-        self.states: dict[str, str] = {}
-        self.aged: list[str] = []
-        self.age: float | None = 1.0
-        self.beats: dict[str, str] = {}
-        self.forgotten: list[str] = []
-
-    def drop(self) -> None: ...
-
-    def lead(self) -> bool:
-        return True
-
-    def scheduler_age(self) -> float | None:
-        return self.age
-
-    def job_ages(self) -> dict[str, float]:
-        return {}
-
-    def age_heartbeat(self, task_id: str, names: tuple[str, str], noted: float) -> str | None:
-        if self.states.get(task_id) == "running":
-            self.aged.append(task_id)
-        return self.states.get(task_id)
-
-    def queued(self) -> dict[str, str]:
-        return {k: "default" for k, v in self.states.items() if v == "queued"}
-
-    def age_queued(self, task_id: str) -> str | None:
-        self.aged.append(task_id)
-        return task_id
-
-    def age_dead_schedulers(self, alive: int | None) -> int:
-        return 0
-
-    def finished(self, task_ids: list[str]) -> list[str]:
-        return [t for t in task_ids if self.states.get(t) == "finished"]
-
-    def forget_result(self, task_id: str) -> None:
-        self.forgotten.append(task_id)
-
-    def running(self) -> dict[str, tuple[str, str]]:
-        return {key: (beat, key) for key, beat in self.beats.items()}
-
-    def age_silent(self, key: str, beat: str) -> bool:
-        self.aged.append(key)
-        return True
-
-    def callback_state(self, key: str) -> str | None:
-        return self.states.get(key)
-
-    def delete_old_results(self) -> int:
-        return 0
-
-
-@pytest.fixture
-def settings(tmp_path: Path, valkey: str) -> Settings:
-    (tmp_path / "secrets").mkdir()
-    (tmp_path / "secrets" / "broker-url").write_text(valkey)
-    (tmp_path / "secrets" / "database-url").write_text(
-        "postgresql+psycopg2://nobody@127.0.0.1:1/none"
-    )
-    return load({"WINDTUNNEL_STATE": str(tmp_path)}, client=False)
-
-
-@pytest.fixture
-def reconciler(settings: Settings, broker: Redis) -> tuple[Reconciler, Rows]:
-    made = Reconciler(settings)
-    rows = Rows()
-    made.database = rows  # type: ignore[assignment]
-    return made, rows
-
-
-def report(broker: Redis, *task_ids: str) -> None:
-    for task_id in task_ids:
-        broker.hset(LOST_KEY, task_id, json.dumps({"worker": "worker-0", "noted": time.time()}))
+def report(broker: Redis, task_id: str) -> None:
+    """The supervisor of worker-0 reports the task lost."""
+    broker.hset(LOST_KEY, task_id, json.dumps({"worker": "worker-0", "noted": time.time()}))
 
 
 def test_a_lost_running_task_is_aged_until_the_scheduler_has_acted(
