@@ -110,39 +110,43 @@ def echo() -> Iterator[int]:
     server.close()
 
 
-def test_the_wire_goes_silent_and_delivers_after_healing(echo: int) -> None:
+@pytest.fixture
+def wire(echo: int) -> Iterator[tuple[TcpProxy, socket.socket]]:
+    """A proxy before the server, and a client whose messages pass it."""
     with (
         TcpProxy(echo) as proxy,
         socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,
     ):
         client.sendall(b"one")
         assert client.recv(10) == b"one"
-        proxy.cut(silent=True)
-        client.sendall(b"two")
-        client.settimeout(0.5)
-        with pytest.raises(TimeoutError):
-            client.recv(10)
-        proxy.heal()
-        client.settimeout(5)
-        assert client.recv(10) == b"two"
+        yield proxy, client
 
 
-def test_the_wire_resets_connections_old_and_new(echo: int) -> None:
+def test_the_wire_goes_silent_and_delivers_after_healing(
+    wire: tuple[TcpProxy, socket.socket],
+) -> None:
+    proxy, client = wire
+    proxy.cut(silent=True)
+    client.sendall(b"two")
+    client.settimeout(0.5)
+    with pytest.raises(TimeoutError):
+        client.recv(10)
+    proxy.heal()
+    client.settimeout(5)
+    assert client.recv(10) == b"two"
+
+
+def test_the_wire_resets_connections_old_and_new(wire: tuple[TcpProxy, socket.socket]) -> None:
+    proxy, client = wire
+    proxy.cut(silent=False)
+    with pytest.raises(ConnectionResetError):
+        client.recv(10)
+    # The reset may come while the connection is still being made, or after.
     with (
-        TcpProxy(echo) as proxy,
-        socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,
+        pytest.raises(ConnectionResetError),
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as late,
     ):
-        client.sendall(b"one")
-        assert client.recv(10) == b"one"
-        proxy.cut(silent=False)
-        with pytest.raises(ConnectionResetError):
-            client.recv(10)
-        # The reset may come while the connection is still being made, or after.
-        with (
-            pytest.raises(ConnectionResetError),
-            socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as late,
-        ):
-            late.recv(10)
+        late.recv(10)
         proxy.heal()
         with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as again:
             again.sendall(b"two")
