@@ -133,3 +133,21 @@ def nix_instantiate() -> str | None:
 def realise() -> Path:
     """`nix-realise`, which builds and runs the flake on a stand-in for nixpkgs."""
     return folder() / "nix-realise"
+
+
+def clone(folder: Path) -> Path:
+    """The tracked files as they are now, in a git checkout, as flakes want."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():  # not deleted since the last commit
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    track(folder)
+    return folder
+
+
+def track(folder: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", "."], cwd=folder, check=True)
+    subprocess.run(["git", "add", "--all", "--force"], cwd=folder, check=True)

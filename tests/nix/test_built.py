@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.nix import harness
-from tests.nix.harness import ROOT, SYSTEM
+from tests.nix.harness import ROOT, SYSTEM, clone, track
 
 pytestmark = [
     pytest.mark.long,
@@ -93,23 +93,6 @@ def offset() -> int:
                 continue
             return candidate
     raise AssertionError("no free port")
-
-
-def clone(folder: Path) -> Path:
-    """The tracked files as they are now, in a git checkout."""
-    names = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    for name in filter(None, names.split("\0")):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    track(folder)
-    return folder
-
-
-def track(folder: Path) -> None:
-    subprocess.run(["git", "init", "--quiet", "."], cwd=folder, check=True)
-    subprocess.run(["git", "add", "--all", "--force"], cwd=folder, check=True)
 
 
 @pytest.fixture

@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.nix import harness
-from tests.nix.harness import ROOT, SYSTEM
+from tests.nix.harness import ROOT, SYSTEM, clone, track
 
 pytestmark = pytest.mark.usefixtures("evaluation")
 TESTS = ["broker-restart", "drain", "multi-worker", "partition", "security", "single-host"]
@@ -30,23 +29,8 @@ THROUGH_US = {
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the tracked files as they are now, to be tampered with; a git checkout, as flakes want."""
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    names = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\0")
-    for name in filter(None, names):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    track(folder)
-    return folder
-
-
-def track(folder: Path) -> None:
-    subprocess.run(["git", "init", "--quiet", "."], cwd=folder, check=True)
-    subprocess.run(["git", "add", "--all", "--force"], cwd=folder, check=True)
+    """A copy to be tampered with."""
+    return clone(tmp_path / "checkout")
 
 
 def edit(folder: Path, name: str, old: str, new: str) -> None:
