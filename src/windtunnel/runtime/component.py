@@ -22,6 +22,7 @@ from collections.abc import Callable
 
 from setproctitle import setproctitle
 
+from windtunnel.runtime.frames import with_room
 from windtunnel.services import migration_gate
 from windtunnel.settings import load
 from windtunnel.variables import patch_switch
@@ -29,9 +30,6 @@ from windtunnel.variables import patch_switch
 #: New objects between two collections of the youngest generation.
 #: CPython's default of 700 is made for short scripts; 50,000 objects take a few megabytes.
 YOUNG_OBJECTS = 50_000
-
-#: Eight bytes each: 320 of 512 KiB.
-FRAME_SLOTS = 40_960
 
 _frozen = False
 
@@ -51,24 +49,6 @@ def _freeze_once() -> None:
     if not _frozen:
         _frozen = True
         gc.freeze()
-
-
-def with_room(program: Callable[[], None]) -> None:
-    """Calls the program with one chunk of memory for all its Python frames.
-
-    CPython keeps Python frames in chunks of 16 KiB. It maps a chunk when a call needs a new one,
-    and unmaps it when the call returns (pystate.c, push_chunk; _PyThreadState_PopFrame). A loop
-    whose calls cross the border of a chunk pays for that in every turn. A task is a fork from any
-    point of its worker: a DAG of 120 tasks has 2,700 page faults more. A first frame that asks for
-    FRAME_SLOTS gets a chunk of the next power of two, and the later frames use the rest of it.
-
-    Kept although CPython repaired it (gh-142183, in 3.13.14): 3.11 and 3.12 get no such repair, and
-    both are the `python3` of common systems. There it saves up to 15 ms of system time a task.
-    """
-    program()
-
-
-with_room.__code__ = with_room.__code__.replace(co_stacksize=FRAME_SLOTS)
 
 
 def _exit_code(end: SystemExit) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 
-from windtunnel.runtime import component
+from windtunnel.runtime import frames
 
 
 def faults() -> int:
@@ -32,6 +32,6 @@ def worst() -> None:
 
 
 if sys.argv[1] == "room":
-    component.with_room(worst)
+    frames.with_room(worst)
 else:
     worst()
