@@ -1,4 +1,7 @@
-"""The commands of `windtunnel`: each reads its options and calls the module of its topic."""
+"""The commands of `windtunnel`: each reads its options and calls the module of its topic.
+
+Over 200 lines, because the options and help texts of all commands are here.
+"""
 
 from __future__ import annotations
 
@@ -228,9 +231,10 @@ def drill(
     Exit code 0 when every promise was kept.
     """
     from windtunnel.drill import rehearse as rehearsal
+    from windtunnel.drill import report
 
     if listing:
-        out.print(rehearsal.listing())
+        out.print(report.listing())
         return
     if junit and not os.access(junit if junit.exists() else junit.parent, os.W_OK):
         step = "name a file in a folder that exists and that you can write"
@@ -245,9 +249,9 @@ def drill(
         console=err,
     )
     if junit:
-        rehearsal.write_junit(junit, outcomes)
+        report.write_junit(junit, outcomes)
     if as_json:
-        _emit(rehearsal.as_json(outcomes))
+        _emit(report.as_json(outcomes))
     raise typer.Exit(rehearsal.code(outcomes))
 
 

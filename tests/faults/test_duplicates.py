@@ -7,14 +7,8 @@ import json
 from tests.stack_fixture import Stack
 from windtunnel.drill.cluster import Checks
 from windtunnel.drill.local_cluster import LocalCluster
-from windtunnel.drill.steps import (
-    all_succeed_once,
-    launch,
-    marks_of,
-    no_message_left,
-    wait_running,
-    wait_until,
-)
+from windtunnel.drill.steps import launch, marks_of, wait_running, wait_until
+from windtunnel.drill.verdicts import all_succeed_once, no_message_left
 
 TASKS = 4
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.drill import rehearse
+from windtunnel.drill import rehearse, report
 from windtunnel.drill.cluster import Away, Check, Checks, Mark, NotPossibleHere
 from windtunnel.drill.scenarios.catalogue import SCENARIOS, Outcome, Scenario, play
-from windtunnel.drill.steps import NeverCame, once, overlaps, seconds_until, wait_until
+from windtunnel.drill.steps import NeverCame, seconds_until, wait_until
 from windtunnel.drill.tcp_proxy import TcpProxy
+from windtunnel.drill.verdicts import once, overlaps
 from windtunnel.errors import UsageError
 
 
@@ -81,9 +82,9 @@ def test_a_scenario_that_this_machine_cannot_play_is_skipped_and_not_passed(tmp_
 
     outcome = play(Scenario("x", "0", "x", impossible), None)  # type: ignore[arg-type]
     assert outcome.skipped == "no right to do it"
-    [row] = rehearse.as_json([outcome])["scenarios"]
+    [row] = report.as_json([outcome])["scenarios"]
     assert (row["ok"], row["skipped"], row["checks"]) == (True, "no right to do it", [])
-    rehearse.write_junit(tmp_path / "r.xml", [outcome])
+    report.write_junit(tmp_path / "r.xml", [outcome])
     suite = ET.parse(tmp_path / "r.xml").getroot()  # noqa: S314
     assert (suite.get("failures"), suite.get("skipped")) == ("0", "1")
     skipped = suite.find("testcase/skipped")
@@ -157,8 +158,8 @@ def test_reports_count_a_broken_promise(tmp_path: Path) -> None:
     good = Outcome(SCENARIOS["broker-away"], [Check("a", "b", True)], 1.0)
     bad = Outcome(SCENARIOS["partition"], [Check("a < b", "not & so", False)], 2.0)
     assert (rehearse.code([good]), rehearse.code([good, bad]), rehearse.code([])) == (0, 1, 1)
-    assert rehearse.as_json([good, bad])["ok"] is False
-    rehearse.write_junit(tmp_path / "r.xml", [good, bad])
+    assert report.as_json([good, bad])["ok"] is False
+    report.write_junit(tmp_path / "r.xml", [good, bad])
     suite = ET.parse(tmp_path / "r.xml").getroot()  # noqa: S314
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
     failure = suite.find("testcase[@name='partition']/failure")

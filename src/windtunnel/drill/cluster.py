@@ -2,6 +2,7 @@
 
 `Cluster` has the operations of every deployment: process-compose, several hosts, NixOS machines.
 `LocalStack` adds facts of the machine itself: processes, messages, reports.
+Over 200 lines, because every operation has its promise here, for all deployments.
 """
 
 from __future__ import annotations

@@ -8,15 +8,8 @@ from collections import Counter
 from types import TracebackType
 
 from windtunnel.drill.cluster import Away, Checks, LocalStack, Mark, Run
-from windtunnel.drill.steps import (
-    log,
-    marks_of,
-    no_message_left,
-    overlaps,
-    seconds_until,
-    tally,
-    wait_final,
-)
+from windtunnel.drill.steps import log, marks_of, seconds_until, wait_final
+from windtunnel.drill.verdicts import no_message_left, overlaps, tally
 
 #: Retries of each task of dags/load.py.
 RETRIES = {"numbers": 2, "work": 2, "kinds": 100, "real": 100}

@@ -1,4 +1,7 @@
-"""A process-compose stack on this machine as the failure scenarios use it."""
+"""A process-compose stack on this machine as the failure scenarios use it.
+
+Over 200 lines, because one class has every operation that breaks or heals the stack.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A deployment by services.windtunnel: machines that are reached by commands only.
 
 A machine is the NixOS test driver's object, or a host of tests/hosts with the same methods.
-Standard library only: the test driver's Python has nothing else.
+Standard library only: the test driver's Python has nothing else. Over 200 lines, because one class
+has every operation and every fact.
 """
 
 from __future__ import annotations

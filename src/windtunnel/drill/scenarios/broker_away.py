@@ -6,17 +6,16 @@ import time
 
 from windtunnel.drill.cluster import Away, Checks, LocalStack, Run
 from windtunnel.drill.steps import (
-    all_succeed_once,
     instances,
     launch,
     log,
     marks_of,
     meanwhile,
     seconds_until,
-    tally,
     wait_final,
     wait_until,
 )
+from windtunnel.drill.verdicts import all_succeed_once, tally
 
 #: Seconds. The scheduler's heartbeat never gets older than the first.
 #: The first task starts within the second after the broker's return.

@@ -7,15 +7,14 @@ from functools import partial
 
 from windtunnel.drill.cluster import Checks, LocalStack, Run
 from windtunnel.drill.steps import (
-    all_succeed_once,
     launch,
     log,
     marks_of,
-    no_message_left,
     seconds_until,
     wait_running,
     wait_until,
 )
+from windtunnel.drill.verdicts import all_succeed_once, no_message_left
 
 
 def broker_killed_while_tasks_run(

@@ -4,6 +4,7 @@ Each is a short function that breaks something and looks.
 A scenario is written against `drill.cluster.Cluster`.
 So the same one runs in pytest, as a rehearsal for users (`windtunnel drill`) and on several hosts.
 Its defaults are the short variant; tests pass longer outages and more cycles.
+Over 200 lines, because it is a list with one entry for each scenario.
 """
 
 from __future__ import annotations

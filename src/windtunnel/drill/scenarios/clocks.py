@@ -5,14 +5,8 @@ from __future__ import annotations
 import time
 
 from windtunnel.drill.cluster import Checks, LocalStack, Mark, Run
-from windtunnel.drill.steps import (
-    all_succeed_once,
-    launch,
-    no_message_left,
-    ready,
-    seconds_until,
-    wait_running,
-)
+from windtunnel.drill.steps import launch, ready, seconds_until, wait_running
+from windtunnel.drill.verdicts import all_succeed_once, no_message_left
 
 #: Everything answers again this long after the machine wakes, or its clock has jumped.
 BACK = 30.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from windtunnel.drill.cluster import Checks, LocalStack
-from windtunnel.drill.steps import all_succeed_once, launch, seconds_until, wait_running
+from windtunnel.drill.steps import launch, seconds_until, wait_running
+from windtunnel.drill.verdicts import all_succeed_once
 
 COMPONENTS = ("scheduler", "dag-processor", "triggerer", "api-server", "flower", "reconciler")
 #: As after a database outage (row 5).

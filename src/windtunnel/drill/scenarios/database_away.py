@@ -6,7 +6,6 @@ import time
 
 from windtunnel.drill.cluster import Checks, LocalStack
 from windtunnel.drill.steps import (
-    all_succeed_once,
     launch,
     log,
     marks_of,
@@ -14,6 +13,7 @@ from windtunnel.drill.steps import (
     wait_running,
     wait_until,
 )
+from windtunnel.drill.verdicts import all_succeed_once
 
 #: Every component is back by itself this many seconds after the database.
 BACK = 30.0

@@ -5,14 +5,8 @@ from __future__ import annotations
 import time
 
 from windtunnel.drill.cluster import Checks, LocalStack
-from windtunnel.drill.steps import (
-    all_succeed_once,
-    launch,
-    no_message_left,
-    ready,
-    seconds_until,
-    wait_running,
-)
+from windtunnel.drill.steps import launch, ready, seconds_until, wait_running
+from windtunnel.drill.verdicts import all_succeed_once, no_message_left
 
 #: Seconds. A component that had to stop is back this long after there is room.
 #: `status` names the disk within one or two looks.

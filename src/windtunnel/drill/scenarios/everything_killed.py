@@ -5,17 +5,8 @@ from __future__ import annotations
 import time
 
 from windtunnel.drill.cluster import Checks, LocalStack
-from windtunnel.drill.steps import (
-    launch,
-    marks_of,
-    no_message_left,
-    once,
-    overlaps,
-    seconds_until,
-    tally,
-    wait_final,
-    wait_running,
-)
+from windtunnel.drill.steps import launch, marks_of, seconds_until, wait_final, wait_running
+from windtunnel.drill.verdicts import no_message_left, once, overlaps, tally
 
 #: Crashed tasks are retried within this many seconds of `up`.
 RETRIED = 60.0

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from windtunnel.drill.cluster import Checks, Cluster, LocalStack
 from windtunnel.drill.steps import (
-    all_succeed_once,
     launch,
     marks_of,
     occupy,
@@ -15,6 +14,7 @@ from windtunnel.drill.steps import (
     wait_running,
     wait_until,
 )
+from windtunnel.drill.verdicts import all_succeed_once
 
 
 def every_worker_has_a_share(

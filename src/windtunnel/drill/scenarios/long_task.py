@@ -9,12 +9,12 @@ from windtunnel.drill.scenarios.worker_crash import RETRIED, RETRY_DELAY, kill_w
 from windtunnel.drill.steps import (
     launch,
     marks_of,
-    overlaps,
     ready,
     seconds_until,
     wait_final,
     wait_running,
 )
+from windtunnel.drill.verdicts import overlaps
 
 #: A helper marks each second.
 HELPER_SILENT = 4.0

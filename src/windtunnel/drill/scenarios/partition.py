@@ -6,16 +6,8 @@ import time
 from signal import SIGTERM
 
 from windtunnel.drill.cluster import Checks, LocalStack
-from windtunnel.drill.steps import (
-    all_succeed_once,
-    instances,
-    launch,
-    log,
-    marks_of,
-    no_message_left,
-    occupy,
-    seconds_until,
-)
+from windtunnel.drill.steps import instances, launch, log, marks_of, occupy, seconds_until
+from windtunnel.drill.verdicts import all_succeed_once, no_message_left
 
 #: Seconds.
 NOTICED, RECONNECTED = 20.0, 5.0

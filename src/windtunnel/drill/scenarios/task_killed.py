@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from windtunnel.drill.cluster import Away, Checks, LocalStack, NotPossibleHere, Run
-from windtunnel.drill.steps import launch, marks_of, once, seconds_until, wait_final, wait_running
+from windtunnel.drill.steps import launch, marks_of, seconds_until, wait_final, wait_running
+from windtunnel.drill.verdicts import once
 
 #: Seconds until Airflow has recorded the loss.
 NOTICED = 10.0

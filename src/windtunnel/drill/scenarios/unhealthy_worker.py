@@ -7,7 +7,8 @@ from collections.abc import Callable
 from signal import SIGSTOP, SIGUSR2
 
 from windtunnel.drill.cluster import Checks, LocalStack
-from windtunnel.drill.steps import all_succeed_once, meanwhile, occupy, seconds_until
+from windtunnel.drill.steps import meanwhile, occupy, seconds_until
+from windtunnel.drill.verdicts import all_succeed_once
 
 #: Seconds. A cure waits for the tasks in hand where the process is alive.
 REPORTED, CURED = 20.0, 90.0

@@ -10,12 +10,12 @@ from windtunnel.drill.steps import (
     launch,
     marks_of,
     meanwhile,
-    overlaps,
     ready,
     seconds_until,
     wait_final,
     wait_running,
 )
+from windtunnel.drill.verdicts import overlaps
 
 #: Seconds. The task's own retry_delay (dags/retry.py) comes on top of the 30 s.
 REPORTED, GONE, RETRIED, BACK, RETRY_DELAY = 15.0, 5.0, 30.0, 20.0, 1.0

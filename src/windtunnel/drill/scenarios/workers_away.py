@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from windtunnel.drill.cluster import Checks, LocalStack
-from windtunnel.drill.steps import all_succeed_once, instances, launch, tally, wait_until
+from windtunnel.drill.steps import instances, launch, wait_until
+from windtunnel.drill.verdicts import all_succeed_once, tally
 
 #: Stock Airflow gives a waiting task up after 600 s, three times over (`task_queued_timeout`).
 BEYOND_STOCK = 2400.0
