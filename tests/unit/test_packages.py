@@ -23,6 +23,16 @@ def test_the_top_holds_few_files() -> None:
     assert len(list(SOURCE.glob("*.py"))) <= 8
 
 
+def test_a_file_of_over_200_lines_says_why() -> None:
+    silent = []
+    for path in SOURCE.rglob("*.py"):
+        text = path.read_text()
+        charter = " ".join((ast.get_docstring(ast.parse(text)) or "").split())
+        if len(text.splitlines()) > 200 and "ver 200 lines" not in charter:
+            silent.append(str(path.relative_to(SOURCE)))
+    assert silent == []
+
+
 @pytest.mark.parametrize("path", CHARTERS, ids=lambda path: str(path.parent.relative_to(SOURCE)))
 def test_a_package_says_what_it_is_for_and_exports_nothing(path: Path) -> None:
     module = ast.parse(path.read_text())
