@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Look at, use and rehearse the Airflow stack that `process-compose up` starts. "
+    help="Inspect, use and break the Airflow stack that `process-compose up` starts. "
     "Exit codes: 0 well, 1 failed, 2 wrong usage, 3 no stack running, 124 timed out.",
 )
 WIDTH_IS_KNOWN = sys.stdout.isatty() or "COLUMNS" in os.environ
@@ -294,8 +294,8 @@ def bench(
     from windtunnel.bench import figures, report, runner
 
     if growth and (stock or only or rounds):
-        step = "leave --stock, --only and --rounds out"
-        raise UsageError(f"--growth measures this stack once and by itself: {step}")
+        step = "leave out --stock, --only and --rounds"
+        raise UsageError(f"--growth measures one private stack once: {step}")
     if growth:
         grown = runner.grow(quick=quick, console=err)
         if as_json:
@@ -348,7 +348,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     settings = _settings()
     question = f"Stop the stack and delete all of {settings.state}?"
     if not yes and not (sys.stdin.isatty() and typer.confirm(question)):
-        raise UsageError("nothing was deleted: say --yes")
+        raise UsageError("nothing was deleted: add --yes to delete without a question")
     deleted = resetting.reset(settings)
     if deleted:
         _say(f"deleted {len(deleted)} entries of {settings.state}")

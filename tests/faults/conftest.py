@@ -37,7 +37,7 @@ def cluster(faults_stack: Stack, tmp_path: Path) -> Iterator[LocalCluster]:
     made = LocalCluster(faults_stack.settings, tmp_path / "marks")
     yield made
     wrong = made.heal()
-    assert wrong == [], f"the stack did not become whole again: {wrong}"
+    assert wrong == [], f"the stack did not recover: {wrong}"
 
 
 def rehearse_on(cluster: LocalCluster, name: str, **options: Any) -> Outcome:

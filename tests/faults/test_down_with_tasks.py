@@ -58,7 +58,7 @@ def test_down_says_for_which_task_it_waits_and_now_cuts_off_what_is_retried_afte
     _, rest = waiting.communicate(timeout=20)
     assert (
         waiting.returncode == 130
-        and "the stack goes on stopping" in rest
+        and "the stack continues to stop" in rest
         and "Traceback" not in rest
     ), rest
     assert stack.supervisor("worker-0")["state"] == "draining"

@@ -66,4 +66,4 @@ def test_triggers_that_are_lost_under_a_running_scheduler_are_made_anew(patient:
         until("the triggers are there again", there, database_notify.CHECK_SECONDS + 30)
     chain_is_quick(patient)
     logs = "".join(path.read_text(errors="replace") for path in patient.settings.logs.glob("*.log"))
-    assert "triggers were missing and have been made anew" in logs
+    assert "triggers were missing and were created again" in logs

@@ -80,6 +80,6 @@ def test_json_has_the_error_as_fields_and_a_missing_log_is_said(fails: Stack) ->
         )
     )
     assert (
-        "its log does not say why"
+        "the log gives no reason"
         in read(fails.airflow.log_events(ID, found["run_id"], "shell")).summary
     )

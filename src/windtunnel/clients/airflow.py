@@ -76,8 +76,8 @@ class Airflow:
             if answer.status_code != 401:
                 return answer.json() if answer.content else None
             self._token = None
-        reason = "was the secret replaced while the stack runs?"
-        raise WindtunnelError(f"Airflow refused the administrator's token: {reason}")
+        step = "restart the stack if a secret was replaced while it runs"
+        raise WindtunnelError(f"Airflow refused the administrator's token: {step}")
 
     def pages(self, path: str, key: str, **params: Any) -> list[dict[str, Any]]:
         """Every row of a listing, however many pages it has."""
@@ -137,7 +137,8 @@ class Airflow:
                     yield _event(line)
         except httpx.TransportError as error:
             where = f"{self.settings.api_url} ({type(error).__name__})"
-            raise NoStackError(f"Airflow's API stopped answering at {where}") from None
+            message = f"Airflow's API stopped answering at {where}: see `windtunnel status`"
+            raise NoStackError(message) from None
 
     def log(
         self,

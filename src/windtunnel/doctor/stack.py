@@ -25,7 +25,7 @@ def ports(settings: Settings) -> list[Finding]:
             if connection.status == psutil.CONN_LISTEN and connection.laddr:
                 holders[connection.laddr.port] = connection.pid
     except psutil.Error:
-        detail = "this system does not say who listens; `process-compose up` tries them"
+        detail = "this system does not show who listens; `process-compose up` tries each port"
         return [Finding("ports", True, detail)]
     move = f"PORT_OFFSET={settings.port_offset + 1000} process-compose up"
     free: list[str] = []
@@ -81,7 +81,7 @@ def state(settings: Settings) -> Finding:
     secrets = settings.secrets
     mode = secrets.stat().st_mode & 0o777 if secrets.exists() else 0
     if mode & 0o077:
-        detail = f"{secrets} has mode {mode:04o}: others can look into it"
+        detail = f"{secrets} has mode {mode:04o}: other users may read it"
         return Finding("state folder", False, detail, f"chmod 700 '{secrets}'")
     return Finding("state folder", True, str(settings.state))
 

@@ -126,7 +126,7 @@ def settle(
 def nothing_left(checks: Checks, cluster: LocalStack, marks: list[Mark]) -> None:
     """No process, message or executor slot is left behind."""
     no_message_left(checks, cluster, 400)
-    log.info("looking for what is left")
+    log.info("looking for leftover processes, results and slots")
     time.sleep(1)
     alive = cluster.alive(marks)
     checks.add(

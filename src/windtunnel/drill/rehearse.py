@@ -63,7 +63,7 @@ def drill(
         raise UsageError(
             f"{len(active)} DAG run(s) are active, such as {dag_id} {run_id}, "
             "and a rehearsal breaks what they run on: "
-            "wait for their end, or say --yes"
+            "wait for their end, or add --yes"
         )
     airflow = Airflow(settings)
     if missing := [dag_id for dag_id in DAGS if airflow.dag(dag_id) is None]:
@@ -115,12 +115,12 @@ def _one(
         try:
             outcome = play(scenario, cluster, **options)
         except BaseException:
-            console.print("interrupted: healing what was broken", highlight=False)
+            console.print("interrupted: the drill repairs the stack, then ends", highlight=False)
             _heal(cluster, status)
             raise
         if wrong := _heal(cluster, status):
             raise WindtunnelError(
-                f"after {scenario.name} the stack did not become whole again: "
+                f"after {scenario.name} the stack did not recover: "
                 f"{', '.join(wrong)}; see `windtunnel status`",
             )
     return outcome

@@ -73,7 +73,7 @@ def _heartbeats(settings: Settings) -> dict[str, str | None]:
         age = time.time() - heartbeat
         # A heartbeat from before this `up` belongs to a former stack.
         if heartbeat < started:
-            found[name] = "has not begun its work yet"
+            found[name] = "has sent no heartbeat since the stack started"
         elif age > HEARTBEAT_SECONDS:
             found[name] = f"last heartbeat {age:.0f} s ago"
         else:

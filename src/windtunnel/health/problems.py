@@ -52,13 +52,13 @@ def _advice(
     log = settings.logs / f"{process_compose.node(row.name)}.log"
     start = f"process-compose process start {row.name}"
     if row.status == "Terminating":
-        return "it is being stopped; nothing to do"
+        return "process-compose stops it; nothing to do"
     if row.status == "Restarting":
-        return f"it is started again by itself; if it keeps failing, see {log}"
+        return f"process-compose starts it again; if it keeps failing, see {log}"
     if disk.room(settings.state).full:
         return "it goes on by itself once the disk has room"
     if not row.is_running and stopping:
-        return f"it was stopped, as others are now; if they stay, afterwards: {start}"
+        return f"a command is stopping processes; if the stack still runs after it: {start}"
     if not row.is_running:
         return start
     away = [name for name in NEEDED if name in faulty]
@@ -79,7 +79,7 @@ def queue_problems(queues: dict[str, int], workers: list[WorkerRow]) -> list[Pro
     for name, depth in queues.items():
         if not depth or name in served:
             continue
-        what = f"{depth} tasks wait for the queue {name!r} and no healthy worker serves it"
+        what = f"{depth} tasks wait in the queue {name!r} and no healthy worker serves it"
         do = f"start a worker with WORKER_QUEUES={name}"
         if name == "heavy":
             do = "process-compose process start worker-heavy"

@@ -22,7 +22,7 @@ WORKER_COLUMNS = (
     "last incident",
 )
 #: The title of the table of patches that do not fit the installed versions.
-SKIPPED_PATCHES = "Patches that are left out: Airflow runs as upstream made it there"
+SKIPPED_PATCHES = "Skipped patches: these parts of Airflow run unpatched"
 #: The columns that are set to the right.
 NUMBERS = frozenset({"memory", "restarts", "pid", "load", "waiting"})
 

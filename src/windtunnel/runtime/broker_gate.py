@@ -86,5 +86,5 @@ class Gate:
             self.up = self.probe()
             self.until = self.clock() + CACHE_SECONDS
         if not self.up:
-            problem = "the broker does not answer"
-            raise self.refusal(f"{problem}: the task stays queued and is sent when it does")
+            next_step = "the task stays queued and is sent when the broker answers"
+            raise self.refusal(f"the broker does not answer: {next_step}")

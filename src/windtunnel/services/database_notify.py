@@ -183,7 +183,7 @@ class Listener:
             why = f"triggers are missing ({names}) and cannot be made: {reason}"
             self._lost(why, CHECK_SECONDS)
             return False
-        text = "%s wake: triggers were missing and have been made anew: %s"
+        text = "%s wake: triggers were missing and were created again: %s"
         log.warning(text, self.who, names)
         self.count += 1
         return True

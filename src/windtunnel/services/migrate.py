@@ -79,7 +79,7 @@ def migrate(settings: Settings) -> bool:
         _triggers(notify_triggers.drop, connection)
         command = [sys.executable, "-m", "windtunnel.runtime.component", "db", "migrate"]
         if os.spawnv(os.P_WAIT, sys.executable, command) != 0:
-            raise WindtunnelError("`airflow db migrate` failed: its own lines above say why")
+            raise WindtunnelError("`airflow db migrate` failed: the lines above have its reason")
         _triggers(triggers, connection)
         done.write_text(json.dumps(wanted | {"revision": _current_revision(connection)}))
         print(f"migrated in {time.monotonic() - start:.1f} s", flush=True)

@@ -43,7 +43,7 @@ def down(settings: Settings, *, now: bool = False) -> int:
     except KeyboardInterrupt:
         if stop.begun:
             choice = "`windtunnel down` waits for it again, `windtunnel down --now` cuts tasks off"
-            say(f"the stack goes on stopping; {choice}")
+            say(f"the stack continues to stop; {choice}")
         else:
             say("interrupted before anything was stopped")
         raise

@@ -81,7 +81,7 @@ def launch(arguments: list[str]) -> int:
 
         unknown = [a for a in arguments if a not in ("down", "--now")]
         if unknown:
-            raise UsageError(f"process-compose down takes --now and nothing else: {unknown[0]}")
+            raise UsageError(f"process-compose down takes only --now, not {unknown[0]}")
         return down.down(settings, now="--now" in arguments)
     if command in CLIENTS:
         process_compose.require(settings)

@@ -36,7 +36,7 @@ def parse_count(text: str) -> int:
         count = 0
     if not 1 <= count <= MOST:
         step = f"give a whole number from 1 to {MOST}"
-        none = "to have none, `process-compose process stop` each; they return with `process start`"
+        none = "to have none, stop each worker with `process-compose process stop`"
         raise UsageError(f"{text!r} is not a number of workers: {step} ({none})")
     return count
 
@@ -57,8 +57,8 @@ def scale(settings: Settings, count: int) -> list[Process]:
         compose = Compose(settings)
         before = compose.workers()
         if not before:
-            question = "was it started with another process-compose.yaml?"
-            raise WindtunnelError(f"process-compose knows no worker: {question}")
+            step = "start the stack with this project's process-compose.yaml"
+            raise WindtunnelError(f"this stack has no process named worker: {step}")
         if count > len(before):
             _require_connections(settings, count)
         if count < len(before):

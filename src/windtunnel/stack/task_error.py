@@ -130,7 +130,7 @@ def read(events: Iterable[Mapping[str, Any]]) -> TaskError:
     # A task can log an exception and go on, so the error of its end counts first.
     failure = verdict or exception
     if failure is None:
-        summary = "its log does not say why: it is missing, or the task never began"
+        summary = "the log gives no reason: it is missing, or the task never started"
         if last:
             # The rest of Airflow's text is the whole of a failed HTTP call.
             summary += f" ({str(last['event']).partition(': ')[0]})"

@@ -77,7 +77,7 @@ def checked(text: str) -> str:
         raise UsageError(f"{mixed}: write all of them with a minus, or none")
     for name in (each.removeprefix("-") for each in names):
         if name in ("all", "none"):
-            raise UsageError(f"{VARIABLE}={text!r}: {name!r} stands alone")
+            raise UsageError(f"{VARIABLE}={text!r}: {name!r} cannot be combined")
         if name not in NAMES:
             near = difflib.get_close_matches(name, [*NAMES, "all", "none"])
             hint = f"the patches are {', '.join(NAMES)}"

@@ -41,8 +41,8 @@ def test_nothing_is_to_be_started_at_once_while_the_stack_is_being_stopped(
     settings: Settings,
 ) -> None:
     stopping = advice(settings, row("scheduler", "Completed"), row("worker", "Terminating"))
-    assert stopping["scheduler"].startswith("it was stopped, as others are now")
-    assert stopping["worker"] == "it is being stopped; nothing to do"
+    assert stopping["scheduler"].startswith("a command is stopping processes")
+    assert stopping["worker"] == "process-compose stops it; nothing to do"
 
 
 @pytest.mark.parametrize(("days", "shown"), [(0, "%H:%M:%S"), (3, "%Y-%m-%d %H:%M:%S")])

@@ -93,7 +93,7 @@ def test_down_without_a_stack_is_harmless(fake: dict[str, str]) -> None:
 def test_down_refuses_what_it_does_not_know(fake: dict[str, str]) -> None:
     done = launch(fake, "down", "--nwo")
     assert done.returncode == 2
-    assert "process-compose down takes --now and nothing else: --nwo" in done.stderr
+    assert "process-compose down takes only --now, not --nwo" in done.stderr
 
 
 def test_without_the_real_binary_the_next_step_is_named(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_what_a_task_logs_as_an_error_is_output_and_not_the_reason() -> None:
 
 def test_a_log_that_is_missing_is_said() -> None:
     error = read([*HEAD[:1], {"timestamp": None, "event": "No logs available"}])
-    assert "its log does not say why" in error.summary and "No logs available" in error.summary
+    assert "the log gives no reason" in error.summary and "No logs available" in error.summary
     assert read([]).lines() == []
 
 
