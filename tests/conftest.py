@@ -15,6 +15,8 @@ from tests.stack_fixture import NewStack, Stack
 from windtunnel.stack.ports import free_offset
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Folders whose tests start stacks.
+LIVE = ("faults", "hosts", "stack")
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +74,17 @@ def pytest_configure(config: pytest.Config) -> None:
     home = tempfile.mkdtemp(prefix="windtunnel-airflow-home-")
     os.environ["AIRFLOW_HOME"] = home
     config.add_cleanup(lambda: shutil.rmtree(home))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n 2` one process runs every test with a live stack, and the other one all the rest.
+
+    Two live stacks at a time would share two cores, and the time limits are made for one.
+    """
+    for item in items:
+        room = item.path.relative_to(ROOT / "tests").parts[0]
+        lane = "live" if room in LIVE else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(lane))
 
 
 def pytest_sessionstart() -> None:
