@@ -26,6 +26,12 @@ CREATE TABLE dag (next_dagrun_create_after timestamptz, is_paused bool, is_stale
 DROP = "DROP TABLE IF EXISTS task_instance, dag_run, callback, dag"
 
 
+@pytest.fixture(autouse=True)
+def enabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's logging configuration, which other tests load, disables every logger made before."""
+    monkeypatch.setattr(database_notify.log, "disabled", False)
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with running(tmp_path_factory.mktemp("wake") / "state", "postgres") as settings:
