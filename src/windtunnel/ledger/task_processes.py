@@ -17,6 +17,7 @@ from windtunnel.system import procfs
 from windtunnel.system.procfs import Process
 
 EVERY_SECONDS = 0.5
+#: Environment variable of a task's whole process tree: the Celery id (runtime/celery_signals.py).
 TASK_VARIABLE = "WINDTUNNEL_TASK"
 
 

@@ -19,6 +19,7 @@ from celery import signals
 
 from windtunnel.ledger import ledger, temporary
 from windtunnel.ledger.lost_tasks import tell_log
+from windtunnel.ledger.task_processes import TASK_VARIABLE
 from windtunnel.runtime import version_skew
 from windtunnel.system import procfs
 
@@ -39,9 +40,6 @@ PRELOAD = (
     "airflow.version",
     "cffi.cparser",
 )
-#: Environment variable of a task's whole process tree: the Celery id.
-#: It distinguishes an orphan from a process of a live task.
-TASK_VARIABLE = "WINDTUNNEL_TASK"
 
 _files: ledger.WorkerFiles | None = None
 _pool_child = 0

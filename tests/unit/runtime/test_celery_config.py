@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from windtunnel.ledger import ledger
+from windtunnel.ledger.task_processes import TASK_VARIABLE
 from windtunnel.runtime import broker_gate
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -277,10 +278,10 @@ def test_the_ledger_from_receipt_to_end(tmp_path: Path, monkeypatch: pytest.Monk
     assert entry["log"] == "/logs/x/1.log"
     assert ledger.describe("a", entry) == "d.t[3] (run r, try 2)"
     assert "s3cret" not in files.task("a").read_text()
-    assert os.environ[celery_signals.TASK_VARIABLE] == "a"
+    assert os.environ[TASK_VARIABLE] == "a"
     celery_signals.end(task_id="a")
     assert not files.in_hand()
-    assert celery_signals.TASK_VARIABLE not in os.environ
+    assert TASK_VARIABLE not in os.environ
 
 
 def test_the_node_is_named_after_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
