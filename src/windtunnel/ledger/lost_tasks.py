@@ -10,13 +10,13 @@ import json
 import socket
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from windtunnel.ledger import ledger
 from windtunnel.ledger.fence import Generation, Unkillable, fence
 from windtunnel.ledger.survivors import Survivors, task_instance
+from windtunnel.ledger.task_log import tell_log
 from windtunnel.system.procfs import Process
 from windtunnel.system.waiting import wait_for
 
@@ -24,24 +24,6 @@ from windtunnel.system.waiting import wait_for
 #: The reconciler reads and deletes its fields.
 LOST_KEY = "windtunnel:lost"
 RETRY_SECONDS = 2.0
-
-
-def tell_log(entry: Mapping[str, Any], text: str, level: str = "critical") -> None:
-    """Appends a line to the task's own log, so that the UI shows it.
-
-    The format is Airflow 3's: one JSON object a line.
-    """
-    path = entry.get("log")
-    if not path or not Path(str(path)).parent.is_dir():
-        return
-    stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    event = {"timestamp": stamp, "level": level, "event": text, "logger": "windtunnel.worker"}
-    line = json.dumps(event)
-    try:
-        with open(str(path), "ab") as file:
-            file.write(line.encode() + b"\n")
-    except OSError:
-        pass  # the supervisor's log has the line too
 
 
 class Lost:

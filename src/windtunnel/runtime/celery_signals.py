@@ -18,7 +18,7 @@ from typing import Any
 from celery import signals
 
 from windtunnel.ledger import ledger, temporary
-from windtunnel.ledger.lost_tasks import tell_log
+from windtunnel.ledger.task_log import tell_log
 from windtunnel.ledger.task_processes import TASK_VARIABLE
 from windtunnel.runtime import version_skew
 from windtunnel.system import procfs

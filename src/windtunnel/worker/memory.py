@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from windtunnel.ledger import ledger
 from windtunnel.ledger.ledger import describe
-from windtunnel.ledger.lost_tasks import tell_log
+from windtunnel.ledger.task_log import tell_log
 from windtunnel.system import procfs
 from windtunnel.worker.celery_process import CeleryProcess
 from windtunnel.worker.options import Options
