@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit import compose_rules as rules
+from windtunnel.health.checks import RECONCILER_READY_SECONDS
+from windtunnel.ledger.ledger import READY_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "process-compose.yaml").read_text()
@@ -243,3 +245,16 @@ def test_process_compose_itself_takes_the_file_and_refuses_a_broken_one(tmp_path
     done = launcher("up", "--dry-run", root=broken, state=tmp_path / "state")
     assert done.returncode == 1
     assert "disbled" in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("worker", READY_SECONDS),
+        ("worker-heavy", READY_SECONDS),
+        ("reconciler", RECONCILER_READY_SECONDS),
+    ],
+)
+def test_a_probe_and_status_agree_on_the_age_of_ready(name: str, seconds: float) -> None:
+    probe = rules.read(TEXT)["processes"][name]["readiness_probe"]["exec"]["command"]
+    assert f'/ready" -newermt "-{seconds:.0f} seconds"' in probe

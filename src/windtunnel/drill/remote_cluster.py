@@ -19,6 +19,7 @@ from signal import SIGKILL, Signals
 from typing import Any, Protocol
 
 from windtunnel.drill.cluster import Away, Check, Checks, Mark, TaskInstance
+from windtunnel.ledger.ledger import READY_SECONDS
 
 STATE = PurePosixPath("/var/lib/windtunnel")
 MARKS = STATE / "run" / "marks.jsonl"
@@ -265,7 +266,8 @@ class NixosCluster:
         return said[-1] if said else None
 
     def process_state(self, service: str) -> str:
-        probe = f"find {STATE}/run/workers/{service}/ready -newermt '-15 seconds'"
+        recent = f"-newermt '-{READY_SECONDS:.0f} seconds'"
+        probe = f"find {STATE}/run/workers/{service}/ready {recent}"
         return (
             "Ready"
             if self.roles[service].execute(probe)[1].strip().startswith("/")

@@ -21,9 +21,8 @@ from windtunnel.errors import WindtunnelError
 from windtunnel.ledger import ledger
 from windtunnel.settings import Settings
 
-#: A healthy worker touches its `ready` file every few seconds.
-READY_SECONDS = 15.0
 #: The reconciler touches its `ready` file in each round.
+#: The probe in process-compose.yaml has the same number.
 RECONCILER_READY_SECONDS = 30.0
 #: Airflow's jobs write a heartbeat every 5 s.
 HEARTBEAT_SECONDS = 30.0
@@ -101,17 +100,12 @@ def flower(settings: Settings) -> str | None:
     return None
 
 
-def fresh(path_name: str, seconds: float, settings: Settings) -> bool:
-    """Whether a file below run/ was touched within that many seconds."""
-    try:
-        return time.time() - (settings.run / path_name).stat().st_mtime < seconds
-    except OSError:
-        return False
-
-
 def reconciler(settings: Settings) -> str | None:
-    ready = fresh("reconciler/ready", RECONCILER_READY_SECONDS, settings)
-    return None if ready else "shows no sign of life"
+    try:
+        age = time.time() - (settings.run / "reconciler" / "ready").stat().st_mtime
+    except OSError:
+        return "shows no sign of life"
+    return None if age < RECONCILER_READY_SECONDS else "shows no sign of life"
 
 
 def supervisor_record(settings: Settings, node: str) -> dict[str, Any]:
@@ -121,7 +115,7 @@ def supervisor_record(settings: Settings, node: str) -> dict[str, Any]:
 
 def worker(settings: Settings, node: str) -> str | None:
     """The fault of one worker; `node` is the Celery node's name before the @."""
-    if fresh(f"workers/{node}/ready", READY_SECONDS, settings):
+    if ledger.WorkerFiles(settings.run, node).is_ready():
         return None
     return str(supervisor_record(settings, node).get("state") or "starting")
 

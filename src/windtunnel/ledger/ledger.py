@@ -19,11 +19,16 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from windtunnel.system import disk, reserve
+
+#: A worker is healthy while its `ready` is younger. Its supervisor touches it every 4 s.
+#: The probes in process-compose.yaml have the same number.
+READY_SECONDS = 15.0
 
 
 def write(path: Path, data: Mapping[str, Any]) -> None:
@@ -109,6 +114,13 @@ class WorkerFiles:
     def create(self) -> None:
         for folder in (self.tasks, self.lost, self.skew):
             folder.mkdir(parents=True, exist_ok=True)
+
+    def is_ready(self) -> bool:
+        """Whether the worker was healthy within the last `READY_SECONDS`."""
+        try:
+            return time.time() - self.ready.stat().st_mtime < READY_SECONDS
+        except OSError:
+            return False
 
     def task(self, task_id: str) -> Path:
         return self.tasks / f"{task_id}.json"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +12,8 @@ from windtunnel import settings
 from windtunnel.errors import UsageError
 from windtunnel.ledger import ledger
 from windtunnel.ledger.ledger import WorkerFiles
+from windtunnel.system import procfs
 from windtunnel.variables.queue_names import queue_names
-
-#: A healthy worker refreshes its `ready` file every few seconds.
-FRESH_SECONDS = 10.0
 
 
 def _number(env: Mapping[str, str], name: str, default: int, low: int = 0) -> int:
@@ -81,12 +77,14 @@ class Options:
     def stand_in(self) -> str | None:
         """Another worker of this machine that is healthy and serves one of this worker's queues."""
         for files in ledger.all_workers(self.state / "run"):
-            queues = ledger.read(files.supervisor).get("queues") or []
-            if files.name == self.name or not set(queues) & set(self.queues.split(",")):
+            record = ledger.read(files.supervisor)
+            queues = set(record.get("queues") or [])
+            if files.name == self.name or not queues & set(self.queues.split(",")):
                 continue
-            with contextlib.suppress(OSError):
-                if time.time() - files.ready.stat().st_mtime < FRESH_SECONDS:
-                    return files.name
+            # A supervisor that was killed leaves its `ready` behind.
+            alive = procfs.alive(ledger.number(record, "pid"), ledger.number(record, "start"))
+            if alive and files.is_ready():
+                return files.name
         return None
 
     @classmethod
