@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from windtunnel.errors import UsageError
-from windtunnel.system import socket_folder
+from windtunnel.system import events, socket_folder
 from windtunnel.variables import connections
 from windtunnel.variables.queue_names import queue_names
 
@@ -79,6 +79,10 @@ class Settings:
     @property
     def logs(self) -> Path:
         return self.state / "logs"
+
+    @property
+    def events(self) -> Path:
+        return self.logs / events.NAME
 
     @property
     def stack_file(self) -> Path:

@@ -236,6 +236,13 @@ def all_workers(run: Path) -> list[WorkerFiles]:
         return []
 
 
+def identity(task_id: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The task as fields of an event: its Celery id as `task`, and Airflow's ids if known."""
+    names = ("dag_id", "task_id", "run_id", "map_index", "try_number", "callback")
+    known = {name: entry[name] for name in names if entry.get(name) is not None}
+    return {"task": task_id, **known}
+
+
 def describe(task_id: str, entry: Mapping[str, Any]) -> str:
     """The task in words for a log line.
 

@@ -7,6 +7,7 @@ way of the broker.
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from windtunnel.ledger import ledger
 from windtunnel.ledger.fence import Generation, Unkillable, fence
 from windtunnel.ledger.survivors import Survivors, task_instance
 from windtunnel.ledger.task_log import tell_log
+from windtunnel.system.logs import Say
 from windtunnel.system.procfs import Process
 from windtunnel.system.waiting import wait_for
 
@@ -36,7 +38,7 @@ class Lost:
         self,
         files: ledger.WorkerFiles,
         state: Path,
-        say: Callable[[str], None],
+        say: Say,
         survivors: Survivors | None = None,
     ) -> None:
         self.files = files
@@ -79,7 +81,8 @@ class Lost:
                 self.give_up(process, generation, task_of)
         if killed:
             pids = ", ".join(map(str, killed))
-            self.say(f"ended {len(killed)} process(es) left behind, pid {pids} ({why})")
+            text = f"ended {len(killed)} process(es) left behind, pid {pids} ({why})"
+            self.say("processes_ended", text, level=logging.WARNING, pids=killed, why=why)
         for task_id, entry in self.files.in_hand().items():
             if not self.survivors.hold(task_id):
                 self.note(task_id, entry, why)
@@ -93,13 +96,17 @@ class Lost:
         """Names a process that cannot be killed, and holds back the tasks that it may run."""
         entries = self.files.in_hand()
         tasks = self._waiting_for(process, generation, entries, task_of)
-        self.say(f"cannot end {self.survivors.add(process, tasks)}")
+        text = f"cannot end {self.survivors.add(process, tasks)}"
+        level = logging.WARNING
+        self.say("process_not_ended", text, level=level, pid=process.pid, tasks=sorted(tasks))
         for task_id in tasks:
             entry = entries[task_id]
             problem = f"{self.files.name} cannot end this task's process {process.pid}"
             tell_log(entry, f"{problem}: the task is not reported lost while that process lives")
             task = ledger.describe(task_id, entry)
-            self.say(f"{task} is not reported lost while pid {process.pid} lives")
+            text = f"{task} is not reported lost while pid {process.pid} lives"
+            ids = ledger.identity(task_id, entry)
+            self.say("task_held_back", text, level=level, pid=process.pid, **ids)
 
     def _waiting_for(
         self,
@@ -128,13 +135,16 @@ class Lost:
         loss = f"{self.files.name} lost this task: {why}."
         next_step = "Its processes were ended; it is retried or failed by its retry policy."
         tell_log(entry, f"{loss} {next_step}")
-        self.say(f"lost {ledger.describe(task_id, entry)}: {why}")
+        text = f"lost {ledger.describe(task_id, entry)}: {why}"
+        ids = ledger.identity(task_id, entry)
+        self.say("task_lost", text, level=logging.WARNING, why=why, **ids)
         try:
             self.files.task(task_id).replace(self.files.lost / f"{task_id}.json")
         except FileNotFoundError:
             pass
         except OSError as error:  # it stays in hand, and is noted at the next look
-            self.say(f"cannot record that {task_id} is lost: {error}")
+            text = f"cannot record that {task_id} is lost: {error}"
+            self.say("loss_not_recorded", text, level=logging.WARNING, task=task_id)
         self.next_try = 0.0
 
     def send_if_due(self, now: float) -> None:
@@ -142,7 +152,8 @@ class Lost:
             self.next_try = now + RETRY_SECONDS
             waiting = self.files.given_up()
             if waiting and self._send(waiting):
-                self.say(f"reported {len(waiting)} lost task(s) to the reconciler")
+                text = f"reported {len(waiting)} lost task(s) to the reconciler"
+                self.say("losses_reported", text, tasks=sorted(waiting))
 
     def send(self, until: float) -> None:
         """Tries until a moment (monotonic).

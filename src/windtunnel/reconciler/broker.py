@@ -8,6 +8,7 @@ hash `unacked`, with its timestamp in `unacked_index`.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
@@ -17,6 +18,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from windtunnel.ledger.lost_tasks import LOST_KEY
+from windtunnel.system import logs
+
+log = logging.getLogger(__name__)
 
 CHUNK = 500
 PRIORITY_SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
@@ -59,8 +63,8 @@ class Broker:
                 found[key.decode()] = entry if isinstance(entry, dict) else {}
             except ValueError:  # JSONDecodeError and UnicodeDecodeError are ones
                 self.redis.hdel(LOST_KEY, key)
-                text = "dropped the report of a lost task that cannot be read"
-                print(f"reconciler: {text}: {key!r}", flush=True)
+                text = f"dropped the report of a lost task that cannot be read: {key!r}"
+                log.warning(text, extra=logs.event("report_dropped"))
         return found
 
     def renewals(self) -> dict[str, float]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 from windtunnel.system import disk
+from windtunnel.system.logs import Say
 
 #: How often a disk that stays full is named again, since the disk may have lost the first line.
 AGAIN_SECONDS = 60.0
@@ -14,7 +15,7 @@ AGAIN_SECONDS = 60.0
 class Watch:
     """One look costs a statvfs(2)."""
 
-    def __init__(self, folder: Path, say: Callable[[str], object]) -> None:
+    def __init__(self, folder: Path, say: Say) -> None:
         self.folder = folder
         self.say = say
         self.since = self.next = 0.0
@@ -33,10 +34,12 @@ class Watch:
             state = "low"
         if state and (state != self.was or now >= self.next):
             self.next = now + AGAIN_SECONDS
-            self.say(str(room.problem()))
+            text = str(room.problem())
+            self.say(f"disk_{state}", text, level=logging.WARNING, free=room.free)
         if self.was == "full" and state != "full":
             seconds = now - self.since
-            self.say(f"there is room again on {room.mount}: it was full for {seconds:.0f} s")
+            text = f"there is room again on {room.mount}: it was full for {seconds:.0f} s"
+            self.say("disk_has_room", text, seconds=seconds, free=room.free)
         if state == "full" and self.was != "full":
             self.since = now
         self.was = state

@@ -9,12 +9,12 @@ refuses that copy (`PATCH /run` answers 409 for a running task).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from windtunnel.reconciler import living
 from windtunnel.reconciler.broker import Broker, Held
 from windtunnel.reconciler.silence import Silence
 from windtunnel.settings import Settings
+from windtunnel.system.logs import Say
 
 #: Four renewals and a half.
 LEASE_SECONDS = float(os.environ.get("WINDTUNNEL_LEASE_SECONDS") or 45)
@@ -25,7 +25,7 @@ STEP_SECONDS = 15.0
 class Leases:
     """Its state is in memory only. A restart loses it, and a message then comes back later."""
 
-    def __init__(self, settings: Settings, broker: Broker, say: Callable[..., None]) -> None:
+    def __init__(self, settings: Settings, broker: Broker, say: Say) -> None:
         self.settings, self.broker, self.say = settings, broker, say
         self.silence: Silence[str] = Silence(LEASE_SECONDS, STEP_SECONDS)
 
@@ -48,4 +48,4 @@ class Leases:
             if self.broker.restore(task_id, lapsed[task_id]):
                 done = f"put Celery task {task_id} back into its queue"
                 why = f"its worker has not renewed the message for {LEASE_SECONDS:.0f} s"
-                self.say(f"{done}: {why}", restored_messages=1)
+                self.say("message_restored", f"{done}: {why}", task=task_id)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from windtunnel.ledger import ledger
 from windtunnel.ledger.fence import Generation
@@ -14,6 +15,7 @@ from windtunnel.ledger.lost_tasks import Lost
 from windtunnel.ledger.survivors import Survivors
 from windtunnel.settings import Settings
 from windtunnel.system import procfs
+from windtunnel.system.logs import Say
 
 #: process-compose starts a supervisor again within seconds, and the new one clears up by itself.
 ABANDONED_SECONDS = 20.0
@@ -22,7 +24,7 @@ ABANDONED_SECONDS = 20.0
 class Machine:
     """Works without broker and database."""
 
-    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, say: Say) -> None:
         self.settings = settings
         self.say = say
         self.dead_since: dict[str, float] = {}
@@ -37,7 +39,9 @@ class Machine:
                 process = procfs.find(pid, start)
                 if process is not None and process.state == "T":
                     who = f"the supervisor of {files.name} (pid {pid})"
-                    self.say(f"{who} was stopped by a signal: sent SIGCONT")
+                    text = f"{who} was stopped by a signal: sent SIGCONT"
+                    level = logging.WARNING
+                    self.say("process_continued", text, level=level, worker=files.name, pid=pid)
                     procfs.kill(process, signal.SIGCONT)
                 continue
             if not (data.get("celery_pid") or files.in_hand() or files.given_up()):
@@ -52,7 +56,8 @@ class Machine:
     def _cannot(self, name: str, why: str) -> None:
         if self.complaints.get(name) != why:
             self.complaints[name] = why
-            self.say(f"cannot clear up behind {name}: {why}")
+            text = f"cannot clear up behind {name}: {why}"
+            self.say("cannot_clear_up", text, level=logging.WARNING, worker=name, why=why)
 
     def _clear(self, files: ledger.WorkerFiles, data: dict[str, object]) -> None:
         """Clears up as a new supervisor of that name would, under the lock that it would hold."""
@@ -70,8 +75,15 @@ class Machine:
                 generation = Generation(pid, start, str(data.get("boot", "")))
             survivors = Survivors.written(data)
 
-            def say(text: str) -> None:
-                self.say(f"{files.name}: {text}")
+            def say(
+                event: str,
+                text: str,
+                *,
+                level: int = logging.INFO,
+                **fields: Any,
+            ) -> None:
+                line = f"{files.name}: {text}"
+                self.say(event, line, level=level, worker=files.name, **fields)
 
             lost = Lost(files, self.settings.state, say, survivors)
             reason = "its supervisor died and was not started again"

@@ -9,6 +9,7 @@ actions share one state.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -37,6 +38,9 @@ from windtunnel.reconciler.silent_tasks import (
     api_server_well,
 )
 from windtunnel.settings import Settings, load
+from windtunnel.system import logs
+
+log = logging.getLogger(__name__)
 
 TICK_SECONDS = 2.0
 #: How long everything must have been well: first for tasks whose processes are certainly dead,
@@ -52,6 +56,16 @@ CLEAN_SECONDS = 600.0
 UNFINISHED_CALLBACK = ("pending", "queued", "running")
 #: A sweep over a long queue may take at most this share of the time.
 SWEEP_SHARE = 0.01
+
+#: The counter of state.json that an event raises, by `count` or by one.
+COUNTERS = {
+    "task_returned": "lost_tasks",
+    "task_silent": "lost_tasks",
+    "message_missing": "lost_messages",
+    "message_restored": "restored_messages",
+    "results_deleted": "deleted_results",
+    "schedulers_dead": "dead_schedulers",
+}
 
 #: A supervisor's report of a lost task (ledger/lost_tasks.py).
 Report = dict[str, Any]
@@ -84,19 +98,22 @@ class Reconciler:
             "pid": os.getpid(),
             "started": time.time(),
             "incidents": [],
-            "lost_tasks": 0,
-            "lost_messages": 0,
-            "restored_messages": 0,
-            "deleted_results": 0,
-            "dead_schedulers": 0,
         }
+        self.data |= dict.fromkeys(COUNTERS.values(), 0)
         self.stop = False
 
-    def say(self, text: str, **counters: int) -> None:
-        """Prints one line, and keeps it for `status`."""
-        _print(text)
-        for name, value in counters.items():
-            self.data[name] += value
+    def say(
+        self,
+        event: str,
+        text: str,
+        *,
+        level: int = logging.INFO,
+        **fields: Any,
+    ) -> None:
+        """Logs one line that is also an event, counts it, and keeps the line for `status`."""
+        log.log(level, text, extra=logs.event(event, **fields))
+        if event in COUNTERS:
+            self.data[COUNTERS[event]] += fields.get("count", 1)
         incident = {"time": time.time(), "text": text}
         self.data["incidents"] = [*self.data["incidents"], incident][-20:]
 
@@ -111,7 +128,7 @@ class Reconciler:
             start = time.monotonic()
             now_state = self.turn(start)
             if now_state != state:
-                _print(now_state)
+                log.info(now_state, extra=logs.event("state", state=now_state))
             state = self.data["state"] = now_state
             self.data["time"] = time.time()
             try:
@@ -172,7 +189,7 @@ class Reconciler:
             count = self.database.age_dead_schedulers(self.machine.schedulers())
             if count:
                 text = f"{count} scheduler job(s) of dead processes: their tasks can be adopted"
-                self.say(text, dead_schedulers=count)
+                self.say("schedulers_dead", text, count=count)
         if now >= self.due["sweep"]:
             self.due["sweep"] = now + SWEEP_SECONDS
             if steady >= LONG_STEADY_SECONDS:
@@ -181,7 +198,8 @@ class Reconciler:
             self.due["clean"] = now + CLEAN_SECONDS
             count = self.database.delete_old_results()
             if count:
-                self.say(f"deleted {count} old results of Celery", deleted_results=count)
+                text = f"deleted {count} old results of Celery"
+                self.say("results_deleted", text, count=count)
         return "working"
 
     def give_back(self, lost: dict[str, Report]) -> None:
@@ -193,8 +211,9 @@ class Reconciler:
             # A name that PostgreSQL cannot hold, or a timestamp outside its range.
             except (ValueError, OverflowError) as error:
                 self.broker.forget(task_id)
-                text = "dropped the report of a lost task that makes no sense"
-                self.say(f"{text}: {task_id!r}: {error}")
+                what = "dropped the report of a lost task that makes no sense"
+                text = f"{what}: {task_id!r}: {error}"
+                self.say("report_dropped", text, level=logging.WARNING, task=task_id)
 
     def give_back_one(self, task_id: str, entry: Report, held: dict[str, Held]) -> None:
         """One of them.
@@ -223,12 +242,17 @@ class Reconciler:
         if state == "queued" and task_id in held:
             if self.broker.restore(task_id, held[task_id]):
                 text = f"put {name} back into its queue: its worker died before it began"
-                self.say(text, restored_messages=1)
+                self.say("message_restored", text, **ledger.identity(task_id, entry))
             return
         self.drop(task_id, held)
         if state != "queued":
             self.database.forget_result(task_id)
-            self.say(f"{name} is {state or 'gone'} after its worker was lost", lost_tasks=1)
+            self.returned(task_id, entry, name, state)
+
+    def returned(self, task_id: str, entry: Report, name: str, state: str | None) -> None:
+        """Logs the state of a task after its worker was lost."""
+        text = f"{name} is {state or 'gone'} after its worker was lost"
+        self.say("task_returned", text, state=state, **ledger.identity(task_id, entry))
 
     def drop(self, task_id: str, held: dict[str, Held]) -> None:
         """Deletes the message and the report."""
@@ -252,10 +276,10 @@ class Reconciler:
         if task_id in held and state in UNFINISHED_CALLBACK:
             if self.broker.restore(task_id, held[task_id]):
                 text = f"put {name} back into its queue: its worker died while it ran"
-                self.say(text, restored_messages=1)
+                self.say("message_restored", text, **ledger.identity(task_id, entry))
             return
         self.drop(task_id, held)
-        self.say(f"{name} is {state or 'gone'} after its worker was lost", lost_tasks=1)
+        self.returned(task_id, entry, name, state)
 
     def end_silent(self, now: float) -> None:
         """Ends task instances whose heartbeats stopped while everything was well.
@@ -268,7 +292,8 @@ class Reconciler:
             beat, name = running[key]
             if self.database.age_silent(key, beat):
                 silence = f"sent no heartbeat for {SILENT_SECONDS:.0f} s"
-                self.say(f"{name} {silence} while everything was well", lost_tasks=1)
+                text = f"{name} {silence} while everything was well"
+                self.say("task_silent", text, level=logging.WARNING, id=key)
 
     def sweep(self, now: float) -> None:
         """Repairs two kinds of damage.
@@ -289,24 +314,19 @@ class Reconciler:
             name = self.database.age_queued(task_id)
             if name:
                 text = f"the message of {name} is nowhere: the scheduler is made to queue it again"
-                self.say(text, lost_messages=1)
+                self.say("message_missing", text, level=logging.WARNING, task=task_id)
         self.absent = absent
         for task_id in self.database.finished(list(held)):
             self.broker.discard(held.pop(task_id))
             why = "it ended, and its worker died before it could say so"
-            self.say(f"removed the message of Celery task {task_id}: {why}")
+            text = f"removed the message of Celery task {task_id}: {why}"
+            self.say("message_removed", text, task=task_id)
         self.leases.check(held, now)
         took = time.monotonic() - start
         self.data["last_sweep"] = time.time()
         self.data["last_sweep_seconds"] = round(took, 3)
         self.data["queued"] = len(queued)
         self.due["sweep"] = now + max(SWEEP_SECONDS, took / SWEEP_SHARE)
-
-
-def _print(text: str) -> None:
-    """One line of the log, with a timestamp."""
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    print(f"{stamp} reconciler: {text}", flush=True)
 
 
 def _seconds(value: object) -> float:
@@ -316,7 +336,9 @@ def _seconds(value: object) -> float:
 
 def main() -> int:
     try:
-        return Reconciler(load(client=False)).run()
+        settings = load(client=False)
+        logs.configure("reconciler", settings.events)
+        return Reconciler(settings).run()
     except WindtunnelError as error:
         print(f"error: {error}", file=sys.stderr)
         return int(error.code)

@@ -122,7 +122,7 @@ class Health:
         self.record.state("unhealthy: stopped", "Celery's main process was sent SIGSTOP")
         if self.stopped >= STOP_SECONDS:
             text = f"Celery's main process (pid {celery.pid}) was stopped by a signal: sent SIGCONT"
-            self.record.incident(text, restart=False)
+            self.record.incident("process_continued", text, pid=celery.pid)
             celery.signal(signal.SIGCONT)
             self.stopped = 0.0
         return True
@@ -166,7 +166,7 @@ class Health:
             self.dumped = True
             silent = f"{self.silence:.0f} s silent"
             text = f"Celery: {symptom} ({silent}): asked for its stack, then killed"
-            self.record.incident(text, restart=False)
+            self.record.incident("celery_hung", text, pid=celery.pid, seconds=self.silence)
             celery.signal(signal.SIGUSR1)
             self.evidence = limit - 1.0
             return False

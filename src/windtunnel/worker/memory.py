@@ -45,6 +45,12 @@ class MemoryCeiling:
                         "Give the task less data at a time, or raise WORKER_TASK_MEMORY_MB."
                     )
                     tell_log(entry, text)
-                    self.record.incident(f"{describe(task_id, entry)}: {text}", restart=False)
+                    self.record.incident(
+                        "task_over_memory",
+                        f"{describe(task_id, entry)}: {text}",
+                        used=used,
+                        limit=self.limit,
+                        **ledger.identity(task_id, entry),
+                    )
                     for member in members:
                         procfs.kill(member)

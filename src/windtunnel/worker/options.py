@@ -12,7 +12,7 @@ from windtunnel import settings
 from windtunnel.errors import UsageError
 from windtunnel.ledger import ledger
 from windtunnel.ledger.ledger import WorkerFiles
-from windtunnel.system import procfs
+from windtunnel.system import events, procfs
 from windtunnel.variables.queue_names import queue_names
 
 
@@ -73,6 +73,10 @@ class Options:
     @property
     def files(self) -> WorkerFiles:
         return WorkerFiles(self.state / "run", self.name)
+
+    @property
+    def events(self) -> Path:
+        return self.state / "logs" / events.NAME
 
     def stand_in(self) -> str | None:
         """Another worker of this machine that is healthy and serves one of this worker's queues."""

@@ -12,6 +12,7 @@ A helper that a task detached on purpose may run as long as the task, and is kil
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Mapping
@@ -70,8 +71,8 @@ class Orphans:
         if self.ending or self.lost.survivors.hold(task_id):
             return
         if self.files.task(task_id).exists():
-            incident = f"a pool child (pid {pid}) died with a task in hand"
-            self.record.incident(incident, restart=False)
+            text = f"a pool child (pid {pid}) died with a task in hand"
+            self.record.incident("pool_child_died", text, pid=pid, task=task_id)
             why = f"the process that ran it (pid {pid}) was killed, probably for lack of memory"
             self.lost.note(task_id, entry, why)
 
@@ -91,7 +92,8 @@ class Orphans:
         if killed:
             pids = ", ".join(str(p.pid) for p in killed)
             text = f"ended {len(killed)} process(es) that outlived their task, pid {pids}"
-            self.record.say(text)
+            numbers = [p.pid for p in killed]
+            self.record.say("processes_ended", text, level=logging.WARNING, pids=numbers)
         for member in members:
             waited = now - self.ending.get(member.key, 0.0)
             if waited > END_SECONDS and procfs.alive(*member.key):
@@ -106,5 +108,5 @@ class Orphans:
             process = procfs.read(member)
             if process is not None and process.state == "T":
                 text = f"process {member} of a task was stopped by a signal: sent SIGCONT"
-                self.record.incident(text, restart=False)
+                self.record.incident("process_continued", text, pid=member)
                 procfs.kill(process, signal.SIGCONT)

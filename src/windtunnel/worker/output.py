@@ -7,6 +7,7 @@ So there is a buffer. Output that does not fit into it is dropped, and a line sa
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import time
@@ -80,3 +81,14 @@ class Output:
             text = f"\nsupervisor: {lost}: nobody read them fast enough\n"
             self._waiting += text.encode()
             self._dropped = 0
+
+
+class Lines(logging.Handler):
+    """Log lines that share the output with Celery's."""
+
+    def __init__(self, out: Output) -> None:
+        super().__init__()
+        self.out = out
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.out.put(f"{self.format(record)}\n".encode(errors="backslashreplace"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 from windtunnel.errors import WindtunnelError
 from windtunnel.ledger import ledger
 from windtunnel.ledger.fence import Generation
-from windtunnel.system import disk, procfs, reserve
+from windtunnel.system import disk, logs, procfs, reserve
 from windtunnel.worker.celery_process import CeleryProcess
 from windtunnel.worker.options import Options
-from windtunnel.worker.output import Output
+
+log = logging.getLogger(__name__)
 
 READY_EVERY_SECONDS = 4.0
 #: `ready` stays away this long after an incident.
@@ -31,7 +33,6 @@ class Record:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.files = options.files
-        self.out = Output()
         self.data: dict[str, Any] = {
             "version": 1,
             "name": options.name,
@@ -46,11 +47,16 @@ class Record:
         self._full_since = self._told_at = self._reserve_at = 0.0
         self._former: Generation | None = None
 
-    def say(self, text: str) -> None:
-        """Writes one line to the supervisor's log."""
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = f"{stamp} supervisor of {self.options.name}: {text}\n"
-        self.out.put(line.encode(errors="backslashreplace"))
+    def say(
+        self,
+        event: str,
+        text: str,
+        *,
+        level: int = logging.INFO,
+        **fields: Any,
+    ) -> None:
+        """Logs one line about this worker, which is also an event."""
+        log.log(level, text, extra=logs.event(event, worker=self.options.name, **fields))
 
     def take(self) -> None:
         """Claims the name for this process.
@@ -100,21 +106,23 @@ class Record:
         self.data["generation"] += 1
         slots = f"{self.options.concurrency} slots"
         detail = f"Celery is pid {celery.pid}, queues {self.options.queues}, {slots}"
-        self.state("starting", detail)
+        self.state("starting", detail, pid=celery.pid)
         self._dirty = True
         self.save()
 
-    def state(self, name: str, detail: str = "") -> None:
+    def state(self, name: str, detail: str = "", **fields: Any) -> None:
         """Records healthy, starting, draining, stopped or `unhealthy: REASON`; logs each change."""
         if self.data["state"] == name and (not detail or self.data.get("detail") == detail):
             return
         self.data |= {"state": name, "detail": detail, "since": time.time()}
-        self.say(f"{name}: {detail}" if detail else name)
+        text = f"{name}: {detail}" if detail else name
+        level = logging.WARNING if name.startswith("unhealthy") else logging.INFO
+        self.say("state", text, level=level, state=name, **fields)
         self._dirty = True
 
-    def incident(self, text: str, restart: bool = True) -> None:
+    def incident(self, event: str, text: str, *, restart: bool = False, **fields: Any) -> None:
         """Logs that something went wrong, and keeps the text for `status`."""
-        self.say(text)
+        self.say(event, text, level=logging.WARNING, **fields)
         self.data["last_incident"] = {"time": time.time(), "text": text}
         if restart:
             self.data["restarts"] += 1
@@ -136,7 +144,8 @@ class Record:
             self._cannot_write(error, now)
         else:
             if self._full_since:
-                self.say(f"can write again, after {now - self._full_since:.0f} s")
+                seconds = now - self._full_since
+                self.say("can_write", f"can write again, after {seconds:.0f} s", seconds=seconds)
                 self._full_since = 0.0
         if now >= self._reserve_at and not self._full_since:
             self._reserve_at = now + RESERVE_EVERY_SECONDS
@@ -147,7 +156,8 @@ class Record:
         if now >= self._told_at:
             self._told_at = now + TOLD_EVERY_SECONDS
             why = disk.problem(self.files.folder) or str(error)
-            self.say(f"cannot write its state, and goes on: {why}")
+            text = f"cannot write its state, and goes on: {why}"
+            self.say("cannot_write", text, level=logging.WARNING, why=why)
 
     def _save(self, now: float) -> None:
         healthy = self.data["state"] == "healthy" and now >= self._unready_until

@@ -14,6 +14,7 @@ usage.
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
@@ -27,12 +28,13 @@ from windtunnel.ledger.fence import Generation
 from windtunnel.ledger.ledger import describe
 from windtunnel.ledger.lost_tasks import Lost
 from windtunnel.ledger.survivors import Survivors
-from windtunnel.system import procfs
+from windtunnel.system import logs, procfs
 from windtunnel.worker.celery_process import CeleryProcess, exit_text
 from windtunnel.worker.health import Health
 from windtunnel.worker.memory import MemoryCeiling
 from windtunnel.worker.options import Options
 from windtunnel.worker.orphans import Orphans
+from windtunnel.worker.output import Lines, Output
 from windtunnel.worker.record import Record
 
 TICK_SECONDS = 0.5
@@ -55,6 +57,7 @@ class Supervisor:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self.out = Output()
         self.record = Record(options)
         self.celery = CeleryProcess(options)
         self.health = Health(options, self.record)
@@ -71,12 +74,15 @@ class Supervisor:
     def on_signal(self, signum: int, frame: FrameType | None) -> None:
         name = signal.Signals(signum).name
         if self.stop_at:
-            self.record.say(f"{name} ignored: already draining")
+            text = f"{name} ignored: already draining"
+            self.record.say("signal_ignored", text, signal=name)
             return
         self.stop_at = time.monotonic()
         self.stop_ceiling = self.stop_at + self.options.drain_seconds
 
     def run(self) -> int:
+        name = self.options.name
+        logs.configure(name, self.options.events, f"supervisor of {name}", Lines(self.out))
         self.record.take()
         self.lost.survivors = Survivors.written(self.record.data)
         procfs.become_subreaper()
@@ -90,8 +96,8 @@ class Supervisor:
         while self.code is None:
             inputs = self._inputs(wake_read)
             ready, _, _ = select.select(inputs, self._outputs(), [], TICK_SECONDS)
-            self.celery.relay(self.record.out)
-            self.record.out.pump()
+            self.celery.relay(self.out)
+            self.out.pump()
             if wake_read in ready:
                 os.read(wake_read, 4096)
             elif time.monotonic() < self.next_step:
@@ -100,7 +106,7 @@ class Supervisor:
             self.step()
         self.lost.send(until=time.monotonic() + REPORT_SECONDS)
         self.record.release(self.code)
-        self.record.out.finish(FINISH_SECONDS)
+        self.out.finish(FINISH_SECONDS)
         return self.code
 
     def _inputs(self, wake_read: int) -> list[int]:
@@ -108,7 +114,7 @@ class Supervisor:
         return [wake_read] if output is None else [wake_read, output]
 
     def _outputs(self) -> list[int]:
-        out = self.record.out
+        out = self.out
         return [out.fd] if out.fd is not None and out.pending else []
 
     def step(self) -> None:
@@ -145,10 +151,13 @@ class Supervisor:
         if self.celery.told_to_stop:
             if now < self.stop_ceiling:
                 return
-            cut = [describe(key, entry) for key, entry in self.record.files.in_hand().items()]
-            ceiling = f"drain ceiling of {self.options.drain_seconds} s"
-            tasks = ", ".join(cut) or "nothing"
-            self.record.say(f"{ceiling} reached (WORKER_DRAIN_SECONDS): cut off: {tasks}")
+            cut = self.record.files.in_hand()
+            seconds = self.options.drain_seconds
+            tasks = ", ".join(describe(key, entry) for key, entry in cut.items()) or "nothing"
+            ceiling = f"drain ceiling of {seconds} s reached (WORKER_DRAIN_SECONDS)"
+            text = f"{ceiling}: cut off: {tasks}"
+            level = logging.WARNING
+            self.record.say("cut_off", text, level=level, tasks=sorted(cut), seconds=seconds)
             self.code = 1 if cut else 0
             self.celery.kill()
             self.celery.wait()
@@ -171,7 +180,7 @@ class Supervisor:
         self.clear(self.celery.generation, owner=os.getpid(), why=why)
         if well:
             unfinished = f"; tasks that were not finished: {tasks}" if lost else ""
-            self.record.say(f"drained: {text}{unfinished}")
+            self.record.say("drained", f"drained: {text}{unfinished}", tasks=sorted(lost))
             self.code = 1 if lost else 0
             return
         if asked:
@@ -181,7 +190,14 @@ class Supervisor:
         crashed = self.health.was_up or os.WIFSIGNALED(status)
         verdict = "crashed" if crashed else "did not come up"
         pause = f"next start in {self.backoff:.0f} s"
-        self.record.incident(f"Celery {verdict} ({text}); tasks in hand: {tasks}; {pause}")
+        self.record.incident(
+            "celery_ended",
+            f"Celery {verdict} ({text}); tasks in hand: {tasks}; {pause}",
+            restart=True,
+            how=text,
+            tasks=sorted(lost),
+            seconds=self.backoff,
+        )
         self.record.state("unhealthy: crashed" if crashed else "starting", text)
         self.next_start = max(self.next_start, now + self.backoff)
         self.backoff = min(self.backoff * 2, BACKOFF_SECONDS[1])
@@ -195,7 +211,8 @@ class Supervisor:
         other = self.options.stand_in() if held else None
         if other:
             pause = f"{YIELD_SECONDS:.0f} s"
-            self.record.say(f"starting {pause} later, so that {other} can take the retried tasks")
+            text = f"starting {pause} later, so that {other} can take the retried tasks"
+            self.record.say("start_delayed", text, seconds=YIELD_SECONDS, stand_in=other)
             self.next_start = time.monotonic() + YIELD_SECONDS
 
 

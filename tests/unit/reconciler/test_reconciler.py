@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from tests.unit.reconciler.stand_ins import Rows, hold, message
+from tests.unit.said import Said
 from windtunnel.ledger import ledger
 from windtunnel.ledger.lost_tasks import LOST_KEY
 from windtunnel.reconciler.broker import Broker
@@ -142,7 +143,7 @@ def test_ten_thousand_waiting_messages_are_read_in_under_two_seconds(
 
 
 def test_a_stopped_supervisor_is_continued(settings: Settings, broker: Redis) -> None:
-    said: list[str] = []
+    said = Said()
     process = subprocess.Popen(["sleep", "60"])
     try:
         found = procfs.read(process.pid)
@@ -156,10 +157,10 @@ def test_a_stopped_supervisor_is_continued(settings: Settings, broker: Redis) ->
         end = time.monotonic() + 5
         while (p := procfs.read(process.pid)) is not None and p.state != "T":
             assert time.monotonic() < end
-        Machine(settings, said.append).check(0.0)
+        Machine(settings, said).check(0.0)
         while (p := procfs.read(process.pid)) is not None and p.state == "T":
             assert time.monotonic() < end
-        assert "sent SIGCONT" in said[0]
+        assert "sent SIGCONT" in said.lines[0]
     finally:
         process.kill()
         process.wait()
@@ -168,7 +169,7 @@ def test_a_stopped_supervisor_is_continued(settings: Settings, broker: Redis) ->
 def test_what_an_abandoned_worker_left_is_ended_and_reported(
     settings: Settings, broker: Redis
 ) -> None:
-    said: list[str] = []
+    said = Said()
     leader = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
         found = procfs.read(leader.pid)
@@ -184,11 +185,13 @@ def test_what_an_abandoned_worker_left_is_ended_and_reported(
         }
         ledger.write(files.supervisor, record)
         ledger.write(files.task("a"), {"pid": leader.pid, "start": found.start})
-        machine = Machine(settings, said.append)
+        machine = Machine(settings, said)
         machine.check(0.0)
         assert leader.poll() is None, "process-compose may start it again: that comes first"
         machine.check(25.0)
         assert leader.wait(5) == -9
+        assert said.events == ["processes_ended", "task_lost"]
+        assert said.lines[1].startswith("worker-3: lost Celery task a: ")
         assert broker.hexists(LOST_KEY, "a")
         assert not files.in_hand()
         assert ledger.read(files.supervisor)["state"] == "stopped"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.faults.small_world import small_file_system
+from tests.unit.said import Said
 from windtunnel.drill import machine_faults
 from windtunnel.errors import WindtunnelError
 from windtunnel.ledger import ledger
@@ -77,21 +78,21 @@ def test_the_reserve_is_filled_again_once_there_is_room(small: Path) -> None:
 
 
 def test_a_supervisor_lives_on_says_why_and_saves_later(
-    small: Path, capfd: pytest.CaptureFixture[str]
+    small: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "windtunnel")
     kept = record(small)
     ballast = fill(small)
     kept.state("healthy")
     kept.save()
-    said = capfd.readouterr().out
     assert (
         f"cannot write its state, and goes on: the file system {small} of the state folder is full"
-        in said
+        in caplog.text
     )
     ballast.unlink()
     kept.save()
     assert ledger.read(kept.files.supervisor)["state"] == "healthy"
-    assert "can write again" in capfd.readouterr().out
+    assert "can write again" in caplog.text
 
 
 def test_a_task_log_says_how_many_lines_found_no_room(small: Path) -> None:
@@ -114,25 +115,27 @@ def test_a_task_log_says_how_many_lines_found_no_room(small: Path) -> None:
 
 
 def test_a_log_names_the_file_system_before_while_and_after_it_is_full(small: Path) -> None:
-    said: list[str] = []
-    watch = Watch(small, said.append)
+    said = Said()
+    watch = Watch(small, said)
     watch.check(0.0)
-    assert said == []
+    assert said.lines == []
     with (small / "much").open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, disk.room(small).free - 72 * 1024)
     watch.check(5.0)
-    assert said[-1].startswith(f"the file system {small} of the state folder is nearly full")
+    assert said.lines[-1].startswith(f"the file system {small} of the state folder is nearly full")
     ballast = fill(small)
     watch.check(10.0)
     watch.check(15.0)
     watch.check(75.0)
     assert [
-        text.startswith(f"the file system {small} of the state folder is full") for text in said
+        text.startswith(f"the file system {small} of the state folder is full")
+        for text in said.lines
     ] == [False, True, True]
     ballast.unlink()
     (small / "much").unlink()
     watch.check(80.0)
-    assert said[-1] == f"there is room again on {small}: it was full for 70 s"
+    assert said.lines[-1] == f"there is room again on {small}: it was full for 70 s"
+    assert said.events == ["disk_low", "disk_full", "disk_full", "disk_has_room"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 from windtunnel import settings
 from windtunnel.health import problems
 from windtunnel.ledger import ledger
-from windtunnel.system import procfs
+from windtunnel.system import events, procfs
 
 PROGRAM = Path(__file__).parents[1] / "programs" / "stand_in.py"
 TASK = "11111111-2222-3333-4444-555555555555"
@@ -27,6 +27,7 @@ class Worker:
 
     def __init__(self, state: Path) -> None:
         self.state = state
+        (state / "logs").mkdir()
         self.files = ledger.WorkerFiles(state / "run", "worker-7")
         self.notes = state / "child"
         self.output = state / "output"
@@ -86,6 +87,9 @@ class Worker:
 
     def celery(self) -> int:
         return int(str(self.data()["celery_pid"]))
+
+    def events(self) -> list[events.Event]:
+        return events.read(self.state / "logs" / events.NAME)
 
     def said(self) -> str:
         return self.output.read_text() if self.output.exists() else ""
@@ -147,6 +151,38 @@ def test_a_crash_is_fenced_said_in_the_task_log_and_followed_by_a_restart(
     assert worker.data()["restarts"] == 1
     assert not worker.files.in_hand()
     assert worker.files.given_up().keys() == {TASK}
+
+
+def test_each_step_of_a_crash_is_an_event_and_the_same_text_a_line(worker: Worker) -> None:
+    worker.start(STAND_IN_TASK=TASK)
+    worker.until(worker.is_state("healthy"))
+    first, child = worker.celery(), int(worker.notes.read_text())
+    os.kill(first, signal.SIGKILL)
+    worker.until(lambda: worker.data().get("celery_pid") not in (first, None))
+    worker.until(worker.is_state("healthy"))
+    found = worker.events()
+    assert [event["event"] for event in found] == [
+        "state",
+        "state",
+        "processes_ended",
+        "task_lost",
+        "celery_ended",
+        "state",
+        "state",
+        "state",
+    ]
+    states = [event["state"] for event in found if event["event"] == "state"]
+    assert states == ["starting", "healthy", "unhealthy: crashed", "starting", "healthy"]
+    ended, lost, crashed = found[2:5]
+    assert child in ended["pids"]
+    assert (lost["task"], lost["dag_id"], lost["try_number"]) == (TASK, "d", 1)
+    assert (crashed["how"], crashed["tasks"]) == ("signal SIGKILL", [TASK])
+    assert found[0]["pid"] == first
+    assert {(event["component"], event["worker"]) for event in found} == {("worker-7", "worker-7")}
+    warnings = [event["event"] for event in found if event["level"] == "warning"]
+    assert warnings == ["processes_ended", "task_lost", "celery_ended", "state"]
+    lines = [line.partition(" supervisor of worker-7: ")[2] for line in worker.said().splitlines()]
+    assert [line for line in lines if line] == [event["text"] for event in found]
 
 
 def test_a_killed_supervisor_takes_celery_with_it_and_the_next_one_fences(worker: Worker) -> None:
