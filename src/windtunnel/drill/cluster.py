@@ -174,8 +174,11 @@ class LocalStack(Cluster, Protocol):
     def problems(self) -> list[str]:
         """What `windtunnel status` says is wrong, a line each."""
 
-    def incident(self, worker: str, since: float) -> str | None:
-        """What the worker's supervisor reported since that Unix time, None while nothing."""
+    def incident(self, worker: str, since: float, event: str = "") -> str | None:
+        """The first warning of the worker's supervisor since that Unix time; None without one.
+
+        With `event`: the first event of that name.
+        """
 
     def process_state(self, service: str) -> str:
         """`Ready`, `Not Ready`, or process-compose's status of a process that does not run."""

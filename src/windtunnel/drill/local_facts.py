@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import time
 from collections.abc import Iterable
 from datetime import datetime
@@ -24,6 +23,7 @@ from windtunnel.clients import process_compose
 from windtunnel.clients.airflow import Airflow, ApiError
 from windtunnel.clients.flower import Flower
 from windtunnel.clients.postgres import libpq_url
+from windtunnel.drill import incidents
 from windtunnel.drill.cluster import Away, Mark, Run, TaskInstance
 from windtunnel.drill.lab_worker import NAME as LAB
 from windtunnel.drill.lab_worker import LabWorker
@@ -31,15 +31,9 @@ from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.health import checks, judgement, status
 from windtunnel.ledger import ledger
 from windtunnel.settings import Settings
-from windtunnel.system import procfs
+from windtunnel.system import events, procfs
 
 QUEUES = ("default", "heavy")
-#: Lines of a supervisor's log (worker/record.py, `say`) with words that report a fault.
-SAID = re.compile(
-    r"^(\S+Z) supervisor of \S+: "
-    r"(.*(?:unhealthy|crashed|lost |ended \d+ process|hung|stopped by a signal|did not come up)"
-    r".*)$",
-)
 
 
 def _moment(text: str | None) -> float | None:
@@ -130,18 +124,8 @@ class Facts:
         except NoStackError as error:
             raise Away(str(error)) from None
 
-    def incident(self, worker: str, since: float) -> str | None:
-        name = f"logs/{worker}.log"
-        try:
-            lines = (self.settings.state / name).read_text(errors="replace").splitlines()
-        except OSError:
-            return None
-        for line in lines:
-            found = SAID.match(line)
-            # The timestamps of the log have whole seconds.
-            if found and datetime.fromisoformat(found[1]).timestamp() >= int(since):
-                return found[2]
-        return None
+    def incident(self, worker: str, since: float, event: str = "") -> str | None:
+        return incidents.first(events.read(self.settings.events), worker, since, event)
 
     def problems(self) -> list[str]:
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,17 +17,15 @@ from pathlib import PurePosixPath
 from signal import SIGKILL, Signals
 from typing import Any, Protocol
 
+from windtunnel.drill import incidents
 from windtunnel.drill.cluster import Away, Check, Checks, Mark, TaskInstance
 from windtunnel.ledger.ledger import READY_SECONDS
+from windtunnel.system import events
 
 STATE = PurePosixPath("/var/lib/windtunnel")
 MARKS = STATE / "run" / "marks.jsonl"
 SECRETS = PurePosixPath("/var/lib/windtunnel-secrets")
-#: Lines of a supervisor's log (worker/record.py, `say`) that report a fault.
-INCIDENT = re.compile(
-    r" supervisor of \S+: "
-    r".*(unhealthy|crashed|lost |ended \d+ process|hung|stopped by a signal|did not come up)",
-)
+EVENTS = STATE / "logs" / events.NAME
 #: Names of process-compose.yaml whose unit is not `windtunnel-NAME`.
 UNITS = {"valkey": "redis-windtunnel", "postgres": "postgresql"}
 
@@ -254,16 +251,14 @@ class NixosCluster:
             int(row[0]) for row in rows if len(row) == 2 and (int(row[0]), int(row[1])) in wanted
         }
 
-    def incident(self, worker: str, since: float) -> str | None:
-        """From the journal.
+    def incident(self, worker: str, since: float, event: str = "") -> str | None:
+        """From the worker's machine.
 
         A killed supervisor writes nothing, and its successor reports the loss.
         """
-        journal = (
-            f"journalctl --unit=windtunnel-{worker} --since=@{int(since)} --output=cat --no-pager"
-        )
-        said = [line for line in self.output(worker, journal).splitlines() if INCIDENT.search(line)]
-        return said[-1] if said else None
+        lines = self.output(worker, f"cat {EVENTS}.1 {EVENTS} 2>/dev/null || true").splitlines()
+        # The clocks of two machines may differ by a fraction of a second.
+        return incidents.first(events.parse(lines), worker, int(since), event)
 
     def process_state(self, service: str) -> str:
         recent = f"-newermt '-{READY_SECONDS:.0f} seconds'"

@@ -71,6 +71,6 @@ def _nothing_happened(
     )
     checks.within("every component answers again", BACK, back, 120)
     all_succeed_once(checks, cluster, runs, 240)
-    said = cluster.incident(marks[0].worker, began) or ""
-    checks.add("no task is reported dead", "lost " not in said, said or "nothing reported")
+    lost = cluster.incident(marks[0].worker, began, "task_lost")
+    checks.add("no task is reported dead", lost is None, lost or "nothing reported")
     no_message_left(checks, cluster)

@@ -115,7 +115,12 @@ def kill_worker(
         90,
         killed,
     )
-    reported = meanwhile("a report", lambda: cluster.incident(worker, moment), 60, killed)
+    reported = meanwhile(
+        "a report",
+        lambda: cluster.incident(worker, moment, "task_lost"),
+        60,
+        killed,
+    )
     gone = seconds_until(
         "the task's process to end",
         lambda: not cluster.alive([mark]),
