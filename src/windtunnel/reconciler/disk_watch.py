@@ -35,7 +35,8 @@ class Watch:
         if state and (state != self.was or now >= self.next):
             self.next = now + AGAIN_SECONDS
             text = str(room.problem())
-            self.say(f"disk_{state}", text, level=logging.WARNING, free=room.free)
+            level = logging.WARNING
+            self.say("disk_low", text, level=level, full=room.full, free=room.free)
         if self.was == "full" and state != "full":
             seconds = now - self.since
             text = f"there is room again on {room.mount}: it was full for {seconds:.0f} s"

@@ -293,7 +293,7 @@ class Reconciler:
             if self.database.age_silent(key, beat):
                 silence = f"sent no heartbeat for {SILENT_SECONDS:.0f} s"
                 text = f"{name} {silence} while everything was well"
-                self.say("task_silent", text, level=logging.WARNING, id=key)
+                self.say("task_silent", text, level=logging.WARNING, instance=key)
 
     def sweep(self, now: float) -> None:
         """Repairs two kinds of damage.

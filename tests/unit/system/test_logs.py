@@ -13,12 +13,16 @@ import pytest
 
 from windtunnel.system import events, logs
 
+#: Airflow's own set-up, in another test of this process, disables the loggers that exist.
+LOG = logging.getLogger("windtunnel.tests")
+
 
 @pytest.fixture(autouse=True)
 def clean() -> Iterator[None]:
     """The loggers as they were."""
     log = logging.getLogger("windtunnel")
     before = (log.handlers, log.level)
+    LOG.disabled = False
     yield
     log.handlers, log.level = before
 
@@ -32,7 +36,7 @@ def test_a_line_has_a_timestamp_in_utc_and_the_name_of_its_writer(file: Path) ->
     out = io.StringIO()
     lines = logging.StreamHandler(out)
     logs.configure("worker-0", file, "supervisor of worker-0", lines)
-    logging.getLogger("windtunnel.worker.record").info("healthy")
+    LOG.info("healthy")
     [found] = re.findall(r"^(\S{19})Z supervisor of worker-0: healthy\n$", out.getvalue())
     moment = time.strftime("%Y-%m-%dT%H:%M", time.gmtime())
     assert found.startswith(moment[:13])
@@ -45,7 +49,7 @@ def test_an_event_has_its_time_component_level_text_and_fields(
     logs.configure("reconciler", file)
     before = time.time()
     extra = logs.event("task_lost", task="1", pids=[7, 8])
-    logging.getLogger("windtunnel.reconciler").warning("lost 100 % of it", extra=extra)
+    LOG.warning("lost 100 % of it", extra=extra)
     [event] = events.read(file)
     assert before - 0.001 <= event.pop("time") <= time.time()
     assert event == {
@@ -66,7 +70,7 @@ def test_a_name_that_is_not_unicode_spoils_neither(
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(out, encoding="ascii", write_through=True))
     logs.configure("reconciler", file)
     text = "zählen \ud800"
-    logging.getLogger("windtunnel").info(text, extra=logs.event("state", path=Path("a")))
+    LOG.info(text, extra=logs.event("state", path=Path("a")))
     assert rb"reconciler: z\xe4hlen \ud800" in out.getvalue()
     [event] = events.read(file)
     assert (event["text"], event["path"]) == (text, "a")
@@ -75,5 +79,5 @@ def test_a_name_that_is_not_unicode_spoils_neither(
 def test_configured_twice_it_writes_once(file: Path) -> None:
     for _ in range(2):
         logs.configure("reconciler", file)
-    logging.getLogger("windtunnel").info("once", extra=logs.event("state"))
+    LOG.info("once", extra=logs.event("state"))
     assert len(events.read(file)) == 1
