@@ -219,6 +219,11 @@ def first_cells(document: str, heading: str = "") -> list[str]:
     return re.findall(r"^\| `([^`]+)`", part, re.M)
 
 
+def events(source: str) -> set[str]:
+    """The names of the events that a module logs."""
+    return set(re.findall(r'(?:\.say|\.incident|logs\.event)\(\s*"(\w+)"', source))
+
+
 def promised(guarantees: str) -> dict[str, list[str]]:
     """Rows of docs/reference/guarantees.md: number or name -> the tests that prove it.
 

@@ -234,6 +234,18 @@ def test_every_variable_has_a_row_and_every_row_a_variable() -> None:
     assert len(rows) == len(set(rows))
 
 
+def test_every_event_has_a_row_and_every_row_an_event() -> None:
+    logged: set[str] = set()
+    for package in ("ledger", "worker", "reconciler"):
+        for path in (ROOT / "src" / "windtunnel" / package).glob("*.py"):
+            logged |= docs_checks.events(path.read_text())
+    assert len(logged) > 20, "nothing found: has the way to log an event changed?"
+    text = document("docs/reference/state-folder.md")
+    table = text[text.index("| event | happened") :].partition("\n\n")[0]
+    listed = re.findall(r"`(\w+)`", " ".join(row.split("|")[1] for row in table.splitlines()))
+    assert sorted(listed) == sorted(logged)
+
+
 def test_every_command_option_and_exit_code_is_in_the_reference() -> None:
     text = document("docs/reference/cli.md")
     sections = dict(re.findall(r"^### `windtunnel (\w+)([^#]*(?:#[^#]+)*?)(?=^##|\Z)", text, re.M))
@@ -346,6 +358,12 @@ def test_decisions_are_numbered_without_gaps_and_say_what_was_rejected() -> None
             "docs/reference/variables.md",
             "| `BROKER` |",
             "| `BROCKER` |",
+        ),
+        (
+            test_every_event_has_a_row_and_every_row_an_event,
+            "docs/reference/state-folder.md",
+            "| `task_lost` |",
+            "| `task_missed` |",
         ),
         (
             test_every_command_option_and_exit_code_is_in_the_reference,
