@@ -21,6 +21,7 @@ from windtunnel.drill.cluster import Mark
 from windtunnel.health import checks
 from windtunnel.settings import Settings, load
 from windtunnel.stack import leftovers, reset
+from windtunnel.system import events
 
 ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
@@ -136,6 +137,10 @@ class Stack:
 
     def status(self) -> dict[str, Any]:
         return dict(json.loads(self.command("windtunnel", "status", "--json").stdout))
+
+    def events(self, name: str) -> list[events.Event]:
+        """The events of that name, oldest first."""
+        return [e for e in events.read(self.settings.events) if e["event"] == name]
 
     def supervisor(self, node: str) -> dict[str, Any]:
         return checks.supervisor_record(self.settings, node)

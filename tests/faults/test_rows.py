@@ -179,8 +179,8 @@ def test_row_8_tasks_killed_as_well(rehearse: Rehearse) -> None:
 def test_row_9_tasks_live_through_a_full_disk_and_it_is_named(tmp_path: Path) -> None:
     with small_world(disk="512m") as stack:
         rehearse_on(LocalCluster(stack.settings, tmp_path / "marks"), "disk-full", seconds=25)
-        log = (stack.settings.logs / "reconciler.log").read_text()
-        assert f"there is room again on {stack.settings.state.parent}" in log, log[-2000:]
+        rooms = [event["text"] for event in stack.events("disk_has_room")]
+        assert f"there is room again on {stack.settings.state.parent}" in rooms[-1], rooms
         # Before it happens: 3 % free.
         ballast = stack.settings.state / "ballast"
         with ballast.open("wb") as file:
@@ -194,8 +194,8 @@ def test_row_9_tasks_live_through_a_full_disk_and_it_is_named(tmp_path: Path) ->
         doctor = stack.command("windtunnel", "doctor").stdout
         assert f"wrong   disk: the file system {stack.settings.state.parent}" in doctor, doctor
         until(
-            "the log warns",
-            lambda: "is nearly full" in (stack.settings.logs / "reconciler.log").read_text(),
+            "the reconciler warns",
+            lambda: [e for e in stack.events("disk_low") if not e["full"]],
         )
 
 
