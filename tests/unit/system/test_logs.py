@@ -69,6 +69,8 @@ def test_a_name_that_is_not_unicode_spoils_neither(
     out = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(out, encoding="ascii", write_through=True))
     logs.configure("reconciler", file)
+    # pytest would keep the line for its report, which cannot hold it under pytest-xdist.
+    monkeypatch.setattr(logging.getLogger("windtunnel"), "propagate", False)
     text = "zählen \ud800"
     LOG.info(text, extra=logs.event("state", path=Path("a")))
     assert rb"reconciler: z\xe4hlen \ud800" in out.getvalue()
