@@ -27,7 +27,8 @@ FORKED = f"""
 import os, time
 from setproctitle import setproctitle
 setproctitle({TITLE!r} + "0199-instance")
-print(os.fork() or os.getpid(), flush=True)
+# One write each: two processes share the pipe.
+os.write(1, b"%d\n" % (os.fork() or os.getpid()))
 time.sleep(300)
 """
 
