@@ -34,7 +34,9 @@ in
       ruff format --no-cache --check .
     '';
     mypy = inCheckout "mypy" [ ] "mypy --cache-dir=$TMPDIR/mypy src";
-    unit-tests = inCheckout "unit-tests" [ ] "pytest -n $NIX_BUILD_CORES -p no:cacheprovider tests/unit";
+    unit-tests =
+      inCheckout "unit-tests" [ ]
+        "pytest -n $NIX_BUILD_CORES -p no:cacheprovider tests/unit";
     process-compose = inCheckout "process-compose" [ ] "process-compose up --dry-run";
     nix-format = inCheckout "nix-format" [
       pkgs.nixfmt

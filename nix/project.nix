@@ -41,7 +41,7 @@ in
 
   # `nix run`, with this environment.
   up =
-    environment: program environment "windtunnel-up" "${environment}/bin/python -m windtunnel.front";
+    environment: program environment "windtunnel-up" "${environment}/bin/python -P -m windtunnel.front";
 
   # The environment, with commands that find the stack of the current folder and the services' programs.
   withCommands =

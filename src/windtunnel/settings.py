@@ -243,12 +243,12 @@ def socket_path(state: Path) -> Path:
     path = state / "run" / "process-compose.sock"
     if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
         return path
-    # The record wins: a timer's job lacks the XDG_RUNTIME_DIR of the session that ran `up`.
+    # The record wins: a timer's job may have another XDG_CACHE_HOME than the session that ran `up`.
     known = recorded(state).get("socket")
     if isinstance(known, str) and Path(known).exists():
         return Path(known)
-    digest = hashlib.sha256(os.fsencode(state)).hexdigest()[:16]
-    return socket_folder.private() / f"{digest}.sock"
+    name = hashlib.sha256(os.fsencode(state)).hexdigest()[:16] + ".sock"
+    return socket_folder.private(SOCKET_PATH_LIMIT - len(name) - 1) / name
 
 
 def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settings:

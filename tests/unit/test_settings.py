@@ -63,9 +63,10 @@ def deep(tmp_path: Path, end: str = "e") -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """XDG_RUNTIME_DIR, with a short path: tmp_path may have one that is too long for a socket."""
+    """XDG_CACHE_HOME, with a short path: tmp_path may have one that is too long for a socket."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        monkeypatch.setenv("XDG_CACHE_HOME", folder)
         yield Path(folder)
 
 
@@ -73,7 +74,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def listening(settings: Settings) -> Iterator[None]:
     """Something that listens as the stack's process-compose does."""
     settings.run.mkdir(parents=True, exist_ok=True)
-    settings.socket.parent.mkdir(mode=0o700, exist_ok=True)
+    settings.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(settings.socket))
         server.listen()
@@ -84,24 +85,36 @@ def test_a_deep_state_folder_still_gets_a_socket_that_the_kernel_accepts(
     tmp_path: Path, short: Path
 ) -> None:
     one, other = load(deep(tmp_path)), load(deep(tmp_path, "f"))
-    assert one.socket.parent == other.socket.parent == short / "windtunnel"
+    assert one.socket.parent == other.socket.parent == short / "windtunnel" / "run"
     assert len(str(one.socket)) <= SOCKET_PATH_LIMIT
     assert one.socket != other.socket
 
 
-@pytest.mark.parametrize("runtime", [None, "", "relative", "/no/such/folder", "another's"])
-def test_without_a_runtime_folder_of_its_own_the_socket_lies_in_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str | None
+def test_the_socket_outlives_the_session_that_started_the_stack(
+    tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setenv("HOME", "/home/somebody")
-    if runtime == "another's":
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-        monkeypatch.setattr(os, "getuid", lambda: 12345)
-    elif runtime is not None:
+    """logind removes XDG_RUNTIME_DIR at the last logout."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(short / "home"))
+    assert load(deep(tmp_path)).socket.parent == short / "home/.cache/windtunnel/run"
+
+
+@pytest.mark.parametrize("home", ["too long", "below a file"])
+@pytest.mark.parametrize("runtime", ["own", "relative", "/no/such/folder", "another's"])
+def test_where_the_cache_cannot_serve_the_socket_lies_in_a_runtime_folder_of_its_own(
+    tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch, home: str, runtime: str
+) -> None:
+    (short / "file").touch()
+    cache = tmp_path / ("c" * 100) if home == "too long" else short / "file" / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime if "/" in runtime else str(short))
+    if runtime == "relative":
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
-    assert load(deep(tmp_path)).socket.parent == Path("/home/somebody/.cache/windtunnel/run")
+    if runtime == "another's":
+        monkeypatch.setattr(os, "getuid", lambda: 12345)
+    expected = short / "windtunnel" if runtime == "own" else cache / "windtunnel" / "run"
+    assert load(deep(tmp_path)).socket.parent == expected
 
 
 def test_the_socket_does_not_move_with_the_temporary_folder(
@@ -117,7 +130,7 @@ def test_the_socket_does_not_move_with_the_temporary_folder(
     assert len(found) == 1
 
 
-def test_a_stack_is_found_from_a_session_with_another_runtime_folder(
+def test_a_stack_is_found_from_a_session_with_another_cache_folder(
     tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = load(deep(tmp_path))
@@ -125,10 +138,10 @@ def test_a_stack_is_found_from_a_session_with_another_runtime_folder(
         settings.stack_file.write_text(
             json.dumps({"port_offset": 700, "socket": str(settings.socket)})
         )
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(short / "other"))
         assert load(deep(tmp_path)).port_offset == 700
-    (short / "windtunnel" / settings.socket.name).unlink()
-    assert load(deep(tmp_path)).socket.parent == tmp_path / "windtunnel"
+    settings.socket.unlink()
+    assert load(deep(tmp_path)).socket.parent == short / "other" / "windtunnel" / "run"
 
 
 def test_the_folder_of_the_socket_is_made_for_this_user_alone(tmp_path: Path) -> None:

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+from tenacity import (
+    retry,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_fixed,
+)
 
 from windtunnel.clients import loopback_http
 from windtunnel.errors import NoStackError, WindtunnelError
@@ -20,6 +26,8 @@ from windtunnel.system import procfs
 
 #: These processes run only when a person starts them.
 OPTIONAL = frozenset({"worker-heavy"})
+#: process-compose answers a question within milliseconds.
+ANSWER_SECONDS = 5.0
 
 
 def answers(settings: Settings) -> bool:
@@ -55,6 +63,15 @@ def _no_stack(settings: Settings) -> NoStackError:
     )
 
 
+def _silent(settings: Settings) -> WindtunnelError:
+    found = server(settings)
+    who = f"process-compose (pid {found.pid})" if found else "process-compose"
+    fault = f"{who} has not answered for {ANSWER_SECONDS:.0f} s"
+    if found and found.state in "Tt":
+        return WindtunnelError(f"{fault}: it is stopped; `kill -CONT {found.pid}` lets it go on")
+    return WindtunnelError(f"{fault}: see {settings.logs / 'process-compose.log'}")
+
+
 @dataclass(frozen=True)
 class Process:
     """One row of `process-compose process list`. Age in nanoseconds."""
@@ -82,18 +99,22 @@ class Process:
 class Compose:
     """process-compose of one stack.
 
-    Every call raises `NoStackError` when nothing listens and `WindtunnelError` when it refuses.
+    Every call raises `NoStackError` when nothing listens, and `WindtunnelError` when
+    process-compose refuses, or gives no answer to a question within `ANSWER_SECONDS`.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        # No timeout: stopping and scaling down answer when the last task in hand has finished.
         path = str(settings.socket)
         self._http = loopback_http.client("http://process-compose", timeout=None, socket=path)
 
     def _call(self, method: str, path: str) -> Any:
+        # Stopping and scaling down answer when the last task in hand has finished.
+        timeout = ANSWER_SECONDS if method == "GET" else None
         try:
-            answer = self._http.request(method, path)
+            answer = self._http.request(method, path, timeout=timeout)
+        except httpx.TimeoutException:
+            raise _silent(self.settings) from None
         except httpx.TransportError:
             raise _no_stack(self.settings) from None
         if answer.is_error:
@@ -107,7 +128,7 @@ class Compose:
     # A list call can fail while replicas are renamed (project_runner.go, a map without a lock).
     @retry(
         retry=retry_if_exception_type(WindtunnelError),
-        stop=stop_after_attempt(3),
+        stop=stop_after_attempt(3) | stop_after_delay(ANSWER_SECONDS),
         wait=wait_fixed(0.2),
         reraise=True,
     )

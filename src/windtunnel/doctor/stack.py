@@ -91,7 +91,7 @@ def socket_path(settings: Settings) -> Finding:
     length = len(os.fsencode(settings.socket))
     ok = length <= SOCKET_PATH_LIMIT
     detail = f"{settings.socket} ({length} of {SOCKET_PATH_LIMIT} bytes)"
-    remedy = "set WINDTUNNEL_STATE or XDG_RUNTIME_DIR to a shorter path"
+    remedy = "set WINDTUNNEL_STATE or XDG_CACHE_HOME to a shorter path"
     return Finding("socket path", ok, detail, "" if ok else remedy)
 
 

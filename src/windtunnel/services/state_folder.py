@@ -70,7 +70,8 @@ def write_private(path: Path, text: str) -> None:
     new.replace(path)
 
 
-def _folders(settings: Settings) -> None:
+def folders(settings: Settings) -> None:
+    """Make the state folder and the folders in it; raises `WindtunnelError` where it cannot."""
     try:
         # Where we are root, PostgreSQL runs as another user: it may pass through, not list.
         settings.state.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ def _folders(settings: Settings) -> None:
         raise WindtunnelError(
             f"the path of the stack's socket is too long for the kernel ({settings.socket}): "
             "set WINDTUNNEL_STATE to a shorter path, "
-            "or XDG_RUNTIME_DIR to a folder of your own with a short one"
+            "or XDG_CACHE_HOME to a folder of your own with a short one"
         )
 
 
@@ -149,7 +150,7 @@ def prepare(settings: Settings) -> None:
     """
     from windtunnel.services import postgres
 
-    _folders(settings)
+    folders(settings)
     _secrets(settings)
     write_private(valkey.file(settings), valkey.configuration(settings))
     postgres.create(settings)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import threading
 import time
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, WindtunnelError
 from windtunnel.settings import Settings
 from windtunnel.stack import held, leftovers
-from windtunnel.stack.locks import exclusive
-from windtunnel.stack.scale import say
+from windtunnel.stack.locks import exclusive, starting
+from windtunnel.stack.say import say
 from windtunnel.system import procfs
 
 REPORT_SECONDS = 5.0
 #: `down --now` kills a supervisor that is still there after this time. The next `up` reports its
 #: tasks.
 CUT_SECONDS = 15.0
+#: All other processes have this time to end after the last task, then they are killed.
+END_SECONDS = 120.0
 
 
 def down(settings: Settings, *, now: bool = False) -> int:
@@ -29,10 +33,12 @@ def down(settings: Settings, *, now: bool = False) -> int:
     Raises:
         WindtunnelError: a process could not be ended, or the stack is still there.
     """
-    if not process_compose.answers(settings):
-        say(f"no stack is running (state folder {settings.state})")
-        return _gone(settings)
-    stop = _Stop(settings, now)
+    with starting(settings):
+        server = process_compose.server(settings) or leftovers.supervisor(settings)
+        if server is None:
+            say(f"no stack is running (state folder {settings.state})")
+            return _gone(settings)
+    stop = _Stop(settings, server, now)
     try:
         if now:
             # No lock: the command that holds it may wait for the tasks that are cut off here.
@@ -41,13 +47,12 @@ def down(settings: Settings, *, now: bool = False) -> int:
             with exclusive(settings, _say_waiting):
                 stop.run()
     except KeyboardInterrupt:
-        if stop.begun:
-            choice = "`windtunnel down` waits for it again, `windtunnel down --now` cuts tasks off"
-            say(f"the stack continues to stop; {choice}")
-        else:
-            say("interrupted before anything was stopped")
+        stop.ask()
+        choice = "`windtunnel down` waits for it again, `windtunnel down --now` cuts tasks off"
+        say(f"the stack goes on stopping; {choice}")
         raise
-    return _gone(settings)
+    with starting(settings):
+        return _gone(settings)
 
 
 def _say_waiting() -> None:
@@ -57,15 +62,20 @@ def _say_waiting() -> None:
 class _Stop:
     """One stop of the stack, and the lines printed meanwhile.
 
-    SIGTERM asks process-compose for its ordered shutdown, as Ctrl-C does in its terminal. It obeys
-    the first signal and ignores the others. Two stop requests of its API do not: process-compose
-    v1.120.0 dies when both reach a process with a probe, and the rest of the stack stays behind.
+    While process-compose stops the whole stack, it restarts nothing: a task could not report its
+    end to an API server or database that died meanwhile. So workers with tasks in hand end first.
+    SIGTERM then asks process-compose for its ordered shutdown, as Ctrl-C does in its terminal. It
+    obeys the first signal and ignores the others. Two stop requests of its API do not:
+    process-compose v1.120.0 dies when both reach a process with a probe, and the rest of the stack
+    stays behind.
     """
 
-    def __init__(self, settings: Settings, now: bool) -> None:
+    def __init__(self, settings: Settings, server: procfs.Process, now: bool) -> None:
         self.settings = settings
+        self.server = server
         self.now = now
-        self.begun = False
+        self.client = process_compose.Compose(settings)
+        self.start = self.said = time.monotonic()
         self.cut: dict[str, held.Held] = {}
 
     def run(self) -> None:
@@ -77,25 +87,60 @@ class _Stop:
                 say(f"cutting off at once: {listed}. {policy}")
             else:
                 say("no task is in hand: nothing is cut off")
-        start = said = time.monotonic()
+        # A stopped process (Ctrl-Z, a debugger) handles no signal and answers nobody.
+        procfs.kill(self.server, signal.SIGCONT)
         if waits_for and not self.now:
-            said -= REPORT_SECONDS
-        client = process_compose.Compose(self.settings)
-        server = process_compose.server(self.settings)
-        if server is None:
-            return  # It has ended since, or it runs where its pid means nothing here.
-        procfs.kill(server, signal.SIGTERM)
-        self.begun = True
-        longest = self.settings.worker_drain_seconds + 120.0
-        while procfs.alive(server.pid, server.start) and time.monotonic() - start < longest:
+            self.said -= REPORT_SECONDS
+            self._drain()
+        self.ask()
+        ends = time.monotonic() + END_SECONDS
+        if not self.now:
+            ends += self.settings.worker_drain_seconds
+        while self._is_there() and time.monotonic() < ends:
             if self.now:
-                self._cut_off(killing=time.monotonic() - start > CUT_SECONDS)
-            if time.monotonic() - said > REPORT_SECONDS:
-                said = time.monotonic()
-                say(f"stopping for {said - start:.0f} s; {self._waiting(client)}")
+                self._cut_off(killing=time.monotonic() - self.start > CUT_SECONDS)
+            self._report()
             time.sleep(0.05)
         if self.cut:
             say(f"cut off: {held.listing(list(self.cut.values()))}")
+
+    def ask(self) -> None:
+        """Ask process-compose to stop the stack; asking again changes nothing."""
+        procfs.kill(self.server, signal.SIGTERM)
+
+    def _is_there(self) -> bool:
+        return procfs.alive(self.server.pid, self.server.start)
+
+    def _report(self) -> None:
+        if time.monotonic() - self.said > REPORT_SECONDS:
+            self.said = time.monotonic()
+            say(f"stopping for {self.said - self.start:.0f} s; {self._waiting(self.client)}")
+
+    def _drain(self) -> None:
+        """Let the workers end, while process-compose still restarts what they need."""
+        try:
+            rows = [row for row in self.client.processes() if row.name.startswith("worker")]
+        except WindtunnelError:
+            return  # It cannot be asked; its shutdown drains the workers as well.
+        # Each call returns when its worker has ended.
+        calls = [
+            threading.Thread(target=self._stop_worker, args=[row.name], daemon=True)
+            for row in rows
+            if row.is_running
+        ]
+        for call in calls:
+            call.start()
+        while any(call.is_alive() for call in calls) and self._is_there():
+            self._report()
+            time.sleep(0.05)
+
+    def _stop_worker(self, name: str) -> None:
+        with contextlib.suppress(WindtunnelError):
+            self.client.stop(name)
+            if self.client.process(name).exit_code != 0:
+                node = process_compose.node(name)
+                policy = "the retry policy of each decides at the next `up`"
+                say(f"{node} ended with tasks in hand, and its log names them; {policy}")
 
     def _waiting(self, client: process_compose.Compose) -> str:
         tasks = [] if self.now else held.tasks(self.settings)

@@ -12,7 +12,7 @@ from windtunnel.clients import process_compose
 from windtunnel.errors import UsageError
 from windtunnel.health import checks
 from windtunnel.settings import Settings
-from windtunnel.stack.scale import say
+from windtunnel.stack.say import say
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,18 @@ def _is_supervisor(process: psutil.Process, env: dict[str, str], state: str) -> 
     return any(_environment(child).get("WINDTUNNEL_STACK") for child in process.children())
 
 
+def supervisor(settings: Settings) -> procfs.Process | None:
+    """The living process-compose of this stack, found by its children and not by its socket."""
+    state = str(settings.state)
+    for process in psutil.process_iter():
+        try:
+            if _is_supervisor(process, _environment(process), state):
+                return procfs.read(process.pid)
+        except psutil.Error:
+            continue
+    return None
+
+
 def find(settings: Settings) -> list[psutil.Process]:
     """Every living process of this state folder's stack, its process-compose included.
 

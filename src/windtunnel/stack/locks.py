@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from windtunnel.settings import Settings
+from windtunnel.stack.say import say
 
 
 @contextmanager
@@ -29,4 +30,18 @@ def exclusive(
         except BlockingIOError:
             waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def starting(settings: Settings) -> Iterator[None]:
+    """Hold the lock of a start: no second `up`, and no `down` that ends what is being started."""
+    if not settings.run.is_dir():
+        yield  # Nothing was ever started here.
+        return
+
+    def waiting() -> None:
+        say("another command is starting or ending this stack; waiting for it")
+
+    with exclusive(settings, waiting, name="start"):
         yield

@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from windtunnel.clients import process_compose
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings
-from windtunnel.stack import down, leftovers
+from windtunnel.stack import down
 
 #: A stack writes these into its state folder. A folder that holds anything else is kept.
 WRITTEN = ("secrets", "run", "logs", "postgres", "valkey", "bundles", "stack.json", "migrated.json")
@@ -23,10 +22,7 @@ def reset(settings: Settings) -> list[Path]:
     Raises:
         WindtunnelError: a process could not be ended, or a file could not be deleted.
     """
-    if process_compose.answers(settings):
-        down.down(settings)
-    else:
-        leftovers.end_all(leftovers.find(settings))
+    down.down(settings)
     deleted = []
     for name in WRITTEN:
         path = settings.state / name

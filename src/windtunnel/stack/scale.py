@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from windtunnel.clients.process_compose import Compose, Process, require
 from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.settings import Settings
 from windtunnel.stack.locks import exclusive
+from windtunnel.stack.say import say
 from windtunnel.variables import connections
 
 MOST = 100
@@ -18,10 +18,6 @@ MOST = 100
 START_SECONDS = 60.0
 #: States in process-compose of a replica that does not run yet.
 NOT_STARTED = ("Pending", "Launching", "Skipped", "Restarting")
-
-
-def say(text: str) -> None:
-    print(f"windtunnel: {text}", file=sys.stderr, flush=True)
 
 
 def parse_count(text: str) -> int:

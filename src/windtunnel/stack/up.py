@@ -12,10 +12,15 @@ from windtunnel.errors import Exit, NoStackError, UsageError, WindtunnelError
 from windtunnel.services import state_folder
 from windtunnel.settings import RECORDED, Settings
 from windtunnel.stack import leftovers, ports
-from windtunnel.stack.scale import say
+from windtunnel.stack.locks import starting
+from windtunnel.stack.say import say
+from windtunnel.system import procfs
+from windtunnel.system.waiting import wait_for
 
 #: The preparation and the migration have this time; a first migration takes a few seconds.
 ONE_SHOTS_SECONDS = 300.0
+#: A process-compose that is ending has this time.
+GOING_SECONDS = 5.0
 #: Seconds between two lines of the same text.
 SAY_AGAIN = 10.0
 
@@ -32,24 +37,53 @@ def up(settings: Settings, binary: str, arguments: list[str], *, dry_run: bool) 
     """
     if dry_run:
         os.execv(binary, [binary, *arguments])
+    if not settings.dags.is_dir():
+        step = "create it, or set DAGS_FOLDER"
+        raise UsageError(f"there is no DAG folder {settings.dags}: {step}")
+    state_folder.folders(settings)
+    with starting(settings):
+        _prepare(settings)
+        command = [binary, *arguments, "-L", str(settings.logs / "process-compose.log")]
+        if {"-D", "--detached"}.isdisjoint(arguments):
+            os.execv(binary, command)
+        start = time.monotonic()
+        # Without standard input: a terminal that is closed must not end the stack.
+        code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+    if code != 0:
+        log = settings.logs / "process-compose.log"
+        raise WindtunnelError(f"process-compose ended with exit code {code}: see {log}")
+    return _migrated(settings, start)
+
+
+def _prepare(settings: Settings) -> None:
+    """Everything before process-compose starts.
+
+    Raises:
+        WindtunnelError: a stack of this state folder runs, or this one cannot start.
+    """
     if process_compose.answers(settings):
         stop = "see `windtunnel status`, stop it with `process-compose down`"
         other = "start another with WINDTUNNEL_STATE and PORT_OFFSET"
         fault = f"this stack is running already (state folder {settings.state})"
         raise WindtunnelError(f"{fault}: {stop}, or {other}")
-    if not settings.dags.is_dir():
-        step = "create it, or set DAGS_FOLDER"
-        raise UsageError(f"there is no DAG folder {settings.dags}: {step}")
+    _refuse_without_socket(settings)
     _clear_leftovers(settings)
     state_folder.prepare(settings)
     ports.check_free(settings)
     _record(settings)
     os.environ["WINDTUNNEL_PREPARED"] = str(settings.state)
     os.chdir(settings.root)
-    command = [binary, *arguments, "-L", str(settings.logs / "process-compose.log")]
-    if {"-D", "--detached"}.isdisjoint(arguments):
-        os.execv(binary, command)
-    return _detached(settings, command)
+
+
+def _refuse_without_socket(settings: Settings) -> None:
+    """A living process-compose is no crash: its tasks must not be killed."""
+    server = leftovers.supervisor(settings)
+    if server is None:
+        return
+    # One that ends closes its socket a moment before.
+    if not wait_for(lambda: not procfs.alive(server.pid, server.start), GOING_SECONDS, 0.05):
+        fault = f"this stack runs (process-compose {server.pid}), but its socket is gone"
+        raise WindtunnelError(f"{fault}: stop it with `process-compose down`")
 
 
 def _clear_leftovers(settings: Settings) -> None:
@@ -77,13 +111,8 @@ def _record(settings: Settings) -> None:
     state_folder.write_private(settings.stack_file, json.dumps(data, indent=1))
 
 
-def _detached(settings: Settings, command: list[str]) -> int:
-    start = time.monotonic()
-    # Without standard input: a terminal that is closed must not end the stack.
-    code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
-    if code != 0:
-        log = settings.logs / "process-compose.log"
-        raise WindtunnelError(f"process-compose ended with exit code {code}: see {log}")
+def _migrated(settings: Settings, start: float) -> int:
+    """Wait for the end of the migration, the last step that can fail for good."""
     client = process_compose.Compose(settings)
     said = 0.0
     former = ""

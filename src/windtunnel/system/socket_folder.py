@@ -14,17 +14,23 @@ from pathlib import Path
 from windtunnel.errors import WindtunnelError
 
 
-def private() -> Path:
-    """Below XDG_RUNTIME_DIR if this user owns it, else below the cache folder.
+def private(longest: int) -> Path:
+    """Below the cache folder, or below XDG_RUNTIME_DIR where the first cannot serve.
 
+    logind removes XDG_RUNTIME_DIR at the user's last logout, and the stack must be found after it.
     `su` keeps the XDG_RUNTIME_DIR of the other user.
+
+    Args:
+        longest: the folder's path may have this many bytes.
     """
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if runtime.startswith("/") and _owner(Path(runtime)) == os.getuid():
-        return Path(runtime) / "windtunnel"
     named = os.environ.get("XDG_CACHE_HOME", "")
     cache = Path(named) if named.startswith("/") else Path.home() / ".cache"
-    return cache / "windtunnel" / "run"
+    folder = cache / "windtunnel" / "run"
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
+    serves = len(os.fsencode(folder)) <= longest and _can_be_made(folder)
+    if serves or not runtime.is_absolute() or _owner(runtime) != os.getuid():
+        return folder
+    return runtime / "windtunnel"
 
 
 def make(folder: Path) -> None:
@@ -40,7 +46,7 @@ def make(folder: Path) -> None:
     except OSError as error:
         raise WindtunnelError(
             f"cannot make the folder {folder} for the stack's socket ({error.strerror}): "
-            "set WINDTUNNEL_STATE to a shorter path, or XDG_RUNTIME_DIR to a folder of your own"
+            "set WINDTUNNEL_STATE to a shorter path, or XDG_CACHE_HOME to a folder of your own"
         ) from None
     is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
     if not is_own or stat.S_IMODE(found.st_mode) != 0o700:
@@ -49,6 +55,11 @@ def make(folder: Path) -> None:
             "it must be your own and have mode 0700; "
             "correct that, or set WINDTUNNEL_STATE to a shorter path"
         )
+
+
+def _can_be_made(folder: Path) -> bool:
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    return os.access(there, os.W_OK | os.X_OK)
 
 
 def _owner(folder: Path) -> int | None:

@@ -28,7 +28,7 @@ import os, time
 from setproctitle import setproctitle
 setproctitle({TITLE!r} + "0199-instance")
 # One write each: two processes share the pipe.
-os.write(1, b"%d\n" % (os.fork() or os.getpid()))
+os.write(1, b"%d\\n" % (os.fork() or os.getpid()))
 time.sleep(300)
 """
 
