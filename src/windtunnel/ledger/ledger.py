@@ -4,7 +4,8 @@
         supervisor.json   the supervisor: its pid, the Celery it started, state, last incident
         health.json       Celery's main loop, every 2 s: connected, consuming, active
         tasks/ID.json     one per task in hand: since when, in which process, where its log is
-        lost/ID.json      the same, for tasks that died with their worker, until the broker has it
+        lost/ID.json      the same and `noted`, the time of the loss, for tasks that died with
+                          their worker, until the broker has it
         skew/DIGEST.json  one per difference from the scheduler's host, until a task finds it gone
         ready             exists and is recent while the worker is healthy (process-compose's probe)
 
@@ -64,6 +65,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     "state": str,
     "started": (int, float),
     "received": (int, float),
+    "noted": (int, float),
     "since": (int, float),
     "time": (int, float),
     "queues": list,
@@ -184,6 +186,23 @@ class WorkerFiles:
         with self._locked():
             if _owned(read(self.task(task_id)), {"pid": pid, "start": start}):
                 self.task(task_id).unlink(missing_ok=True)
+
+    def give_up(self, task_id: str) -> None:
+        """The task's processes are dead: its entry waits in `lost`, with the time of the loss.
+
+        The report may be sent minutes later. By then another delivery of the message may run.
+
+        Raises:
+            OSError: the entry is missing, or cannot be moved.
+        """
+        path = self.task(task_id)
+        with self._locked():
+            entry = read(path)
+            if entry:
+                # A full disk refuses the time. The entry is moved without it.
+                with contextlib.suppress(OSError):
+                    write(path, {**entry, "noted": time.time()})
+            path.replace(self.lost / path.name)
 
     def forget_unclaimed(self, task_id: str) -> None:
         """Removes an entry that no process has claimed."""

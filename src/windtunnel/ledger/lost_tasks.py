@@ -139,7 +139,7 @@ class Lost:
         ids = ledger.identity(task_id, entry)
         self.say("task_lost", text, level=logging.WARNING, why=why, **ids)
         try:
-            self.files.task(task_id).replace(self.files.lost / f"{task_id}.json")
+            self.files.give_up(task_id)
         except FileNotFoundError:
             pass
         except OSError as error:  # it stays in hand, and is noted at the next look
@@ -172,8 +172,10 @@ class Lost:
         from redis.retry import Retry
 
         # If hosts have names of their own, Airflow records a task under the host's name.
-        who = {"worker": self.files.name, "hostname": socket.getfqdn(), "noted": time.time()}
-        reports = {key: json.dumps({**entry, **who}) for key, entry in waiting.items()}
+        who = {"worker": self.files.name, "hostname": socket.getfqdn()}
+        # An entry lacks the time of its loss if there was no room for it, or if it is damaged.
+        unknown = {"noted": time.time()}
+        reports = {key: json.dumps({**unknown, **entry, **who}) for key, entry in waiting.items()}
         try:
             url = (self.state / "secrets" / "broker-url").read_text().strip()
             with Redis.from_url(

@@ -89,15 +89,15 @@ class Database:
             WHERE state = 'running' GROUP BY job_type""")
         return {name: float(age) for name, age in rows if age is not None}
 
-    def age_heartbeat(self, task_id: str, names: tuple[str, str], noted: float) -> str | None:
-        """The state of the task instance with this Celery id; a running one loses its heartbeat.
-
-        Its heartbeat is moved back by ten years. The scheduler then handles it as a task without
-        heartbeat: callbacks, retry or failure, slot (scheduler_job_runner.py,
-        `_find_and_purge_task_instances_without_heartbeats`).
+    def lost_state(self, task_id: str, names: tuple[str, str], noted: float) -> str | None:
+        """The state of the task instance with the Celery id of a lost task.
 
         The broker may have delivered the same message again. That run began after the loss was
-        noted, or on another worker, and stays untouched.
+        noted, or on another worker: its state is "running elsewhere".
+
+        Args:
+            names: of the worker and its host.
+            noted: when the worker lost the task, by its host's clock.
         """
         rows = self._rows(
             """
@@ -112,10 +112,15 @@ class Database:
         state, same = rows[0]
         if state not in ("running", "restarting"):
             return str(state)
-        if not same:
-            return "running elsewhere"
+        return "running" if same else "running elsewhere"
+
+    def age_heartbeat(self, task_id: str) -> None:
+        """Moves the heartbeat of a running task instance back by ten years.
+
+        The scheduler then handles it as a task without heartbeat: callbacks, retry or failure, slot
+        (scheduler_job_runner.py, `_find_and_purge_task_instances_without_heartbeats`).
+        """
         self._rows(_AGE + " AND external_executor_id = %s", task_id)
-        return "running"
 
     def running(self) -> dict[str, tuple[str, str]]:
         """Id of each running task instance -> its last heartbeat as text, its name for people."""

@@ -23,7 +23,7 @@ import redis
 from windtunnel.clients.postgres import libpq_url
 from windtunnel.errors import WindtunnelError
 from windtunnel.ledger import ledger
-from windtunnel.reconciler import heartbeats
+from windtunnel.reconciler import heartbeats, living
 from windtunnel.reconciler.broker import Broker, Held
 from windtunnel.reconciler.database import Database
 from windtunnel.reconciler.disk_watch import Watch
@@ -77,6 +77,7 @@ class Reconciler:
     def __init__(self, settings: Settings) -> None:
         self.folder = settings.run / "reconciler"
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.settings = settings
         self.heartbeats = settings.run / "heartbeats"
         self.broker = Broker(settings.secret("broker-url"))
         self.database = Database(libpq_url(settings))
@@ -236,8 +237,15 @@ class Reconciler:
     ) -> None:
         """The scheduler retries or fails it; a task that had not begun goes back into its queue."""
         names = (str(entry.get("worker", "")), str(entry.get("hostname", "")))
-        state = self.database.age_heartbeat(task_id, names, _seconds(entry.get("noted")))
+        state = self.database.lost_state(task_id, names, _seconds(entry.get("noted")))
+        # The ledger is read after the database. A run that the database knows has an entry before.
+        if self.is_living(task_id):
+            if state != "running":
+                self.broker.forget(task_id)  # another delivery of the message is in hand
+            # Else this may be a copy that Airflow is about to refuse: the report waits for its end.
+            return
         if state == "running":
+            self.database.age_heartbeat(task_id)
             return  # the report stays until the scheduler has acted
         if state == "queued" and task_id in held:
             if self.broker.restore(task_id, held[task_id]):
@@ -248,6 +256,10 @@ class Reconciler:
         if state != "queued":
             self.database.forget_result(task_id)
             self.returned(task_id, entry, name, state)
+
+    def is_living(self, task_id: str) -> bool:
+        """Whether a living process on this machine has the task in hand."""
+        return any(task_id == living_id for living_id, _ in living.tasks(self.settings.run))
 
     def returned(self, task_id: str, entry: Report, name: str, state: str | None) -> None:
         """Logs the state of a task after its worker was lost."""
@@ -271,6 +283,9 @@ class Reconciler:
 
         It has no retry policy, and only a result frees its executor slot.
         """
+        if self.is_living(task_id):
+            self.broker.forget(task_id)  # another delivery of the message is in hand
+            return
         self.database.forget_result(task_id)
         state = self.database.callback_state(str(entry["callback"]))
         if task_id in held and state in UNFINISHED_CALLBACK:

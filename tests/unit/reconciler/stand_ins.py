@@ -53,10 +53,11 @@ class Rows:
     def job_ages(self) -> dict[str, float]:
         return {}
 
-    def age_heartbeat(self, task_id: str, names: tuple[str, str], noted: float) -> str | None:
-        if self.states.get(task_id) == "running":
-            self.aged.append(task_id)
+    def lost_state(self, task_id: str, names: tuple[str, str], noted: float) -> str | None:
         return self.states.get(task_id)
+
+    def age_heartbeat(self, task_id: str) -> None:
+        self.aged.append(task_id)
 
     def queued(self) -> dict[str, str]:
         return {k: "default" for k, v in self.states.items() if v == "queued"}

@@ -76,6 +76,12 @@ def holds(broker: Redis, task_id: str) -> None:
     broker.zadd("unacked_index", {"tag-" + task_id: time.time()})
 
 
+def report(broker: Redis, task_id: str, **times: float) -> None:
+    """The supervisor of worker-0 reports the task lost, with the times of its start and loss."""
+    who = {"worker": "worker-0", "hostname": "worker-0"}
+    broker.hset(LOST_KEY, task_id, json.dumps({**who, **times}))
+
+
 def task(
     rows: Any, task_id: str, state: str, age: float = 60.0, hostname: str = "worker-0"
 ) -> None:
@@ -84,6 +90,15 @@ def task(
         " now() - %s * interval '1 second', now(), %s)",
         (state, hostname, age, age, task_id),
     )
+
+
+def aged(rows: Any) -> list[str]:
+    """Celery ids of the tasks that the scheduler will find without a heartbeat."""
+    rows.execute(
+        "SELECT external_executor_id FROM task_instance"
+        " WHERE last_heartbeat_at < now() - interval '9 years' ORDER BY 1"
+    )
+    return [task_id for (task_id,) in rows.fetchall()]
 
 
 def value(rows: Any, sql: str) -> Any:
@@ -147,6 +162,17 @@ def test_the_tasks_of_a_dead_worker_lose_their_heartbeat_or_go_back_to_their_que
     assert value(rows, "SELECT count(*) FROM celery_taskmeta") == 0
     assert broker.hkeys("unacked") == [b"tag-ran"], "the scheduler has still to act on it"
     assert broker.hkeys(LOST_KEY) == [b"ran"]
+
+
+def test_a_late_report_leaves_the_next_run_of_the_same_message_alone(
+    rows: Any, broker: Redis, reconciler: Reconciler
+) -> None:
+    task(rows, "runs-again", "running", age=20.0)
+    holds(broker, "runs-again")
+    report(broker, "runs-again", started=time.time() - 90.0, noted=time.time() - 80.0)
+    reconciler.give_back(reconciler.broker.lost())
+    assert aged(rows) == []
+    assert not broker.hexists(LOST_KEY, "runs-again")
 
 
 def test_a_message_still_held_although_its_task_ended_is_removed(

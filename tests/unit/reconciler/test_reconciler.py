@@ -13,6 +13,7 @@ from redis import Redis
 from tests.unit.reconciler.stand_ins import Rows, hold, message
 from tests.unit.said import Said
 from windtunnel.ledger import ledger
+from windtunnel.ledger.ledger import WorkerFiles
 from windtunnel.ledger.lost_tasks import LOST_KEY
 from windtunnel.reconciler.broker import Broker
 from windtunnel.reconciler.machine import Machine
@@ -82,6 +83,73 @@ def test_a_lost_callback_runs_again_unless_it_has_ended(
     assert not broker.exists("unacked", "unacked_index", LOST_KEY)
     assert rows.forgotten == ["a"], "or its executor slot would wait for the dead worker's result"
     assert "callback mine.tell (callback-7)" in it.data["incidents"][-1]["text"]
+
+
+@pytest.fixture
+def living(settings: Settings) -> WorkerFiles:
+    """A worker of this machine that has task "a" in hand, in the process of the test."""
+    files = WorkerFiles(settings.run, "worker-1")
+    files.create()
+    me = procfs.read(os.getpid())
+    assert me is not None
+    ledger.write(files.task("a"), {"pid": me.pid, "start": me.start})
+    return files
+
+
+@pytest.mark.parametrize("state", ["queued", "running elsewhere"])
+def test_the_report_of_a_task_that_a_living_process_has_in_hand_again_is_forgotten(
+    reconciler: tuple[Reconciler, Rows], broker: Redis, living: WorkerFiles, state: str
+) -> None:
+    it, rows = reconciler
+    rows.states["a"] = state
+    tag = hold(broker, "a")
+    report(broker, "a")
+    it.round(100.0)
+    it.round(105.0)
+    assert rows.aged == []
+    assert not broker.exists(LOST_KEY, "default")
+    assert broker.hkeys("unacked") == [tag.encode()], "the living process needs its message"
+
+
+def test_a_copy_that_airflow_is_about_to_refuse_delays_the_report_and_does_not_drop_it(
+    reconciler: tuple[Reconciler, Rows], broker: Redis, living: WorkerFiles
+) -> None:
+    it, rows = reconciler
+    rows.states["a"] = "running"
+    report(broker, "a")
+    it.round(100.0)
+    it.round(105.0)
+    assert rows.aged == []
+    living.task("a").unlink()
+    it.round(107.0)
+    assert rows.aged == ["a"]
+
+
+def test_the_entry_of_a_dead_process_holds_no_report_up(
+    reconciler: tuple[Reconciler, Rows], broker: Redis, living: WorkerFiles
+) -> None:
+    it, rows = reconciler
+    rows.states["a"] = "running"
+    entry = ledger.read(living.task("a"))
+    ledger.write(living.task("a"), entry | {"start": entry["start"] - 1})
+    report(broker, "a")
+    it.round(100.0)
+    it.round(105.0)
+    assert rows.aged == ["a"]
+
+
+def test_a_callback_that_a_living_process_has_in_hand_again_is_not_repeated(
+    reconciler: tuple[Reconciler, Rows], broker: Redis, living: WorkerFiles
+) -> None:
+    it, rows = reconciler
+    rows.states["callback-7"] = "running"
+    tag = hold(broker, "a")
+    broker.hset(LOST_KEY, "a", json.dumps({"worker": "worker-0", "callback": "callback-7"}))
+    it.round(100.0)
+    it.round(105.0)
+    assert rows.forgotten == [], "the result is the living process's"
+    assert not broker.exists(LOST_KEY, "default")
+    assert broker.hkeys("unacked") == [tag.encode()]
 
 
 def test_a_message_that_is_nowhere_is_missed_only_when_seen_twice(
