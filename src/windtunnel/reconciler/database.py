@@ -13,6 +13,8 @@ import psycopg2
 
 #: Any number that nobody else uses as an advisory lock in this database.
 LOCK = 7_305_140_611
+#: A task's `start_date` is at most this much later than its entry in the worker's ledger.
+BEGIN_SECONDS = 10.0
 #: The scheduler needs a result for seconds; Flower and people look at it a little longer.
 KEEP_RESULTS_SECONDS = int(os.environ.get("WINDTUNNEL_KEEP_RESULTS_SECONDS") or 86400)
 #: A queued task without a message for this long is suspicious.
@@ -89,22 +91,31 @@ class Database:
             WHERE state = 'running' GROUP BY job_type""")
         return {name: float(age) for name, age in rows if age is not None}
 
-    def lost_state(self, task_id: str, names: tuple[str, str], noted: float) -> str | None:
+    def lost_state(
+        self,
+        task_id: str,
+        names: tuple[str, str],
+        started: float,
+        noted: float,
+    ) -> str | None:
         """The state of the task instance with the Celery id of a lost task.
 
         The broker may have delivered the same message again. That run began after the loss was
-        noted, or on another worker: its state is "running elsewhere".
+        noted, or on another worker: its state is "running elsewhere". If the clock steps back
+        between start and loss, `noted` is too early, and `started` counts instead.
 
         Args:
             names: of the worker and its host.
-            noted: when the worker lost the task, by its host's clock.
+            started: when the lost task began, by its host's clock. Zero if it had not begun.
+            noted: when its worker lost it, by the same clock.
         """
+        latest = noted if noted >= started else started + BEGIN_SECONDS
         rows = self._rows(
             """
             SELECT state, hostname IN (%s, %s, '') AND start_date <= to_timestamp(%s)
             FROM task_instance WHERE external_executor_id = %s AND state IS NOT NULL""",
             *names,
-            noted,
+            latest,
             task_id,
         )
         if not rows:

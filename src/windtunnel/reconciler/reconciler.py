@@ -237,7 +237,8 @@ class Reconciler:
     ) -> None:
         """The scheduler retries or fails it; a task that had not begun goes back into its queue."""
         names = (str(entry.get("worker", "")), str(entry.get("hostname", "")))
-        state = self.database.lost_state(task_id, names, _seconds(entry.get("noted")))
+        started, noted = _seconds(entry.get("started")), _seconds(entry.get("noted"))
+        state = self.database.lost_state(task_id, names, started, noted)
         # The ledger is read after the database. A run that the database knows has an entry before.
         if self.is_living(task_id):
             if state != "running":

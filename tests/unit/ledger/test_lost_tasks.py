@@ -52,7 +52,9 @@ def test_a_report_that_is_sent_late_has_the_time_of_the_loss(
         it.note("a", it.files.in_hand()["a"], "its worker was killed")
         after = time.time()
         it.send_if_due(now=100.0)
-        assert it.files.given_up()["a"]["noted"] <= after, "the supervisor may be replaced meanwhile"
+        assert it.files.given_up()["a"]["noted"] <= after, (
+            "the supervisor may be replaced meanwhile"
+        )
     finally:
         url.write_text(right)
     time.sleep(0.1)

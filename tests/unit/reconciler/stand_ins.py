@@ -53,7 +53,9 @@ class Rows:
     def job_ages(self) -> dict[str, float]:
         return {}
 
-    def lost_state(self, task_id: str, names: tuple[str, str], noted: float) -> str | None:
+    def lost_state(
+        self, task_id: str, names: tuple[str, str], started: float, noted: float
+    ) -> str | None:
         return self.states.get(task_id)
 
     def age_heartbeat(self, task_id: str) -> None:

@@ -175,6 +175,19 @@ def test_a_late_report_leaves_the_next_run_of_the_same_message_alone(
     assert not broker.hexists(LOST_KEY, "runs-again")
 
 
+def test_a_loss_is_recognized_after_the_clock_has_stepped_back(
+    rows: Any, broker: Redis, reconciler: Reconciler
+) -> None:
+    ahead = 600.0
+    task(rows, "lost", "running", age=-ahead - 0.5)
+    report(broker, "lost", started=time.time() + ahead, noted=time.time())
+    task(rows, "runs-again", "running", age=-ahead - 60.0)
+    report(broker, "runs-again", started=time.time() + ahead, noted=time.time())
+    reconciler.give_back(reconciler.broker.lost())
+    assert aged(rows) == ["lost"]
+    assert broker.hkeys(LOST_KEY) == [b"lost"]
+
+
 def test_a_message_still_held_although_its_task_ended_is_removed(
     rows: Any, broker: Redis, reconciler: Reconciler
 ) -> None:
