@@ -188,23 +188,33 @@ class Database:
             return str(name)
         return None
 
-    def age_dead_schedulers(self, alive: int | None) -> int:
+    def age_dead_schedulers(self, alive: int | None, host: str) -> int:
         """Moves the heartbeats of dead schedulers back. Returns how many.
 
         The next adoption check then takes their tasks. A scheduler is certainly dead in two cases:
 
         - it was silent since before PostgreSQL started (a scheduler ends when its database does);
-        - `alive` scheduler processes run on this only machine, and at least as many schedulers
-          wrote a later heartbeat.
+        - `alive` scheduler processes run on this host, and at least as many of this host's
+          schedulers wrote a later heartbeat. Airflow judges the schedulers of other hosts.
+
+        Args:
+            alive: None if it is not known.
+            host: this host, as Airflow names it.
         """
-        rows = self._rows("""
-            SELECT id, latest_heartbeat < pg_postmaster_start_time() FROM job
+        rows = self._rows(
+            """
+            SELECT id, latest_heartbeat < pg_postmaster_start_time(), hostname = %s FROM job
             WHERE job_type = 'SchedulerJob' AND state = 'running'
-            ORDER BY latest_heartbeat DESC""")
+            ORDER BY latest_heartbeat DESC""",
+            host,
+        )
         certain = []
-        for later, (job_id, before_start) in enumerate(rows):
-            if before_start or (alive is not None and later >= max(1, alive)):
+        later = 0
+        for job_id, before_start, here in rows:
+            if before_start or (here and alive is not None and later >= max(1, alive)):
                 certain.append(job_id)
+            if here:
+                later += 1
         if not certain:
             return 0
         changed = self._value(

@@ -37,6 +37,7 @@ from windtunnel.reconciler.silent_tasks import (
     api_server,
     api_server_well,
 )
+from windtunnel.runtime.hostname import worker_or_host
 from windtunnel.settings import Settings, load
 from windtunnel.system import logs
 
@@ -78,6 +79,7 @@ class Reconciler:
         self.folder = settings.run / "reconciler"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.settings = settings
+        self.host = worker_or_host()
         self.heartbeats = settings.run / "heartbeats"
         self.broker = Broker(settings.secret("broker-url"))
         self.database = Database(libpq_url(settings))
@@ -187,7 +189,8 @@ class Reconciler:
             self.end_silent(now)
         if now >= self.due["schedulers"] and steady >= STEADY_SECONDS:
             self.due["schedulers"] = now + SWEEP_SECONDS
-            count = self.database.age_dead_schedulers(self.machine.schedulers())
+            alive = self.machine.schedulers()
+            count = self.database.age_dead_schedulers(alive, self.host)
             if count:
                 text = f"{count} scheduler job(s) of dead processes: their tasks can be adopted"
                 self.say("schedulers_dead", text, count=count)

@@ -68,7 +68,7 @@ class Rows:
         self.aged.append(task_id)
         return task_id
 
-    def age_dead_schedulers(self, alive: int | None) -> int:
+    def age_dead_schedulers(self, alive: int | None, host: str) -> int:
         return 0
 
     def finished(self, task_ids: list[str]) -> list[str]:

@@ -13,6 +13,7 @@ from redis import Redis
 from tests.servers import connected, running
 from windtunnel.health import checks
 from windtunnel.ledger.lost_tasks import LOST_KEY
+from windtunnel.reconciler import database
 from windtunnel.reconciler import reconciler as module
 from windtunnel.reconciler.database import Database
 from windtunnel.reconciler.reconciler import Reconciler
@@ -24,7 +25,7 @@ DROP TABLE IF EXISTS task_instance, job, celery_taskmeta;
 CREATE TABLE task_instance (dag_id varchar, run_id varchar, task_id varchar, state varchar, queue varchar, hostname varchar DEFAULT '',
   start_date timestamptz, queued_dttm timestamptz, last_heartbeat_at timestamptz, external_executor_id varchar,
   id serial);
-CREATE TABLE job (id serial, job_type varchar, state varchar, latest_heartbeat timestamptz);
+CREATE TABLE job (id serial, job_type varchar, state varchar, latest_heartbeat timestamptz, hostname varchar DEFAULT 'here');
 CREATE TABLE celery_taskmeta (id serial, task_id varchar, status varchar, date_done timestamp)"""
 
 
@@ -222,9 +223,11 @@ def test_of_two_schedulers_that_the_database_knows_the_dead_one_is_aged(
         "INSERT INTO job (job_type, state, latest_heartbeat)"
         " VALUES ('SchedulerJob', 'running', pg_postmaster_start_time() - interval '40 seconds')"
     )
-    assert reconciler.database.age_dead_schedulers(None) == 1, "silent since before the database"
+    assert reconciler.database.age_dead_schedulers(None, "here") == 1, (
+        "silent since before the database"
+    )
     rows.execute("UPDATE job SET latest_heartbeat = now() - interval '40 seconds' WHERE id = 2")
-    assert reconciler.database.age_dead_schedulers(1) == 1
+    assert reconciler.database.age_dead_schedulers(1, "here") == 1
     assert (
         value(rows, "SELECT count(*) FROM job WHERE latest_heartbeat < now() - interval '20 hours'")
         == 1
@@ -232,6 +235,28 @@ def test_of_two_schedulers_that_the_database_knows_the_dead_one_is_aged(
     age = reconciler.database.scheduler_age()
     assert age is not None
     assert age < 60
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "dead"),
+    [("here", "here", 1), ("here", "elsewhere", 0), ("elsewhere", "here", 0)],
+)
+def test_only_schedulers_of_this_host_are_compared_with_its_processes(
+    rows: Any,
+    reconciler: Reconciler,
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
+    second: str,
+    dead: int,
+) -> None:
+    monkeypatch.setattr(database, "SILENT_SCHEDULER_SECONDS", 0.0)
+    rows.execute("UPDATE job SET hostname = %s", (first,))
+    rows.execute(
+        "INSERT INTO job (job_type, state, latest_heartbeat, hostname) VALUES"
+        " ('SchedulerJob', 'running', pg_postmaster_start_time() + interval '1 ms', %s)",
+        (second,),
+    )
+    assert reconciler.database.age_dead_schedulers(1, "here") == dead
 
 
 def test_one_reconciler_leads_and_the_next_one_does_when_its_connection_ends(
