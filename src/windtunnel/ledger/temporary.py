@@ -10,7 +10,7 @@ import multiprocessing.util
 import shutil
 from pathlib import Path
 
-from windtunnel.ledger.ledger import WorkerFiles
+from windtunnel.ledger.ledger import WorkerFiles, all_workers
 
 PREFIX = "pymp-"
 
@@ -21,7 +21,7 @@ def note(files: WorkerFiles) -> None:
 
 
 def remove(files: WorkerFiles) -> None:
-    """In the supervisor, when no process of that Celery is left."""
+    """When no process of that Celery is left: in its supervisor, or behind a dead supervisor."""
     try:
         folder = Path(files.temporary.read_text())
         if folder.name.startswith(PREFIX):
@@ -29,3 +29,13 @@ def remove(files: WorkerFiles) -> None:
     except (OSError, ValueError):  # none was written down, or the record is damaged
         return
     files.temporary.unlink(missing_ok=True)
+
+
+def remove_all(run: Path) -> None:
+    """Of every worker, when no process of the stack is left.
+
+    Args:
+        run: the folder of that name in the state folder.
+    """
+    for files in all_workers(run):
+        remove(files)

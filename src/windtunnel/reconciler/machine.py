@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from windtunnel.ledger import ledger
+from windtunnel.ledger import ledger, temporary
 from windtunnel.ledger.fence import Generation
 from windtunnel.ledger.lost_tasks import Lost
 from windtunnel.ledger.survivors import Survivors
@@ -89,6 +89,7 @@ class Machine:
             reason = "its supervisor died and was not started again"
             lost.fence_and_note(generation, None, reason, lambda: None)
             lost.send(until=0.0)
+            temporary.remove(files)
             of_celery = ("celery_pid", "sid", "celery_start")
             left = {key: value for key, value in data.items() if key not in of_celery}
             news = {
