@@ -7,10 +7,16 @@ CPython's time.sleep, and PostgreSQL's user may not open the shared memory that 
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 from windtunnel.drill.machine_faults import CLOCK_VARIABLE
+from windtunnel.health import checks
 
 #: The offset is one double in a file that every process maps: all of them jump in the same moment. As after a real jump, a file
 #: that is touched afterwards has the new time, and the monotonic clock goes on as before.
@@ -103,3 +109,15 @@ def variables(folder: Path) -> dict[str, str]:
     clock.write_bytes(bytes(8))
     clock.chmod(0o644)
     return {"LD_PRELOAD": str(library), CLOCK_VARIABLE: str(clock)}
+
+
+@contextmanager
+def shared(folder: Path) -> Iterator[None]:
+    """The checks of this process go by the clock of the stack, as `windtunnel status` beside it does."""
+
+    def now() -> float:
+        (offset,) = struct.unpack("d", (folder / "clock").read_bytes())
+        return time.time() + float(offset)
+
+    with mock.patch.object(checks, "now", now):
+        yield

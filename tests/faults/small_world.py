@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,14 +50,13 @@ def small_world(disk: str = "", clock: bool = False, **variables: str) -> Iterat
     folder = Path(tempfile.mkdtemp(prefix="windtunnel-world-"))
     folder.chmod(0o755)
     try:
-        more = own_clock.variables(folder) if clock else {}
-        if disk:
-            with small_file_system(disk) as mounted:
-                with _stack(mounted / "state", more | variables) as stack:
-                    yield stack
-        else:
-            with _stack(folder / "state", more | variables) as stack:
-                yield stack
+        with ExitStack() as parts:
+            more = {}
+            if clock:
+                more = own_clock.variables(folder)
+                parts.enter_context(own_clock.shared(folder))
+            place = parts.enter_context(small_file_system(disk)) if disk else folder
+            yield parts.enter_context(_stack(place / "state", more | variables))
     finally:
         shutil.rmtree(folder)
 

@@ -30,6 +30,11 @@ HEARTBEAT_SECONDS = 30.0
 JOBS = ("scheduler", "dag-processor", "triggerer")
 
 
+def now() -> float:
+    """The time of day of the stack's processes."""
+    return time.time()
+
+
 def broker(settings: Settings) -> redis.Redis:
     """A client of the stack's Valkey; it gives up after 2 s."""
     url = settings.secret("broker-url")
@@ -69,12 +74,15 @@ def _heartbeats(settings: Settings) -> dict[str, str | None]:
         key = name.replace("-", "_")
         timestamp = (health.get(key) or {}).get(f"latest_{key}_heartbeat")
         heartbeat = datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
-        age = time.time() - heartbeat
-        # A heartbeat from before this `up` belongs to a former stack.
-        if heartbeat < started:
+        age = now() - heartbeat
+        # A heartbeat from before this `up` belongs to a former stack. That cannot be known if the
+        # clock has stepped back behind this `up`.
+        if heartbeat < started <= now():
             found[name] = "has sent no heartbeat since the stack started"
         elif age > HEARTBEAT_SECONDS:
             found[name] = f"last heartbeat {age:.0f} s ago"
+        elif age < -HEARTBEAT_SECONDS:
+            found[name] = f"has sent no heartbeat since the clock stepped back by {-age:.0f} s"
         else:
             found[name] = None
     return found
@@ -101,11 +109,9 @@ def flower(settings: Settings) -> str | None:
 
 
 def reconciler(settings: Settings) -> str | None:
-    try:
-        age = time.time() - (settings.run / "reconciler" / "ready").stat().st_mtime
-    except OSError:
-        return "shows no sign of life"
-    return None if age < RECONCILER_READY_SECONDS else "shows no sign of life"
+    ready = settings.run / "reconciler" / "ready"
+    well = ledger.fresh(ready, RECONCILER_READY_SECONDS, now())
+    return None if well else "shows no sign of life"
 
 
 def supervisor_record(settings: Settings, node: str) -> dict[str, Any]:
@@ -115,7 +121,7 @@ def supervisor_record(settings: Settings, node: str) -> dict[str, Any]:
 
 def worker(settings: Settings, node: str) -> str | None:
     """The fault of one worker; `node` is the Celery node's name before the @."""
-    if ledger.WorkerFiles(settings.run, node).is_ready():
+    if ledger.WorkerFiles(settings.run, node).is_ready(now()):
         return None
     return str(supervisor_record(settings, node).get("state") or "starting")
 

@@ -30,6 +30,23 @@ from windtunnel.system import disk, reserve
 #: A worker is healthy while its `ready` is younger. Its supervisor touches it every 4 s.
 #: The probes in process-compose.yaml have the same number.
 READY_SECONDS = 15.0
+#: A file's time may be this much ahead of the clock, because the clock is slewed or steps a little.
+AHEAD_SECONDS = 5.0
+
+
+def fresh(path: Path, seconds: float, now: float) -> bool:
+    """Whether the file was touched in the last `seconds`.
+
+    False for a file that is missing, and for one from before the clock stepped back.
+
+    Args:
+        now: the time of day, by the clock of the process that touches the file.
+    """
+    try:
+        age = now - path.stat().st_mtime
+    except OSError:
+        return False
+    return -AHEAD_SECONDS < age < seconds
 
 
 def write(path: Path, data: Mapping[str, Any]) -> None:
@@ -117,12 +134,9 @@ class WorkerFiles:
         for folder in (self.tasks, self.lost, self.skew):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def is_ready(self) -> bool:
+    def is_ready(self, now: float) -> bool:
         """Whether the worker was healthy within the last `READY_SECONDS`."""
-        try:
-            return time.time() - self.ready.stat().st_mtime < READY_SECONDS
-        except OSError:
-            return False
+        return fresh(self.ready, READY_SECONDS, now)
 
     def task(self, task_id: str) -> Path:
         return self.tasks / f"{task_id}.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,7 @@ class Options:
                 continue
             # A supervisor that was killed leaves its `ready` behind.
             alive = procfs.alive(ledger.number(record, "pid"), ledger.number(record, "start"))
-            if alive and files.is_ready():
+            if alive and files.is_ready(time.time()):
                 return files.name
         return None
 

@@ -52,4 +52,4 @@ def test_the_ready_that_a_killed_supervisor_left_behind_does_not_count(
 ) -> None:
     record = ledger.read(other.supervisor)
     ledger.write(other.supervisor, record | {"start": record["start"] + 1})
-    assert other.is_ready() and stand_in(tmp_path) is None
+    assert other.is_ready(time.time()) and stand_in(tmp_path) is None
