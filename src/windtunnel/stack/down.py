@@ -9,6 +9,7 @@ import time
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, WindtunnelError
+from windtunnel.ledger import temporary
 from windtunnel.settings import Settings
 from windtunnel.stack import held, leftovers
 from windtunnel.stack.locks import exclusive, starting
@@ -192,4 +193,5 @@ def _sweep(settings: Settings) -> int:
     if found:
         say(f"ending what was left: {leftovers.describe(found)}")
         leftovers.end_all(found)
+    temporary.remove_all(settings.run)
     return Exit.OK

@@ -9,6 +9,7 @@ import time
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, NoStackError, UsageError, WindtunnelError
+from windtunnel.ledger import temporary
 from windtunnel.services import state_folder
 from windtunnel.settings import RECORDED, Settings
 from windtunnel.stack import leftovers, ports
@@ -88,11 +89,11 @@ def _refuse_without_socket(settings: Settings) -> None:
 
 def _clear_leftovers(settings: Settings) -> None:
     found = leftovers.find(settings)
-    if not found:
-        return
-    left = leftovers.describe(found)
-    say(f"a former stack of this state folder was not stopped; ending what it left: {left}")
-    leftovers.end_all(found)
+    if found:
+        left = leftovers.describe(found)
+        say(f"a former stack of this state folder was not stopped; ending what it left: {left}")
+        leftovers.end_all(found)
+    temporary.remove_all(settings.run)
 
 
 def _record(settings: Settings) -> None:
