@@ -27,6 +27,8 @@ from typing import Any
 
 from windtunnel.system import disk, reserve
 
+#: Environment variable of a Celery that takes no task before this moment of CLOCK_MONOTONIC.
+SERVE_AT = "WINDTUNNEL_SERVE_AT"
 #: A worker is healthy while its `ready` is younger. Its supervisor touches it every 4 s.
 #: The probes in process-compose.yaml have the same number.
 READY_SECONDS = 15.0

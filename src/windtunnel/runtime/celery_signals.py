@@ -74,6 +74,11 @@ def preload(**_: Any) -> None:
     version_skew.host()
 
 
+def let_another_go_first(**_: Any) -> None:
+    """The last step before the pool starts: another worker takes the retries of lost tasks first."""
+    time.sleep(max(0.0, float(os.environ.pop(ledger.SERVE_AT, "0")) - time.monotonic()))
+
+
 def received(request: Any = None, **_: Any) -> None:
     """In the main process: records that this worker holds the message."""
     if _files and request is not None:
@@ -185,6 +190,7 @@ def connect() -> None:
         (signals.celeryd_init, take_name),
         (signals.celeryd_init, note_temporary_folder),
         (signals.import_modules, preload),
+        (signals.celeryd_after_setup, let_another_go_first),
         (signals.task_received, received),
         (signals.task_prerun, begin),
         (signals.task_postrun, end),

@@ -50,7 +50,7 @@ def down(settings: Settings, *, now: bool = False) -> int:
     except KeyboardInterrupt:
         stop.ask()
         choice = "`windtunnel down` waits for it again, `windtunnel down --now` cuts tasks off"
-        say(f"the stack goes on stopping; {choice}")
+        say(f"the stack continues to stop; {choice}")
         raise
     with starting(settings):
         return _gone(settings)

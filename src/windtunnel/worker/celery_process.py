@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+from windtunnel.ledger import ledger
 from windtunnel.ledger.fence import Generation
 from windtunnel.services import migration_gate
 from windtunnel.system import procfs
@@ -64,17 +65,19 @@ class CeleryProcess:
         slots = ["--concurrency", str(self.options.concurrency)]
         return program + switches + queues + slots
 
-    def environment(self) -> dict[str, str]:
-        """The supervisor's own variables, and the three by which Celery's tree knows its worker."""
+    def environment(self, serve_at: float) -> dict[str, str]:
+        """The supervisor's own variables, and those by which Celery's tree knows its worker."""
         env = dict(os.environ)
         if env.get("PYTHONDONTWRITEBYTECODE") == "":
             del env["PYTHONDONTWRITEBYTECODE"]
         env["WINDTUNNEL_WORKER"] = self.options.name
         env["WINDTUNNEL_STATE"] = str(self.options.state)
         env[migration_gate.RUN] = self.run
+        env[ledger.SERVE_AT] = str(serve_at)
         return env
 
-    def start(self) -> None:
+    def start(self, serve_at: float = 0.0) -> None:
+        """Start it; it loads at once, and takes no task before that moment (monotonic)."""
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
         parent = os.getpid()
 
@@ -89,7 +92,7 @@ class CeleryProcess:
             stdin=subprocess.DEVNULL,
             stdout=write_end,
             stderr=write_end,
-            env=self.environment(),
+            env=self.environment(serve_at),
             start_new_session=True,
             preexec_fn=in_child,
         )

@@ -43,8 +43,8 @@ STEP_SECONDS = 0.1
 BACKOFF_SECONDS = (1.0, 10.0)
 #: After a Celery has lived this long, the back-off begins again with its shortest pause.
 SETTLED_SECONDS = 60.0
-#: A worker that lost tasks starts this much later if another worker serves its queue.
-#: So the retries run on the other worker.
+#: A worker that lost tasks takes none for this long if another worker serves its queue.
+#: So the retries run on the other worker. Celery loads meanwhile.
 YIELD_SECONDS = 9.0
 #: How long the supervisor tries to report lost tasks before it ends.
 REPORT_SECONDS = 5.0
@@ -68,6 +68,7 @@ class Supervisor:
         self.stop_ceiling = 0.0
         self.next_step = 0.0
         self.next_start = 0.0
+        self.serve_at = 0.0
         self.backoff = BACKOFF_SECONDS[0]
         self.code: int | None = None
 
@@ -142,7 +143,7 @@ class Supervisor:
         self.record.save()
 
     def start(self, now: float) -> None:
-        self.celery.start()
+        self.celery.start(self.serve_at)
         self.health.started(now)
         self.record.started(self.celery)
 
@@ -172,8 +173,9 @@ class Supervisor:
     def ended(self, status: int, now: float) -> None:
         """Celery has ended: cleans up after it, then stops too or plans the next start."""
         asked = bool(self.stop_at) or self.record.files.stopping.exists()
-        well = asked and os.WIFEXITED(status)
         lost = self.record.files.in_hand()
+        # Before Celery is up, SIGTERM simply ends it.
+        well = asked and (os.WIFEXITED(status) or not (lost or self.health.was_up))
         text = exit_text(status)
         tasks = ", ".join(describe(key, entry) for key, entry in lost.items()) or "none"
         why = f"Celery's main process ended: {text}"
@@ -210,10 +212,9 @@ class Supervisor:
         temporary.remove(self.record.files)
         other = self.options.stand_in() if held else None
         if other:
-            pause = f"{YIELD_SECONDS:.0f} s"
-            text = f"starting {pause} later, so that {other} can take the retried tasks"
-            self.record.say("start_delayed", text, seconds=YIELD_SECONDS, stand_in=other)
-            self.next_start = time.monotonic() + YIELD_SECONDS
+            text = f"takes no task for {YIELD_SECONDS:.0f} s: {other} can take the retried tasks"
+            self.record.say("waits_for_other", text, seconds=YIELD_SECONDS, stand_in=other)
+            self.serve_at = time.monotonic() + YIELD_SECONDS
 
 
 def main(argv: list[str] | None = None) -> int:

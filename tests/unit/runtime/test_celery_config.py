@@ -140,7 +140,8 @@ except AirflowTaskTimeout:
     assert done.stdout, done.stderr
     word, seconds = done.stdout.split()[-2:]
     assert word == "kept", done.stderr
-    assert float(seconds) < 1.0
+    # A ceiling for a busy machine: the first use loads modules. Airflow itself tries for longer than that.
+    assert float(seconds) < 3.0
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,3 +80,15 @@ def test_what_was_received_and_never_began_is_forgotten(files: ledger.WorkerFile
     celery_signals.received(request=Request())
     files.forget_unclaimed("a")
     assert not files.in_hand()
+
+
+def test_a_worker_that_lost_tasks_waits_before_it_serves_and_its_tasks_do_not_wait_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(ledger.SERVE_AT, str(time.monotonic() + 0.5))
+    start = time.monotonic()
+    celery_signals.let_another_go_first()
+    assert 0.4 < time.monotonic() - start < 5
+    celery_signals.let_another_go_first()
+    assert time.monotonic() - start < 5
+    assert ledger.SERVE_AT not in os.environ
