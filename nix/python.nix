@@ -30,9 +30,9 @@ let
     };
   };
 
-  # Not the wheels of PostgreSQL and Valkey: nixpkgs has both.
+  # Not the wheels of PostgreSQL, Valkey and Go: nixpkgs has all three.
   development = workspace.deps.all // {
-    windtunnel = lib.remove "servers" workspace.deps.all.windtunnel;
+    windtunnel = lib.subtractLists [ "servers" "release" ] workspace.deps.all.windtunnel;
   };
 
   setWith =
