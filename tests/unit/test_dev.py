@@ -298,6 +298,21 @@ def test_the_servers_on_path_are_used_where_a_variable_says_so(checkout: Checkou
     assert checkout.dev("true", WINDTUNNEL_SERVERS="path").stderr == ""
 
 
+def test_a_user_without_a_home_folder_has_the_servers_in_the_checkout(checkout: Checkout) -> None:
+    checkout.remove("id")
+    checkout.program("id", "echo 1000")
+    environment = checkout.env(HOME="/nonexistent")
+    del environment["WINDTUNNEL_CACHE"]
+    done = subprocess.run(
+        [str(checkout.root / "dev"), "bash", "-c", "command -v postgres"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.startswith(f"{checkout.root}/.tools/cache/servers/"), done.stderr
+
+
 def test_another_word_for_the_servers_is_refused(checkout: Checkout) -> None:
     done = checkout.dev("true", WINDTUNNEL_SERVERS="debian")
     assert done.returncode == 2

@@ -61,19 +61,26 @@ def _passable(path: Path, user: pwd.struct_passwd) -> bool:
 
 
 def as_service_user(data: Path, command: list[str]) -> list[str]:
-    """The command, run as `service_user` with the right to reach the data folder and the program.
+    """The command, run as `service_user` with the right to reach the data folder.
 
     Args:
         data: the data folder.
         command: the program's absolute path and its arguments.
 
-    Raises WindtunnelError as `service_user` does.
+    Raises:
+        WindtunnelError: as `service_user`, or that user cannot reach the program. No capability
+            helps there: initdb asks access(2), which looks at the user alone.
     """
     user = service_user(data)
     if user is None:
         return command
+    if not _passable(Path(command[0]).resolve(), user):
+        raise WindtunnelError(
+            f"root runs PostgreSQL as `{user.pw_name}`, who cannot reach {command[0]}: "
+            "set WINDTUNNEL_CACHE (or PATH) to a folder that every user can read"
+        )
     become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups"]
-    if not all(_passable(path, user) for path in (data, Path(command[0]).resolve())):
-        # A folder below /root: the user keeps root's right to pass folders, and no other.
+    if not _passable(data, user):
+        # A checkout below /root: the user keeps root's right to pass folders, and no other.
         become += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
     return [*become, "--", *command]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.errors import WindtunnelError
-from windtunnel.services import postgres
+from windtunnel.services import postgres, postgres_user
 from windtunnel.settings import load
 
 #: What initdb of PostgreSQL 15 writes to stderr where its server finds no shared memory, and where the folder is another's.
@@ -50,7 +50,8 @@ def test_a_database_that_cannot_be_created_says_why(
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / "bin" / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-    monkeypatch.setattr(postgres, "service_user", lambda data: None)
+    for module in (postgres, postgres_user):
+        monkeypatch.setattr(module, "service_user", lambda data: None)
     with pytest.raises(WindtunnelError, match="initdb failed with exit code 1: ") as error:
         postgres.create(settings)
     assert shown in str(error.value)

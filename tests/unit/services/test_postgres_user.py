@@ -64,15 +64,23 @@ def test_an_ordinary_user_becomes_nobody_else(
     assert postgres_user.as_service_user(tmp_path, ["/bin/postgres"]) == ["/bin/postgres"]
 
 
-def test_a_program_or_folder_that_the_user_cannot_reach_costs_one_capability(
+def test_a_data_folder_that_the_user_cannot_reach_costs_one_capability(
     users: set[str], tmp_path: Path
 ) -> None:
     users.add("nobody")
-    open_folder, closed = Path("/usr/bin/env").resolve(), tmp_path / "closed" / "postgres"
+    program = str(Path("/usr/bin/env").resolve())
+    closed = tmp_path / "closed" / "postgres"
     closed.parent.mkdir(mode=0o700)
-    assert "--ambient-caps=+dac_read_search" in postgres_user.as_service_user(
-        Path("/none yet"), [str(closed)]
-    )
-    assert "--ambient-caps=+dac_read_search" not in postgres_user.as_service_user(
-        Path("/none yet"), [str(open_folder)]
-    )
+    capability = "--ambient-caps=+dac_read_search"
+    assert capability in postgres_user.as_service_user(closed, [program])
+    assert capability not in postgres_user.as_service_user(Path("/none yet"), [program])
+
+
+def test_a_program_that_the_user_cannot_reach_is_named_with_the_remedy(
+    users: set[str], tmp_path: Path
+) -> None:
+    users.add("nobody")
+    program = tmp_path / "closed" / "initdb"
+    program.parent.mkdir(mode=0o700)
+    with pytest.raises(WindtunnelError, match=r"as `nobody`, who cannot reach .*WINDTUNNEL_CACHE"):
+        postgres_user.as_service_user(Path("/none yet"), [str(program)])
