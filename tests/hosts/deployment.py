@@ -75,8 +75,12 @@ def _store(units: dict[str, dict[str, Any]]) -> str:
     ):
         if name.startswith("unit-script-"):
             continue
-        programs = _folder("postgres") if name.startswith("postgresql-") else "/usr/bin"
-        script += f'mkdir -p "$1/nix/store/{name}"; ln -s {programs} "$1/nix/store/{name}/bin"; ln -s /usr/sbin "$1/nix/store/{name}/sbin"\n'
+        if name.startswith("postgresql-"):
+            # As in nixpkgs, which builds it with this default.
+            psql = f'#!/bin/sh\nPGHOST=${{PGHOST:-/run/postgresql}} exec {_folder("postgres")}/psql "$@"'
+            script += _write(f"/nix/store/{name}/bin/psql", psql, "755")
+            continue
+        script += f'mkdir -p "$1/nix/store/{name}"; ln -s /usr/bin "$1/nix/store/{name}/bin"; ln -s /usr/sbin "$1/nix/store/{name}/sbin"\n'
     for name, unit in units.items():
         if unit["script"]:
             start = f"{name.removesuffix('.service')}-start"
