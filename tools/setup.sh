@@ -107,12 +107,11 @@ environment() {
   UV_PROJECT_ENVIRONMENT="$root/.venv" "$uv" sync --project "$root" --python "$python" --frozen --compile-bytecode
 }
 server_wheels() {
-  cd "$tools" # -m looks into the working folder first
   # In some containers an ordinary user has no home folder to write to.
   if [ "$(id -u)" -ne 0 ] && [ ! -w "${XDG_CACHE_HOME:-${HOME:-/}}" ]; then
     export WINDTUNNEL_CACHE="${WINDTUNNEL_CACHE:-$tools/cache}"
   fi
-  UV="$uv" "$root/.venv/bin/python" -m windtunnel.services.server_wheels >"$tools/servers"
+  UV="$uv" "$root/.venv/bin/python" -P -m windtunnel.services.server_wheels >"$tools/servers"
 }
 build_process_compose() {
   local cache="$tools/cache/go"
