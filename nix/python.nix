@@ -21,12 +21,18 @@ let
         root = ../.;
         fileset = lib.fileset.unions [
           ../pyproject.toml
+          ../uv.lock
           ../README.md
           ../LICENSE
           ../src/windtunnel
         ];
       };
     };
+  };
+
+  # Not the wheels of PostgreSQL, Valkey and Go: nixpkgs has all three.
+  development = workspace.deps.all // {
+    windtunnel = lib.subtractLists [ "servers" "release" ] workspace.deps.all.windtunnel;
   };
 
   setWith =
@@ -73,8 +79,8 @@ in
     # What runs the stack.
     default = (setWith pkgs [ ]).mkVirtualEnv "windtunnel-env" workspace.deps.default;
     # The same with pytest, ruff and mypy, for checks.
-    test = (setWith pkgs [ ]).mkVirtualEnv "windtunnel-test-env" workspace.deps.all;
+    test = (setWith pkgs [ ]).mkVirtualEnv "windtunnel-test-env" development;
     # The same with `windtunnel` itself read from the checkout.
-    editable = (setWith pkgs [ editable ]).mkVirtualEnv "windtunnel-dev-env" workspace.deps.all;
+    editable = (setWith pkgs [ editable ]).mkVirtualEnv "windtunnel-dev-env" development;
   };
 }

@@ -12,35 +12,16 @@ at_least() {
   [ "$major" -gt "${2%.*}" ] || { [ "$major" -eq "${2%.*}" ] && [ "${minor:-0}" -ge "${2#*.}" ]; }
 }
 
-# find_python MINOR MINOR: a Python 3 in this range, able to make environments. Not a shim: those depend on the folder.
+# find_python MINOR MINOR [MODULE ...]: a Python 3 in this range that has these modules. Not a shim: those depend on the folder.
 find_python() {
-  local name
+  local name low=$1 high=$2
+  shift 2
   for name in python3 python3.13 python3.12 python3.11; do
-    "$name" -c "import os, sys, venv, ensurepip
-if not (3, $1) <= sys.version_info[:2] <= (3, $2): sys.exit(1)
+    "$name" -c "import os, sys${*/#/, }
+if not (3, $low) <= sys.version_info[:2] <= (3, $high): sys.exit(1)
 print(os.path.realpath(sys.executable))" 2>/dev/null && return
   done
   return 0
-}
-
-# The folder of PostgreSQL's programs, 15 or newer: from PATH, else the newest of the usual folders.
-find_postgres() {
-  local folder version
-  while read -r folder; do
-    if [ ! -x "$folder/initdb" ] || [ ! -x "$folder/postgres" ]; then continue; fi
-    version=$("$folder/postgres" --version 2>/dev/null | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
-    if at_least "$version" 15.0; then echo "$folder"; return; fi
-  done < <(
-    type -ap postgres | while read -r path; do dirname "$(realpath "$path" 2>/dev/null || echo "$path")"; done
-    printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql@*/bin /usr/local/opt/postgresql@*/bin | sort -rV
-  )
-}
-
-# Valkey 8 or newer, from PATH.
-find_valkey() {
-  local version
-  version=$(valkey-server --version 2>/dev/null | sed -nE 's/.* v=([0-9.]+).*/\1/p')
-  if at_least "$version" 8.0; then command -v valkey-server; fi
 }
 
 # The system's certificate authorities, without which nothing can be downloaded.
@@ -73,32 +54,25 @@ find_go() {
   done
 }
 
-# missing_message WHY ITEM...: everything that a person has to install, once.
+# missing_message ITEM...: everything that a person has to bring, once.
 missing_message() {
-  local why=$1 item debian='' fedora='' mac=''
-  shift
+  local item debian='' fedora='' mac=''
   echo "dev: this machine lacks"
   for item in "$@"; do
     case $item in
       python)
-        echo "  - Python 3.11 to 3.13 with venv (python3)"
-        debian="$debian python3 python3-venv" fedora="$fedora python3.13" mac="$mac python@3.13" ;;
-      postgres)
-        echo "  - PostgreSQL 15 or newer (initdb, postgres)"
-        debian="$debian postgresql" fedora="$fedora postgresql-server" mac="$mac postgresql@17" ;;
-      valkey)
-        echo "  - Valkey 8 or newer (valkey-server)"
-        debian="$debian valkey-server" fedora="$fedora valkey" mac="$mac valkey" ;;
+        echo "  - uv, or a Python 3 with venv to install uv with"
+        debian="$debian python3-venv" fedora="$fedora python3" mac="$mac uv" ;;
       certificates)
-        echo "  - certificate authorities (ca-certificates)"
+        echo "  - certificate authorities (ca-certificates), without which nothing can be downloaded"
         debian="$debian ca-certificates" fedora="$fedora ca-certificates" mac="$mac ca-certificates" ;;
     esac
   done
   cat <<TEXT
-It was not installed for you: $why. Install it and run ./dev again:
-  Debian/Ubuntu:  sudo apt-get install$debian     (Debian 12 has Valkey in bookworm-backports)
+Install it and run ./dev again:
+  Debian/Ubuntu:  sudo apt-get install$debian
   Fedora:         sudo dnf install$fedora
   macOS:          brew install$mac
-Or install Nix (https://nixos.org/download), which brings all of it.
+uv needs no root: https://docs.astral.sh/uv/getting-started/installation. Nix brings everything: https://nixos.org/download.
 TEXT
 }

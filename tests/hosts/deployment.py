@@ -75,6 +75,11 @@ def _store(units: dict[str, dict[str, Any]]) -> str:
     ):
         if name.startswith("unit-script-"):
             continue
+        if name.startswith("postgresql-"):
+            # As in nixpkgs, which builds it with this default.
+            psql = f'#!/bin/sh\nPGHOST=${{PGHOST:-/run/postgresql}} exec {_folder("postgres")}/psql "$@"'
+            script += _write(f"/nix/store/{name}/bin/psql", psql, "755")
+            continue
         script += f'mkdir -p "$1/nix/store/{name}"; ln -s /usr/bin "$1/nix/store/{name}/bin"; ln -s /usr/sbin "$1/nix/store/{name}/sbin"\n'
     for name, unit in units.items():
         if unit["script"]:
@@ -115,7 +120,11 @@ for folder in windtunnel windtunnel-secrets; do
   mkdir -p "{kept}/$folder" "$1/var/lib/$folder"; mount --bind "{kept}/$folder" "$1/var/lib/$folder"
 done
 chmod 700 "$1/var/lib/windtunnel-secrets"
-# Debian starts a PostgreSQL of its own.
+# Debian's PostgreSQL would start by itself, and brings the user.
+grep -q '^postgres:' "$1/etc/passwd" || {{
+  echo 'postgres:x:{USER_ID + 1}:{USER_ID + 1}::/var/lib/postgresql:/usr/sbin/nologin' >> "$1/etc/passwd"
+  echo 'postgres:x:{USER_ID + 1}:' >> "$1/etc/group"
+}}
 mkdir -p "$1/etc/systemd/system-generators"; ln -sfn /dev/null "$1/etc/systemd/system-generators/postgresql-generator"
 """
     script += _environment() + _store(units)

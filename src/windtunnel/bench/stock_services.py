@@ -10,7 +10,7 @@ import shutil
 import subprocess
 
 from windtunnel.errors import WindtunnelError
-from windtunnel.services import postgres
+from windtunnel.services.postgres_user import as_service_user, service_user
 from windtunnel.services.state_folder import DATABASE, write_private
 from windtunnel.settings import ADMIN, Settings
 from windtunnel.system import socket_folder
@@ -72,7 +72,7 @@ def _postgres(settings: Settings, password: str) -> None:
     """
     data = settings.state / "postgres"
     data.mkdir(mode=0o700)
-    if (user := postgres.service_user()) is not None:
+    if (user := service_user(data)) is not None:
         os.chown(data, user.pw_uid, user.pw_gid)
     _run(settings, ["initdb", "-D", str(data), "-U", DATABASE, "--auth=reject"], "")
     (data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
@@ -99,12 +99,12 @@ def _postgres(settings: Settings, password: str) -> None:
     ]
     serve += ["-c", f"port={settings.ports.postgres}", "-c", "unix_socket_directories="]
     script = settings.state / "postgres.sh"
-    script.write_text(f"exec {shlex.join(postgres.as_service_user(settings, serve))}\n")
+    script.write_text(f"exec {shlex.join(as_service_user(data, serve))}\n")
 
 
 def _run(settings: Settings, command: list[str], stdin: str) -> None:
-    full = postgres.as_service_user(
-        settings,
+    full = as_service_user(
+        settings.state / "postgres",
         [shutil.which(command[0]) or command[0], *command[1:]],
     )
     done = subprocess.run(full, input=stdin, capture_output=True, text=True, cwd="/")

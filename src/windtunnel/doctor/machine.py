@@ -9,13 +9,17 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 from windtunnel.doctor import stack
 from windtunnel.doctor.finding import Finding
 from windtunnel.errors import WindtunnelError
+from windtunnel.services import server_wheels
+from windtunnel.services.postgres_user import service_user
 from windtunnel.settings import Settings
 
 SET_UP = "run this through ./dev or `nix develop`, which bring it"
+SERVERS = f"{SET_UP}; or install it yourself and set WINDTUNNEL_SERVERS=path"
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -23,14 +27,12 @@ def examine(settings: Settings) -> list[Finding]:
 
     This takes about a second. It starts nothing, changes nothing and raises nothing.
     """
-    postgres = _install("postgresql", "postgresql-server", "postgresql@17")
-    valkey = _install("valkey-server", "valkey", "valkey")
     return [
         _python(),
         _program("uv", ["uv", "--version"], (0, 5), SET_UP, needed=False),
-        _program("PostgreSQL", ["postgres", "--version"], (15, 0), postgres),
-        _postgres_user(),
-        _program("Valkey", ["valkey-server", "--version"], (8, 0), valkey),
+        _server("PostgreSQL", "postgres", (15, 0)),
+        _postgres_user(settings),
+        _server("Valkey", "valkey-server", (8, 0)),
         _process_compose(),
         *stack.ports(settings),
         stack.state(settings),
@@ -39,22 +41,6 @@ def examine(settings: Settings) -> list[Finding]:
         stack.memory(),
         *stack.patches(settings),
     ]
-
-
-def _install(debian: str, fedora: str, mac: str) -> str:
-    if platform.system() == "Darwin":
-        return f"brew install {mac}"
-    if shutil.which("dnf"):
-        return f"sudo dnf install {fedora}"
-    backports = " -t bookworm-backports" if debian.startswith("valkey") and _debian_12() else ""
-    return f"sudo apt-get install{backports} {debian}"
-
-
-def _debian_12() -> bool:
-    try:
-        return platform.freedesktop_os_release().get("VERSION_CODENAME") == "bookworm"
-    except OSError:
-        return False
 
 
 def _version(command: list[str]) -> tuple[tuple[int, int], str] | None:
@@ -109,20 +95,28 @@ def _python() -> Finding:
     return Finding("Python", ok, shown, "" if ok else remedy)
 
 
-def _postgres_user() -> Finding:
+def _server(name: str, program: str, oldest: tuple[int, int]) -> Finding:
+    """A server, with where its program comes from: a wheel, Nix or PATH."""
+    found = _program(name, [program, "--version"], oldest, SERVERS)
+    path = shutil.which(program)
+    if not found.ok or path is None:
+        return found
+    return replace(found, detail=f"{found.detail} from {server_wheels.origin(path)}")
+
+
+def _postgres_user(settings: Settings) -> Finding:
     """PostgreSQL refuses root, so root needs another user and a way to become that user."""
     name = "user for PostgreSQL"
-    if os.geteuid() != 0:
-        return Finding(name, True, f"{pwd.getpwuid(os.geteuid()).pw_name}, an ordinary user")
     try:
-        user = pwd.getpwnam("postgres")
-    except KeyError:
-        detail = "this is root, which PostgreSQL refuses, and there is no user postgres"
-        return Finding(name, False, detail, "useradd --system postgres")
+        user = service_user(settings.state / "postgres")
+    except WindtunnelError as error:
+        return Finding(name, False, str(error), "useradd --system postgres")
+    if user is None:
+        return Finding(name, True, f"{pwd.getpwuid(os.geteuid()).pw_name}, an ordinary user")
     if shutil.which("setpriv") is None:
-        detail = "this is root, and setpriv is not there to become postgres"
+        detail = f"this is root, and setpriv is not there to become {user.pw_name}"
         return Finding(name, False, detail, "apt-get install util-linux")
-    return Finding(name, True, f"postgres (uid {user.pw_uid}), since this is root")
+    return Finding(name, True, f"{user.pw_name} (uid {user.pw_uid}), since this is root")
 
 
 def _process_compose() -> Finding:

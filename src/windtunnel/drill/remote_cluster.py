@@ -26,6 +26,9 @@ STATE = PurePosixPath("/var/lib/windtunnel")
 MARKS = STATE / "run" / "marks.jsonl"
 SECRETS = PurePosixPath("/var/lib/windtunnel-secrets")
 EVENTS = STATE / "logs" / events.NAME
+#: Bash that connects to Valkey. A host may have no client of its own.
+VALKEY = "exec 3<>/dev/tcp/127.0.0.1/6379"
+PING = f"{VALKEY} && echo PING >&3 && read -t 4 -r <&3 && [[ $REPLY =~ PONG|NOAUTH ]]"
 #: Names of process-compose.yaml whose unit is not `windtunnel-NAME`.
 UNITS = {"valkey": "redis-windtunnel", "postgres": "postgresql"}
 
@@ -213,7 +216,7 @@ class NixosCluster:
     def up(self, service: str) -> bool:
         """Whether the service answers a client now. A worker must be connected and consume."""
         probes = {
-            "valkey": "valkey-cli ping | grep -qE 'PONG|NOAUTH'",
+            "valkey": PING,
             "postgres": "pg_isready -q -h 127.0.0.1",
             "scheduler": "curl -sf -m 5 http://127.0.0.1:8974/health",
             "flower": "curl -sf -m 5 http://127.0.0.1:5555/healthcheck",
@@ -273,13 +276,11 @@ class NixosCluster:
         return int(self.output(service, f"ls /proc/{self.main_pid(service)}/fd | wc -l"))
 
     def messages(self) -> dict[str, int]:
-        ask = f"export REDISCLI_AUTH=$(cat {SECRETS}/valkey-password); "
-        ask += "for q in default heavy; do echo $q $(valkey-cli llen $q); done; "
-        ask += "echo unacked $(valkey-cli hlen unacked)"
-        return {
-            name: int(count)
-            for name, count in (line.split() for line in self.output("valkey", ask).splitlines())
-        }
+        password = f'"$(cat {SECRETS}/valkey-password)"'
+        asked = r"AUTH %s\nLLEN default\nLLEN heavy\nHLEN unacked\nQUIT\n"
+        answers = self.output("valkey", f"{VALKEY} && printf '{asked}' {password} >&3 && cat <&3")
+        counts = [int(line[1:]) for line in answers.splitlines() if line.startswith(":")]
+        return dict(zip(("default", "heavy", "unacked"), counts, strict=True))
 
     def scheduler_age(self) -> float:
         beat = _unix(

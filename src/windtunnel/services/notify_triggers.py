@@ -101,15 +101,20 @@ def missing_query(*, same_version: bool) -> str:
     With `same_version` it also lists triggers of another version. A table that this Airflow does
     not have needs no trigger; without `task_instance` there is no Airflow.
     """
-    wanted = ", ".join(f"('{name}', '{table}')" for name, (table, *_) in _TRIGGERS.items())
+    wanted = ", ".join(
+        f"({number}, '{name}', '{table}')"
+        for number, (name, (table, *_)) in enumerate(_TRIGGERS.items())
+    )
     version_fits = ""
     if same_version:
         version_fits = f" AND obj_description(t.oid, 'pg_trigger') = '{version()}'"
     return (
-        f"SELECT name, tbl FROM (VALUES {wanted}) w(name, tbl)"  # noqa: S608 - constants only
+        f"SELECT name, tbl FROM (VALUES {wanted}) w(number, name, tbl)"  # noqa: S608 - constants
         " WHERE (to_regclass(tbl) IS NOT NULL OR tbl = 'task_instance')"
         " AND NOT EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgname = name"
         f" AND t.tgrelid = to_regclass(tbl) AND t.tgenabled <> 'D'{version_fits})"
+        # PostgreSQL 18 does not keep the order of VALUES here.
+        " ORDER BY number"
     )
 
 

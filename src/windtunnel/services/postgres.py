@@ -1,24 +1,26 @@
-"""PostgreSQL of one stack: create its cluster, and run it as a user that it accepts.
-
-PostgreSQL refuses to run as root (src/backend/main/main.c, check_root).
-So root becomes the user `postgres` first.
-"""
+"""PostgreSQL of one stack: create its cluster, and run it as a user that it accepts."""
 
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
-import stat
 import subprocess
 import sys
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
+from windtunnel.services.postgres_user import as_service_user, service_user
 from windtunnel.settings import Settings, load
 
-SERVICE_USER = "postgres"
+#: The superuser of the database. It has no password and cannot log in.
+SUPERUSER = "postgres"
 OLDEST_MAJOR = 15
+#: Where packages of Debian and Fedora, and Homebrew, put a major version.
+OTHER_FOLDERS = (
+    "/usr/lib/postgresql/{}/bin",
+    "/usr/pgsql-{}/bin",
+    "/opt/homebrew/opt/postgresql@{}/bin",
+)
 PG_HBA = """\
 # Only Airflow's own role, only from this machine, only with its password.
 host airflow airflow 127.0.0.1/32 scram-sha-256
@@ -35,53 +37,6 @@ def _program(name: str) -> str:
         remedy = "run this through ./dev or `nix develop`, or see `windtunnel doctor`"
         raise WindtunnelError(f"{name} of PostgreSQL is not on PATH: {remedy}")
     return path
-
-
-def service_user() -> pwd.struct_passwd | None:
-    """The user to become; None where we are an ordinary user already.
-
-    Raises:
-        WindtunnelError: we are root, and there is no such user.
-    """
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam(SERVICE_USER)
-    except KeyError:
-        raise WindtunnelError(
-            f"PostgreSQL refuses to run as root and there is no user `{SERVICE_USER}`: "
-            f"run as an ordinary user, or `useradd --system {SERVICE_USER}`"
-        ) from None
-
-
-def _passable(folder: Path, user: pwd.struct_passwd) -> bool:
-    """Whether the user may pass through every folder above this one."""
-    for parent in folder.parents:
-        info = parent.stat()
-        if info.st_uid == user.pw_uid:
-            bit = stat.S_IXUSR
-        elif info.st_gid == user.pw_gid:
-            bit = stat.S_IXGRP
-        else:
-            bit = stat.S_IXOTH
-        if not info.st_mode & bit:
-            return False
-    return True
-
-
-def as_service_user(settings: Settings, command: list[str]) -> list[str]:
-    """The command, run as `service_user` with the right to reach the data folder.
-
-    Raises WindtunnelError as `service_user` does.
-    """
-    user = service_user()
-    if user is None:
-        return command
-    become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups"]
-    if not _passable(_data(settings), user):
-        # A checkout below /root: the user keeps root's right to pass folders, and no other.
-        become += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    return [*become, "--", *command]
 
 
 def installed_major() -> int:
@@ -103,9 +58,9 @@ def create(settings: Settings) -> None:
         have, wants = installed_major(), version.read_text().strip()
         if str(have) != wants:
             raise WindtunnelError(
-                f"the database in {data} was made by PostgreSQL {wants}, "
-                f"but PostgreSQL {have} is on PATH: put {wants} on PATH, "
-                "set WINDTUNNEL_STATE to another folder, or start afresh with `windtunnel reset`"
+                f"the database in {data} was made by PostgreSQL {wants}, which {have} cannot open: "
+                f"{_way_on(wants)}; or set WINDTUNNEL_STATE to another folder, "
+                "or start afresh with `windtunnel reset`"
             )
         return
     have = installed_major()
@@ -116,10 +71,10 @@ def create(settings: Settings) -> None:
         # A creation was interrupted: the folder has never held any data.
         shutil.rmtree(data)
     data.mkdir(mode=0o700)
-    if (user := service_user()) is not None:
+    if (user := service_user(data)) is not None:
         os.chown(data, user.pw_uid, user.pw_gid)
-    # The superuser has no password and cannot log in: only the single-user mode below uses it.
-    cluster = ["initdb", "-D", str(data), "-U", SERVICE_USER, "-E", "UTF8", "--locale=C"]
+    # Only the single-user mode below uses the superuser.
+    cluster = ["initdb", "-D", str(data), "-U", SUPERUSER, "-E", "UTF8", "--locale=C"]
     _run(settings, [*cluster, "--no-sync", "--auth=reject"], "")
     (data / "pg_hba.conf").write_text(PG_HBA)
     password = settings.secret("postgres-password")
@@ -132,10 +87,24 @@ def create(settings: Settings) -> None:
     (data / "created").touch()
 
 
+def _way_on(major: str) -> str:
+    """What keeps the content of a database that another major version made."""
+    for pattern in OTHER_FOLDERS:
+        folder = Path(pattern.format(major))
+        if (folder / "postgres").exists():
+            return (
+                f"go on with the old one by `PATH={folder}:$PATH WINDTUNNEL_SERVERS=path`, "
+                "which can also carry it over (docs/guides/updating.md)"
+            )
+    return (
+        f"install PostgreSQL {major} to go on with it or to carry it over (docs/guides/updating.md)"
+    )
+
+
 def _run(settings: Settings, command: list[str], stdin: str) -> None:
     command = [_program(command[0]), *command[1:]]
     done = subprocess.run(
-        as_service_user(settings, command),
+        as_service_user(_data(settings), command),
         input=stdin,
         capture_output=True,
         text=True,
@@ -181,7 +150,7 @@ def main() -> None:
         command = [_program("postgres"), "-D", str(data)]
         for key, value in options.items():
             command += ["-c", f"{key}={value}"]
-        command = as_service_user(settings, command)
+        command = as_service_user(_data(settings), command)
         os.execvp(command[0], command)
     except WindtunnelError as error:
         sys.exit(f"windtunnel: {error}")

