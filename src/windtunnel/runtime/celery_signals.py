@@ -75,7 +75,7 @@ def preload(**_: Any) -> None:
 
 
 def let_another_go_first(**_: Any) -> None:
-    """The last step before the pool starts: another worker takes the retries of lost tasks first."""
+    """Just before the pool starts: another worker takes the retries of lost tasks first."""
     time.sleep(max(0.0, float(os.environ.pop(ledger.SERVE_AT, "0")) - time.monotonic()))
 
 

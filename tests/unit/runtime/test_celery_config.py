@@ -140,7 +140,7 @@ except AirflowTaskTimeout:
     assert done.stdout, done.stderr
     word, seconds = done.stdout.split()[-2:]
     assert word == "kept", done.stderr
-    # A ceiling for a busy machine: the first use loads modules. Airflow itself tries for longer than that.
+    # A ceiling for a busy machine: the first use loads modules.
     assert float(seconds) < 3.0
 
 
