@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from windtunnel.errors import Exit, UsageError, WindtunnelError
+from windtunnel.errors import Exit, NoStackError, UsageError, WindtunnelError
 from windtunnel.settings import Settings, load
 
 app = typer.Typer(
@@ -356,6 +356,26 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
         _say(f"nothing to delete in {settings.state}")
 
 
+def _orphaned(error: WindtunnelError) -> str | None:
+    """The better message where process-compose alone has died."""
+    from windtunnel.clients import process_compose
+    from windtunnel.stack import held
+
+    if not isinstance(error, NoStackError):
+        return None
+    try:
+        settings = _settings()
+        if process_compose.answers(settings) or not any(held.workers(settings)):
+            return None
+    except WindtunnelError:
+        return None
+    tasks = held.listing(held.tasks(settings)) or "none"
+    fault = f"process-compose has died, and its stack still runs (tasks in hand: {tasks})"
+    return (
+        f"{fault}: `windtunnel down` lets them finish, `process-compose up` ends and retries them"
+    )
+
+
 def main() -> None:
     """Entry point: every error becomes one line and an exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -373,7 +393,7 @@ def main() -> None:
             print(f"windtunnel: {message}: see `{command} --help`", file=sys.stderr)
         sys.exit(Exit.USAGE)
     except WindtunnelError as error:
-        print(f"windtunnel: {error}", file=sys.stderr)
+        print(f"windtunnel: {_orphaned(error) or error}", file=sys.stderr)
         sys.exit(error.code)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)

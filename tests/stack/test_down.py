@@ -111,3 +111,20 @@ def test_a_stack_whose_socket_is_gone_is_drained_and_never_killed(
     assert waiting.wait(90) == 0, waiting.stderr
     assert ran(marks) == [("start", 1), ("end", 1)]
     assert leftovers.find(running.settings) == []
+
+
+def test_without_its_process_compose_the_task_in_hand_finishes_too(
+    running: Stack, marks: Path
+) -> None:
+    running.trigger("steady", seconds=20, marks=marks)
+    until("the task runs", lambda: read_marks(marks))
+    server = process_compose.server(running.settings)
+    assert server is not None and procfs.kill(server)
+    until("it is gone", lambda: not process_compose.answers(running.settings))
+    status = running.command("windtunnel", "status")
+    assert status.returncode == 3
+    assert "process-compose has died" in status.stderr and "steady.work" in status.stderr
+    done = running.command("windtunnel", "down", timeout=90)
+    assert done.returncode == 0 and "steady.work" in done.stderr, done
+    assert ran(marks) == [("start", 1), ("end", 1)]
+    assert leftovers.find(running.settings) == []

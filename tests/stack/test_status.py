@@ -87,3 +87,16 @@ def test_every_patch_is_applied_with_the_locked_versions(stack: Stack) -> None:
     findings = json.loads(stack.command("windtunnel", "doctor", "--json").stdout)["findings"]
     (patches,) = [finding for finding in findings if finding["name"] == "patches"]
     assert patches["ok"] and patches["detail"].endswith("applied, 0 skipped, 0 off")
+
+
+@pytest.mark.parametrize("name", ["worker", "worker-0"])
+def test_a_workers_log_is_shown_by_either_of_its_names(stack: Stack, name: str) -> None:
+    words = ["process-compose", "process", "logs", name, "-n", "5"]
+    assert stack.command(*words, timeout=30).stdout
+
+
+def test_the_log_of_an_unknown_process_is_refused_with_the_names_that_there_are(
+    stack: Stack,
+) -> None:
+    done = stack.command("process-compose", "process", "logs", "nope", timeout=30)
+    assert done.returncode == 2 and "there are" in done.stderr and "scheduler" in done.stderr

@@ -79,8 +79,14 @@ def queue_problems(queues: dict[str, int], workers: list[WorkerRow]) -> list[Pro
     for name, depth in queues.items():
         if not depth or name in served:
             continue
-        what = f"{depth} tasks wait in the queue {name!r} and no healthy worker serves it"
-        do = f"start a worker with WORKER_QUEUES={name}"
+        tasks = "1 task waits" if depth == 1 else f"{depth} tasks wait"
+        what = f"{tasks} in the queue {name!r} and no healthy worker serves it"
+        stopped = [
+            w.process for w in workers if name in w.queues and w.state.startswith("not running")
+        ]
+        do = f"start the stack with WORKER_QUEUES={name}, or a worker of another host for it"
+        if stopped:
+            do = f"process-compose process start {stopped[0]}"
         if name == "heavy":
             do = "process-compose process start worker-heavy"
         problems.append(Problem(name, what, do))

@@ -46,7 +46,7 @@ def drain(settings: Settings, name: str) -> Drained:
 
     Raises:
         NoStackError: no stack is running.
-        UsageError: there is no such worker.
+        UsageError: there is no such worker, or it was never started.
     """
     process_compose.require(settings)
     # No lock: two drains, or a drain beside a scaling, do not disturb each other, and neither
@@ -55,6 +55,9 @@ def drain(settings: Settings, name: str) -> Drained:
     workers = [row for row in client.processes() if row.name.startswith("worker")]
     process = resolve(workers, name)
     node = process_compose.node(process.name)
+    if process.status == "Disabled":
+        step = f"process-compose process start {process.name}"
+        raise UsageError(f"{node} is not running; start it with `{step}`")
     start = time.monotonic()
     if process.is_running:
         count = checks.tasks_in_hand(settings, node)

@@ -85,10 +85,26 @@ def launch(arguments: list[str]) -> int:
         return down.down(settings, now="--now" in arguments)
     if command in CLIENTS:
         process_compose.require(settings)
+    if words[:2] == ["process", "logs"] and len(words) >= 3:
+        # For a name that it does not know, the real binary waits for ever.
+        arguments = [_known(settings, a) if a == words[2] else a for a in arguments]
     scales = words[:2] == ["process", "scale"] and len(words) >= 3
     if scales and process_compose.is_worker(words[2]):
         return _scale(settings, arguments)
     return _become(arguments)
+
+
+def _known(settings: Settings, names: str) -> str:
+    """Names of processes, or Celery's names of workers, as process-compose calls them now."""
+    rows = process_compose.Compose(settings).processes()
+    found = []
+    for name in names.split(","):
+        row = next((r for r in rows if name in (r.name, process_compose.node(r.name))), None)
+        if row is None:
+            known = ", ".join(row.name for row in rows)
+            raise UsageError(f"there is no process {name!r}; there are {known}")
+        found.append(row.name)
+    return ",".join(found)
 
 
 def _scale(settings: Settings, arguments: list[str]) -> int:

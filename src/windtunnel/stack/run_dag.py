@@ -86,6 +86,9 @@ def _no_dag(airflow: Airflow, dag_id: str) -> UsageError:
     hint = f"known: {', '.join(sorted(known)) or 'none'}"
     if near:
         hint = f"did you mean {near[0]!r}?"
+    broken = [path for path, _ in airflow.import_errors()]
+    if broken:
+        hint += f"; these files cannot be imported and may hold it: {', '.join(broken[:5])}"
     return UsageError(f"there is no DAG {dag_id!r}; {hint}")
 
 

@@ -191,14 +191,14 @@ class Supervisor:
             self.backoff = BACKOFF_SECONDS[0]
         crashed = self.health.was_up or os.WIFSIGNALED(status)
         verdict = "crashed" if crashed else "did not come up"
-        pause = f"next start in {self.backoff:.0f} s"
+        pause = "no new start, as asked" if asked else f"next start in {self.backoff:.0f} s"
         self.record.incident(
             "celery_ended",
             f"Celery {verdict} ({text}); tasks in hand: {tasks}; {pause}",
-            restart=True,
+            restart=not asked,
             how=text,
             tasks=sorted(lost),
-            seconds=self.backoff,
+            seconds=None if asked else self.backoff,
         )
         self.record.state("unhealthy: crashed" if crashed else "starting", text)
         self.next_start = max(self.next_start, now + self.backoff)
@@ -210,7 +210,7 @@ class Supervisor:
         task_of = self.orphans.tasks.task_of
         self.lost.fence_and_note(generation, owner, why, self.celery.reap, task_of)
         temporary.remove(self.record.files)
-        other = self.options.stand_in() if held else None
+        other = self.options.stand_in() if held and not self.stop_at else None
         if other:
             text = f"takes no task for {YIELD_SECONDS:.0f} s: {other} can take the retried tasks"
             self.record.say("waits_for_other", text, seconds=YIELD_SECONDS, stand_in=other)
