@@ -113,10 +113,10 @@ def test_a_stack_whose_socket_is_gone_is_drained_and_never_killed(
     assert leftovers.find(running.settings) == []
 
 
-def test_without_its_process_compose_the_task_in_hand_finishes_too(
+def test_without_its_process_compose_the_tasks_are_named_that_end_with_the_stack(
     running: Stack, marks: Path
 ) -> None:
-    running.trigger("steady", seconds=20, marks=marks)
+    running.trigger("steady", seconds=3600, marks=marks)
     until("the task runs", lambda: read_marks(marks))
     server = process_compose.server(running.settings)
     assert server is not None and procfs.kill(server)
@@ -124,7 +124,6 @@ def test_without_its_process_compose_the_task_in_hand_finishes_too(
     status = running.command("windtunnel", "status")
     assert status.returncode == 3
     assert "process-compose has died" in status.stderr and "steady.work" in status.stderr
-    done = running.command("windtunnel", "down", timeout=90)
-    assert done.returncode == 0 and "steady.work" in done.stderr, done
-    assert ran(marks) == [("start", 1), ("end", 1)]
+    done = running.command("windtunnel", "down", timeout=60)
+    assert done.returncode == 0 and "cuts off: steady.work" in done.stderr, done
     assert leftovers.find(running.settings) == []

@@ -9,7 +9,7 @@ from windtunnel.settings import Settings
 from windtunnel.stack import held, leftovers
 from windtunnel.stack.locks import exclusive, starting
 from windtunnel.stack.say import say
-from windtunnel.stack.stopping import Stop, end_without_process_compose
+from windtunnel.stack.stopping import Stop
 
 
 def down(settings: Settings, *, now: bool = False) -> int:
@@ -25,10 +25,7 @@ def down(settings: Settings, *, now: bool = False) -> int:
     with starting(settings):
         server = process_compose.server(settings) or leftovers.supervisor(settings)
         if server is None:
-            if any(held.workers(settings)):
-                end_without_process_compose(settings, now)
-            elif not leftovers.find(settings):
-                say(f"no stack is running (state folder {settings.state})")
+            _say_without_process_compose(settings)
             return _gone(settings)
     stop = Stop(settings, server, now)
     try:
@@ -48,6 +45,15 @@ def down(settings: Settings, *, now: bool = False) -> int:
         raise
     with starting(settings):
         return _gone(settings)
+
+
+def _say_without_process_compose(settings: Settings) -> None:
+    """Its services lost their output with it, and most of them die: a task could not report."""
+    if not leftovers.find(settings):
+        say(f"no stack is running (state folder {settings.state})")
+    elif tasks := held.listing(held.tasks(settings)):
+        policy = "The retry policy of each decides at the next `up`"
+        say(f"process-compose has died; the end of its stack cuts off: {tasks}. {policy}")
 
 
 def _say_waiting() -> None:

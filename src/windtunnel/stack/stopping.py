@@ -133,23 +133,9 @@ class Stop:
                 _kill(worker.is_("supervisor"))
 
 
-def end_without_process_compose(settings: Settings, now: bool) -> None:
-    """The workers outlive a crash of process-compose; the tasks in hand finish first here too."""
-    tasks = held.listing(held.tasks(settings)) or "none"
-    if now:
-        say(f"process-compose has died; cutting off the tasks in hand: {tasks}")
-        return
-    say(f"process-compose has died; waiting for the tasks in hand: {tasks}")
-    for worker in held.workers(settings):
-        _kill(worker.is_("supervisor"), signal.SIGTERM)
-    # Each supervisor ends at its ceiling, WORKER_DRAIN_SECONDS.
-    while any(held.workers(settings)):
-        time.sleep(0.2)
-
-
-def _kill(process: tuple[int, int], signum: int = signal.SIGKILL) -> None:
+def _kill(process: tuple[int, int]) -> None:
     if (found := procfs.find(*process)) is not None:
-        procfs.kill(found, signum)
+        procfs.kill(found)
 
 
 def _remaining(client: process_compose.Compose) -> str:
