@@ -341,6 +341,27 @@ def doctor(as_json: Json = False) -> None:
 
 
 @app.command()
+def project(
+    folder: Annotated[
+        Path,
+        typer.Option("--project", help="The project's folder; the current one by default."),
+    ] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Say what an Airflow project's folder holds, and what cannot be used as it is.
+
+    It installs, executes and writes nothing.
+    """
+    from windtunnel.project import report, survey
+
+    found = survey.survey(folder)
+    if as_json:
+        _emit(found.as_json())
+    else:
+        out.print(report.render(found), highlight=False)
+
+
+@app.command()
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Stop the stack and delete its state folder: database, messages, logs, secrets."""
     from windtunnel.stack import reset as resetting

@@ -1,0 +1,107 @@
+"""The files that a project gives to Airflow: settings, objects for its database, a module."""
+
+from __future__ import annotations
+
+import configparser
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from windtunnel.project import owned
+from windtunnel.project.folder import Folder, clean
+from windtunnel.project.parsing import mapping, read_json, read_yaml
+
+SETTINGS = ("config/airflow.cfg", "airflow.cfg")
+LOCAL_SETTINGS = ("config/airflow_local_settings.py", "airflow_local_settings.py")
+#: The file of Astronomer's command line.
+ASTRONOMER = "airflow_settings.yaml"
+KINDS = ("connections", "variables", "pools")
+FOLDERS = ("", "config/")
+ENDINGS = ("json", "yaml", "yml", "env")
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The names of the objects in one file, never their values."""
+
+    file: str
+    connections: list[str] = field(default_factory=list)
+    variables: list[str] = field(default_factory=list)
+    pools: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options in an airflow.cfg that are taken over ours, as `section.key`."""
+
+    file: str
+    taken: list[str]
+
+
+def options(folder: Folder) -> Options | None:
+    """The project's airflow.cfg. Each option that the stack owns is a remark."""
+    name = next((name for name in SETTINGS if folder.has_file(name)), None)
+    text = folder.read(name) if name else None
+    if name is None or text is None:
+        return None
+    parser = configparser.RawConfigParser(strict=False, default_section="\0")
+    try:
+        parser.read_string(text)
+    except configparser.Error:
+        folder.remark(name, "is not a valid airflow.cfg and was not used", "correct it")
+        return None
+    taken = []
+    for section in parser.sections():
+        for key in parser.options(section):
+            shown = clean(f"{section}.{key}")
+            if owned.option(section, key):
+                fault = f"[{clean(section)}] {clean(key)} is the stack's own and is not taken"
+                folder.remark(name, fault, "take it out")
+            else:
+                taken.append(shown)
+    return Options(name, taken)
+
+
+def local_settings(folder: Folder) -> str | None:
+    """The module that Airflow imports at its start; it is found, not run."""
+    return next((name for name in LOCAL_SETTINGS if folder.has_file(name)), None)
+
+
+def objects(folder: Folder) -> list[Objects]:
+    """Every file with connections, variables or pools that holds at least one."""
+    found = [_astronomer(folder)]
+    for place in FOLDERS:
+        for kind in KINDS:
+            for ending in ENDINGS:
+                name = f"{place}{kind}.{ending}"
+                names = sorted(_exported(folder, name, ending)) if folder.has_file(name) else []
+                found.append(Objects(name, **{kind: names}))
+    return [each for each in found if each.connections or each.variables or each.pools]
+
+
+def _exported(folder: Folder, name: str, ending: str) -> Iterator[str]:
+    """The names in a file that `airflow connections export` and its like write."""
+    if ending == "env":
+        for line in (folder.read(name) or "").splitlines():
+            key, equals, _ = line.partition("=")
+            if equals and not key.lstrip().startswith("#"):
+                yield clean(key.strip())
+        return
+    read = read_json if ending == "json" else read_yaml
+    yield from (clean(key) for key in read(folder, name))
+
+
+def _astronomer(folder: Folder) -> Objects:
+    """`airflow_settings.yaml`; its template has entries without a name, which are none."""
+    airflow = mapping(read_yaml(folder, ASTRONOMER).get("airflow"))
+    return Objects(
+        ASTRONOMER,
+        connections=_names(airflow.get("connections"), "conn_id"),
+        variables=_names(airflow.get("variables"), "variable_name"),
+        pools=_names(airflow.get("pools"), "pool_name"),
+    )
+
+
+def _names(rows: Any, key: str) -> list[str]:
+    found = [mapping(row).get(key) for row in rows] if isinstance(rows, list) else []
+    return [clean(str(name)) for name in found if name]

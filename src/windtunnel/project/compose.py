@@ -1,0 +1,165 @@
+"""Compose files: the services that the stack replaces, and those that it cannot bring.
+
+The stack brings Airflow, its database, its broker and Flower. Each other service is a remark.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from windtunnel.project import dockerfile, images, owned
+from windtunnel.project.folder import Folder, clean, listed
+from windtunnel.project.parsing import mapping, read_yaml, texts
+
+FILES = (
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yaml",
+    "docker-compose.yml",
+    "compose.override.yaml",
+    "compose.override.yml",
+    "docker-compose.override.yaml",
+    "docker-compose.override.yml",
+)
+#: Services of Astronomer's command line, which an override file names without an image.
+ASTRONOMER = frozenset(
+    {"scheduler", "webserver", "api-server", "triggerer", "dag-processor", "worker"}
+)
+BROKERS = ("redis", "valkey", "rabbitmq")
+DATABASES = re.compile(
+    r"postgres|mysql|mariadb|mssql|sql-?server|oracle|mongo|clickhouse|cassandra|duckdb"
+    r"|elasticsearch|opensearch|redis|valkey"
+)
+#: Folders inside Airflow's images whose content a stack has from the project itself.
+KNOWN_MOUNTS = frozenset({"dags", "logs", "plugins", "config", "include", ".env", "airflow.cfg"})
+
+
+@dataclass(frozen=True)
+class Compose:
+    """One compose file: Airflow's image, and the services of each kind."""
+
+    file: str
+    image: str | None
+    replaced: list[str]
+    missing: list[str]
+
+
+def find(folder: Folder) -> list[Compose]:
+    """Every compose file with a service."""
+    found = [_read(folder, name) for name in FILES if folder.has_file(name)]
+    return [compose for compose in found if compose.replaced or compose.missing]
+
+
+def _read(folder: Folder, name: str) -> Compose:
+    services = mapping(read_yaml(folder, name).get("services"))
+    tables = {service: mapping(table) for service, table in services.items()}
+    airflow = {service: table for service, table in tables.items() if _is_airflow(service, table)}
+    urls = " ".join(
+        value
+        for table in airflow.values()
+        for variable, value in _environment(table).items()
+        if owned.variable(variable)
+    )
+    replaced = [*airflow]
+    missing = []
+    for service, table in tables.items():
+        if service in airflow:
+            continue
+        if _serves_airflow(service, table, urls):
+            replaced.append(service)
+        else:
+            missing.append(clean(service))
+            _remark_missing(folder, name, service, table)
+    _remark_variables(folder, name, airflow)
+    _remark_mounts(folder, name, airflow)
+    image = next((_image(table) for table in airflow.values() if _image(table)), None)
+    return Compose(name, image, [clean(service) for service in replaced], missing)
+
+
+def _image(table: dict[str, Any]) -> str:
+    """The image's reference, with the default of a variable in it."""
+    image = table.get("image")
+    return dockerfile.expand(image, {}) if isinstance(image, str) else ""
+
+
+def _environment(table: dict[str, Any]) -> dict[str, str]:
+    """A service's variables, from either of compose's two forms."""
+    value = table.get("environment")
+    if isinstance(value, dict):
+        return {str(key): str(inner) for key, inner in value.items()}
+    pairs = (line.partition("=") for line in texts(value))
+    return {key: inner for key, _, inner in pairs}
+
+
+def _is_airflow(service: str, table: dict[str, Any]) -> bool:
+    image = _image(table)
+    if image:
+        if images.judge(image).is_airflow:
+            return True
+        if DATABASES.search(images.split(image)[0]):
+            return False
+    if any(name.startswith("AIRFLOW__") for name in _environment(table)):
+        return True
+    return service in ASTRONOMER or service.startswith("airflow")
+
+
+def _serves_airflow(service: str, table: dict[str, Any], urls: str) -> bool:
+    """Whether this is Airflow's database, its broker or Flower.
+
+    Airflow's own addresses name it; a broker without an address is recognised by its image.
+    """
+    if f"@{service}/" in urls or f"@{service}:" in urls or f"//{service}:" in urls:
+        return True
+    image = images.split(_image(table))[0].rpartition("/")[2]
+    return service == "flower" or (image.startswith(BROKERS) and not urls)
+
+
+def _remark_missing(folder: Folder, name: str, service: str, table: dict[str, Any]) -> None:
+    image = _image(table)
+    is_database = DATABASES.search(images.split(image)[0].lower() or service.lower())
+    kind = "a database" if is_database else "a service"
+    origin = f" of the image {image}" if image else ""
+    fault = f"{clean(service)} is {kind}{clean(origin)}, which needs a container"
+    step = "start it yourself, and give its address on this machine to the connection"
+    folder.remark(name, fault, step)
+
+
+def _remark_variables(folder: Folder, name: str, airflow: dict[str, dict[str, Any]]) -> None:
+    """One line for the variables that a person set in the compose file."""
+    found = {variable for table in airflow.values() for variable in _environment(table)}
+    ours = {"AIRFLOW_UID", "AIRFLOW_CONFIG", "DUMB_INIT_SETSID", "CONNECTION_CHECK_MAX_COUNT"}
+    wanted = sorted(
+        variable
+        for variable in found
+        if not owned.variable(variable) and variable not in ours and not variable.startswith("_")
+    )
+    if wanted:
+        fault = f"its variables for Airflow are not taken: {listed(wanted)}"
+        folder.remark(name, fault, "copy those that you need to .env")
+
+
+def _remark_mounts(folder: Folder, name: str, airflow: dict[str, dict[str, Any]]) -> None:
+    """One line for the mounts whose path does not exist without a container."""
+    targets = set()
+    for table in airflow.values():
+        volumes = table.get("volumes")
+        for volume in volumes if isinstance(volumes, list) else []:
+            target = _target(volume)
+            if target and PurePosixPath(target).name not in KNOWN_MOUNTS:
+                targets.add(target)
+    if targets:
+        fault = f"these paths exist in its containers only: {listed(sorted(targets))}"
+        folder.remark(name, fault, "let the DAGs use paths relative to this folder")
+
+
+def _target(volume: Any) -> str:
+    """The path inside the container, from either of compose's two forms."""
+    if isinstance(volume, dict):
+        return str(volume.get("target") or "")
+    if not isinstance(volume, str):
+        return ""
+    parts = re.sub(r"\$\{[^}]*\}", "", volume).split(":")
+    return next((part for part in parts[1:] if part.startswith("/")), "")

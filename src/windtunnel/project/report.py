@@ -1,0 +1,73 @@
+"""The tables of `windtunnel project`, drawn with Rich."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from windtunnel.project import versions
+from windtunnel.project.folder import clean, listed
+from windtunnel.project.requirements import Claim
+from windtunnel.project.survey import Project
+
+NOTHING = "none"
+
+
+def render(project: Project) -> RenderableType:
+    """The whole project as one printable thing."""
+    parts: list[RenderableType] = [_found(project), ""]
+    if project.remarks:
+        remarks = _table("What is not used as it is", "file", "what", "do")
+        for remark in project.remarks:
+            # Text: a name of the project may look like markup.
+            remarks.add_row(Text(remark.path), Text(remark.fault), Text(remark.step))
+        parts += [remarks, ""]
+    parts.append("`process-compose up` does not use any of this yet.")
+    return Group(*parts)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _found(project: Project) -> Table:
+    layout = project.layout
+    packages = project.packages
+    rows = [
+        ("DAG folders", listed(layout.dag_folders), ""),
+        ("plugins", layout.plugins or "", ""),
+        ("include", layout.include or "", ""),
+        ("import path", listed(layout.import_path), ""),
+        ("working folder", layout.working_folder, ""),
+        ("Airflow", _version(project.airflow), project.airflow.source),
+        ("Python", _version(project.python), project.python.source),
+        ("packages", f"{packages.count} requirements", listed(packages.files)),
+        ("lock", packages.lock or "", ""),
+        ("constraints", listed(packages.constraints), ""),
+        ("variables", listed(project.variables), ".env" if project.variables else ""),
+        (
+            "settings",
+            listed(project.options.taken) if project.options else "",
+            project.options.file if project.options else "",
+        ),
+        ("local settings", project.local_settings or "", ""),
+    ]
+    for objects in project.objects:
+        for kind in ("connections", "variables", "pools"):
+            names = getattr(objects, kind)
+            if names:
+                rows.append((f"Airflow {kind}", listed(names), objects.file))
+    rows += [("services replaced", listed(each.replaced), each.file) for each in project.compose]
+    table = _table(f"Project {clean(str(project.root))}", "what", "found", "in")
+    for name, found, source in rows:
+        shown = Text(found) if found else Text(NOTHING, style="dim")
+        table.add_row(name, shown, Text(clean(source)))
+    return table
+
+
+def _version(claim: Claim) -> str:
+    return versions.exact(claim) or claim.specifier

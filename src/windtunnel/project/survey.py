@@ -1,0 +1,106 @@
+"""The whole of a project: each module's findings, put together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from windtunnel.errors import UsageError
+from windtunnel.project import (
+    airflow_files,
+    compose,
+    dockerfile,
+    layout,
+    requirements,
+    system_packages,
+    variables,
+    versions,
+)
+from windtunnel.project.airflow_files import Objects, Options
+from windtunnel.project.compose import Compose
+from windtunnel.project.folder import Folder, Remark
+from windtunnel.project.layout import Layout
+from windtunnel.project.requirements import Claim, Packages
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project's folder. Paths are relative to `root`."""
+
+    root: Path
+    layout: Layout
+    packages: Packages
+    airflow: Claim
+    python: Claim
+    variables: list[str]
+    options: Options | None
+    local_settings: str | None
+    objects: list[Objects]
+    system_packages: list[str]
+    compose: list[Compose]
+    remarks: list[Remark]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints (docs/reference/cli.md)."""
+        return {
+            "version": 1,
+            "project": str(self.root),
+            **asdict(self.layout),
+            "airflow": {**asdict(self.airflow), "version": versions.exact(self.airflow)},
+            "python": {**asdict(self.python), "version": versions.pinned(self.python)},
+            "requirements": self.packages.files,
+            "requirement_count": self.packages.count,
+            "lock": self.packages.lock,
+            "constraints": self.packages.constraints,
+            "variables": self.variables,
+            "settings": asdict(self.options) if self.options else None,
+            "local_settings": self.local_settings,
+            "objects": [asdict(each) for each in self.objects],
+            "system_packages": self.system_packages,
+            "compose": [asdict(each) for each in self.compose],
+            "remarks": [asdict(each) for each in self.remarks],
+        }
+
+
+def survey(path: Path) -> Project:
+    """Looks at a folder; writes nothing.
+
+    Raises:
+        UsageError: this is not a folder that can be read.
+    """
+    root = _checked(path)
+    folder = Folder(root)
+    packages = requirements.find(folder)
+    containers = compose.find(folder)
+    named = {dockerfile.NAME: dockerfile.base_image(folder)}
+    named |= {each.file: each.image for each in containers}
+    return Project(
+        root=root,
+        layout=layout.find(folder),
+        packages=packages,
+        airflow=versions.airflow(folder, packages, named),
+        python=versions.python(folder, packages, named),
+        variables=variables.names(folder),
+        options=airflow_files.options(folder),
+        local_settings=airflow_files.local_settings(folder),
+        objects=airflow_files.objects(folder),
+        system_packages=system_packages.names(folder),
+        compose=containers,
+        remarks=folder.remarks,
+    )
+
+
+def _checked(path: Path) -> Path:
+    step = "name the folder of an Airflow project"
+    try:
+        root = path.resolve(strict=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it cannot be followed"
+        raise UsageError(f"--project: {str(path)!r}: {why}: {step}") from None
+    if not root.is_dir():
+        raise UsageError(f"--project: {str(path)!r} is not a folder: {step}")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise UsageError(f"--project: {str(path)!r} cannot be read by this user: {step}")
+    return root

@@ -1,0 +1,44 @@
+"""The names in a project's `.env`. Values are secrets: they are neither kept nor shown."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+from dotenv import dotenv_values
+
+from windtunnel.project import owned
+from windtunnel.project.folder import Folder, listed
+
+NAME = ".env"
+#: Bytes.
+LIMIT = 128 * 1024
+#: Variables of the official compose file and its images, with the step that replaces each.
+OF_THE_CONTAINERS = {
+    "AIRFLOW_IMAGE_NAME": "pin apache-airflow==VERSION in requirements.txt",
+    "_PIP_ADDITIONAL_REQUIREMENTS": "put the packages into requirements.txt",
+}
+#: These have no effect without a container and need no step.
+WITHOUT_EFFECT = frozenset({"AIRFLOW_UID", "AIRFLOW_GID", "AIRFLOW_PROJ_DIR"})
+
+
+def names(folder: Folder) -> list[str]:
+    """The variables that Airflow's processes can have, in the file's order."""
+    text = folder.read(NAME, LIMIT)
+    if text is None:
+        return []
+    # Its warnings quote nothing, but they would be lines of their own on standard error.
+    logging.getLogger("dotenv").setLevel(logging.ERROR)
+    found = list(dotenv_values(stream=io.StringIO(text), interpolate=False))
+    refused = [name for name in found if owned.variable(name)]
+    for name in refused:
+        folder.remark(NAME, f"{listed([name])} is the stack's own and is not taken", "take it out")
+    for name in found:
+        if name in OF_THE_CONTAINERS:
+            folder.remark(NAME, f"{name} is not read here", OF_THE_CONTAINERS[name])
+    web = [name for name in found if name.startswith("_AIRFLOW_WWW_USER_")]
+    if web:
+        fault = f"{listed(web)} make a user in a container only"
+        folder.remark(NAME, fault, "`windtunnel status` names the file with the password")
+    left_out = {*refused, *OF_THE_CONTAINERS, *WITHOUT_EFFECT, *web}
+    return [name for name in found if name not in left_out]

@@ -1,0 +1,128 @@
+"""Which Airflow and which Python a project wants: the strongest claim, and claims that contradict.
+
+The order: uv.lock, requirements.txt, pyproject.toml, constraints.txt, the Dockerfile's base image,
+the compose file's image, and at last our own versions.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from importlib import metadata
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from windtunnel.project import images
+from windtunnel.project.folder import Folder, clean
+from windtunnel.project.requirements import Claim, Packages
+
+OURS = "windtunnel"
+PYTHON_FILE = ".python-version"
+#: A claim that names one version or one series; anything else is a range.
+PINNED = re.compile(r"={2,3}(\d[\w.+!-]{0,30}?)(\.\*)?")
+
+
+def airflow(folder: Folder, packages: Packages, named: dict[str, str | None]) -> Claim:
+    """The wanted Airflow.
+
+    Args:
+        named: file -> the image that it names, in the order of their strength.
+    """
+    claims = list(packages.airflow)
+    for source, reference in named.items():
+        if reference is None:
+            continue
+        image = images.judge(reference)
+        if image.specifier is not None:
+            claims.append(Claim(image.specifier, source))
+        else:
+            kind = "names no known version of Airflow" if image.is_airflow else "is not Airflow's"
+            fault = f"the image {clean(reference)} {kind}"
+            step = "pin apache-airflow==VERSION in requirements.txt"
+            folder.remark(source, fault, step)
+    running = metadata.version("apache-airflow")
+    ours = Claim(f"=={running}", OURS)
+    # A range says what may be; a pin of a weaker file says what is.
+    chosen = next((claim for claim in claims if pinned(claim)), None)
+    chosen = chosen or next(iter(claims), ours)
+    _contradictions(folder, chosen, claims)
+    if not _contains(chosen, running):
+        fault = f"wants Airflow {chosen.specifier}, this windtunnel runs {running}"
+        step = f"try the DAGs with Airflow {running}; production keeps its own version"
+        folder.remark(chosen.source, fault, step)
+    return chosen
+
+
+def python(folder: Folder, packages: Packages, named: dict[str, str | None]) -> Claim:
+    """The wanted Python; arguments as for `airflow`."""
+    claims = []
+    lines = (folder.read(PYTHON_FILE) or "").split()
+    if lines:
+        match = re.fullmatch(r"(?:cpython-?)?(3\.\d{1,2})(\.\d{1,2})?", lines[0])
+        if match:
+            claims.append(Claim(f"=={match[1]}.*", PYTHON_FILE))
+        else:
+            folder.remark(PYTHON_FILE, "names no version of Python 3", "write 3.13, for example")
+    claims += packages.python
+    for source, reference in named.items():
+        version = images.judge(reference).python if reference else None
+        if version:
+            claims.append(Claim(f"=={version}.*", source))
+    running = Claim(f"=={'.'.join(platform.python_version_tuple()[:2])}.*", OURS)
+    chosen = next(iter(claims), running)
+    _contradictions(folder, chosen, claims, "Python")
+    allowed = _supported_python()
+    if allowed and not any(_contains(chosen, version) for version in allowed):
+        ours = f"windtunnel runs with {allowed[0]} to {allowed[-1]}"
+        fault = f"wants Python {chosen.specifier}, {ours}"
+        folder.remark(chosen.source, fault, f"allow Python {allowed[-1]}")
+    return chosen
+
+
+def pinned(claim: Claim) -> str | None:
+    """The one version of a claim, `3.1` for a series such as `==3.1.*`; None for a range."""
+    match = PINNED.fullmatch(claim.specifier.replace(" ", ""))
+    return match[1] if match else None
+
+
+def exact(claim: Claim) -> str | None:
+    """The version of a claim that allows no other."""
+    return None if claim.specifier.endswith(".*") else pinned(claim)
+
+
+def _contradictions(
+    folder: Folder, chosen: Claim, claims: list[Claim], what: str = "Airflow"
+) -> None:
+    """One remark for each claim that excludes the chosen one; both sides are named."""
+    for other in claims:
+        if other is chosen or _agree(chosen, other):
+            continue
+        fault = f"wants {what} {other.specifier}, but {chosen.source} wants {chosen.specifier}"
+        folder.remark(other.source, fault, f"make them equal; {chosen.source} counts")
+
+
+def _agree(one: Claim, other: Claim) -> bool:
+    """Whether one version can satisfy both. Two ranges are left to the resolver."""
+    for claim, against in ((one, other), (other, one)):
+        version = pinned(claim)
+        if version is None:
+            continue
+        # A series agrees with a version in it, and with a range that allows one of its releases.
+        releases = [version] if exact(claim) else [f"{version}.{patch}" for patch in range(30)]
+        if not any(_contains(against, release) for release in releases):
+            return False
+    return True
+
+
+def _contains(claim: Claim, version: str) -> bool:
+    try:
+        return SpecifierSet(claim.specifier).contains(Version(version), prereleases=True)
+    except ValueError:
+        return False
+
+
+def _supported_python() -> list[str]:
+    """The Python versions that windtunnel itself is published for, the lowest first."""
+    text = metadata.metadata("windtunnel")["Requires-Python"]
+    return [f"3.{minor}" for minor in range(9, 30) if f"3.{minor}.0" in SpecifierSet(text)]
