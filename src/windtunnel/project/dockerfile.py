@@ -46,9 +46,8 @@ def base_image(folder: Folder) -> str | None:
             name, _, default = rest.partition("=")
             values[name.strip()] = expand(default.strip().strip("\"'")[:LONGEST], values)[:LONGEST]
         if instruction == "FROM":
-            words = [
-                word for word in expand(rest[:LONGEST], values).split() if not word.startswith("--")
-            ]
+            given = expand(rest[:LONGEST], values).split()
+            words = [word for word in given if not word.startswith("--")]
             image = stages.get(words[0].lower(), words[0]) if words else None
             if image and len(words) > 2 and words[1].lower() == "as":
                 stages[words[2].lower()] = image

@@ -139,9 +139,7 @@ class Folder:
         if error.errno in MISSING and not path.is_symlink():
             return
         fault = f"cannot be read ({error.strerror})"
-        step = (
-            "correct or remove the symlink"
-            if path.is_symlink()
-            else f"chmod u+r {shlex.quote(name)}"
-        )
+        step = f"chmod u+r {shlex.quote(name)}"
+        if path.is_symlink():
+            step = "correct or remove the symlink"
         self.remark(name, fault, step)

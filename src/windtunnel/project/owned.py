@@ -59,8 +59,9 @@ OF_AIRFLOW = re.compile(r"AIRFLOW__([A-Z0-9_]+?)__([A-Z0-9_]+)")
 def option(section: str, key: str) -> bool:
     """Whether this setting is the stack's; `key` may also be a `_cmd` or a `_secret`."""
     keys = OPTIONS.get(section.lower())
-    plain = key.lower().removesuffix("_cmd").removesuffix("_secret")
-    return keys is not None and (not keys or plain in keys or key.lower() in keys)
+    plain = key.lower()
+    forms = {plain, plain.removesuffix("_cmd"), plain.removesuffix("_secret")}
+    return keys is not None and (not keys or not forms.isdisjoint(keys))
 
 
 def variable(name: str) -> bool:
