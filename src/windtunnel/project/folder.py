@@ -69,7 +69,7 @@ class Folder:
         if not stat.S_ISDIR(mode):
             return False
         if not os.access(self.root / name, os.R_OK | os.X_OK):
-            self.remark(name, "this folder cannot be read", f"chmod u+rx {shlex.quote(name)}")
+            self._closed(name)
             return False
         return True
 
@@ -135,11 +135,20 @@ class Folder:
         return text
 
     def _unusable(self, name: str, error: OSError) -> None:
+        """A remark, unless there is simply no such file."""
         path = self.root / name
-        if error.errno in MISSING and not path.is_symlink():
+        # `Path.is_symlink` raises where this user may not look.
+        is_symlink = os.path.islink(path)  # noqa: PTH114
+        if error.errno in MISSING and not is_symlink:
             return
-        fault = f"cannot be read ({error.strerror})"
+        if error.errno == errno.EACCES and not os.access(path.parent, os.X_OK):
+            # One line for the folder, not one for each file that might be in it.
+            self._closed(os.path.relpath(path.parent, self.root))
+            return
         step = f"chmod u+r {shlex.quote(name)}"
-        if path.is_symlink():
+        if is_symlink:
             step = "correct or remove the symlink"
-        self.remark(name, fault, step)
+        self.remark(name, f"cannot be read ({error.strerror})", step)
+
+    def _closed(self, name: str) -> None:
+        self.remark(name, "this folder cannot be read", f"chmod u+rx {shlex.quote(name)}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -67,13 +70,37 @@ def test_a_folder_or_a_pipe_in_a_files_place_does_not_stop_the_look(make: Make, 
     survey(root)
 
 
-@pytest.mark.parametrize("name", READ)
-def test_a_file_that_this_user_may_not_read_is_one_line(make: Make, name: str) -> None:
+def said_to_an_ordinary_user(root: Path) -> list[str]:
+    """The remarks of `windtunnel project`, for a user whom permissions bind."""
+    code = "from windtunnel.cli import main; main()"
+    command = [sys.executable, "-c", code, "project", "--project", str(root), "--json"]
     if os.geteuid() == 0:
-        pytest.skip("root may read everything")
-    root = make({"dags/a.py": DAG, name: "x"})
-    (root / name).chmod(0)
-    assert f"{name}: cannot be read (Permission denied)" in remarks(survey(root))
+        # Root without these capabilities is refused like everybody else.
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert not done.stderr
+    return [f"{each['path']}: {each['fault']}" for each in json.loads(done.stdout)["remarks"]]
+
+
+def test_files_that_this_user_may_not_read_are_one_line_each(make: Make) -> None:
+    root = make({"dags/a.py": DAG, **dict.fromkeys(READ, "x")})
+    for name in READ:
+        (root / name).chmod(0)
+    said = said_to_an_ordinary_user(root)
+    assert sorted(said) == [f"{name}: cannot be read (Permission denied)" for name in READ]
+
+
+def test_folders_that_this_user_may_not_open_are_one_line_each(make: Make) -> None:
+    root = make({"dags/a.py": DAG, "config/airflow.cfg": "", "b/dags/b.py": DAG, "plugins/": ""})
+    closed = ["config", "b/dags", "plugins"]
+    for name in closed:
+        (root / name).chmod(0)
+    try:
+        said = said_to_an_ordinary_user(root)
+        assert sorted(said) == sorted(f"{name}: this folder cannot be read" for name in closed)
+    finally:
+        for name in closed:
+            (root / name).chmod(0o755)
 
 
 @pytest.mark.parametrize(
