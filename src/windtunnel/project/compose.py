@@ -33,6 +33,8 @@ DATABASES = re.compile(
     r"postgres|mysql|mariadb|mssql|sql-?server|oracle|mongo|clickhouse|cassandra|duckdb"
     r"|elasticsearch|opensearch|redis|valkey"
 )
+#: Airflow's folder in the official image and in Astronomer's.
+HOMES = ("/opt/airflow", "/usr/local/airflow")
 #: Folders inside Airflow's images whose content a stack has from the project itself.
 KNOWN_MOUNTS = frozenset({"dags", "logs", "plugins", "config", "include", ".env", "airflow.cfg"})
 
@@ -43,6 +45,8 @@ class Compose:
 
     file: str
     image: str | None
+    #: The file that Airflow's image is built from, when the compose file builds it.
+    dockerfile: str | None
     replaced: list[str]
     missing: list[str]
 
@@ -75,8 +79,26 @@ def _read(folder: Folder, name: str) -> Compose:
             _remark_missing(folder, name, service, table)
     _remark_variables(folder, name, airflow)
     _remark_mounts(folder, name, airflow)
+    built = next((table for table in airflow.values() if table.get("build")), None)
     image = next((_image(table) for table in airflow.values() if _image(table)), None)
-    return Compose(name, image, [clean(service) for service in replaced], missing)
+    return Compose(
+        name,
+        # The name of an image that is built here says nothing.
+        None if built is not None else image,
+        _dockerfile(built) if built is not None else None,
+        [clean(service) for service in replaced],
+        missing,
+    )
+
+
+def _dockerfile(table: dict[str, Any]) -> str | None:
+    """The Dockerfile of a service's `build`, in the project; None when it is elsewhere."""
+    build = table["build"]
+    settings = {"context": build} if isinstance(build, str) else mapping(build)
+    context = str(settings.get("context") or ".")
+    path = PurePosixPath(context) / str(settings.get("dockerfile") or dockerfile.NAME)
+    inside = not path.is_absolute() and ".." not in path.parts
+    return str(path) if inside else None
 
 
 def _image(table: dict[str, Any]) -> str:
@@ -103,6 +125,8 @@ def _is_airflow(service: str, table: dict[str, Any]) -> bool:
             return False
     if any(name.startswith("AIRFLOW__") for name in _environment(table)):
         return True
+    if any(target.startswith(HOMES) for target in _targets(table)):
+        return True
     return service in ASTRONOMER or service.startswith("airflow")
 
 
@@ -112,6 +136,9 @@ def _serves_airflow(service: str, table: dict[str, Any], urls: str) -> bool:
     Airflow's own addresses name it; a broker without an address is recognised by its image.
     """
     if f"@{service}/" in urls or f"@{service}:" in urls or f"//{service}:" in urls:
+        return True
+    variables = _environment(table)
+    if "airflow" in (variables.get("POSTGRES_DB"), variables.get("MYSQL_DATABASE")):
         return True
     image = images.split(_image(table))[0].rpartition("/")[2]
     return service == "flower" or (image.startswith(BROKERS) and not urls)
@@ -143,16 +170,21 @@ def _remark_variables(folder: Folder, name: str, airflow: dict[str, dict[str, An
 
 def _remark_mounts(folder: Folder, name: str, airflow: dict[str, dict[str, Any]]) -> None:
     """One line for the mounts whose path does not exist without a container."""
-    targets = set()
+    targets: set[str] = set()
     for table in airflow.values():
-        volumes = table.get("volumes")
-        for volume in volumes if isinstance(volumes, list) else []:
-            target = _target(volume)
-            if target and PurePosixPath(target).name not in KNOWN_MOUNTS:
-                targets.add(target)
+        targets |= {
+            target for target in _targets(table) if PurePosixPath(target).name not in KNOWN_MOUNTS
+        }
     if targets:
         fault = f"these paths exist in its containers only: {listed(sorted(targets))}"
         folder.remark(name, fault, "let the DAGs use paths relative to this folder")
+
+
+def _targets(table: dict[str, Any]) -> list[str]:
+    """The paths inside the container at which something is mounted."""
+    volumes = table.get("volumes")
+    found = [_target(volume) for volume in volumes] if isinstance(volumes, list) else []
+    return [target for target in found if target]
 
 
 def _target(volume: Any) -> str:

@@ -32,9 +32,9 @@ def expand(text: str, values: dict[str, str]) -> str:
     return REFERENCE.sub(value, text)
 
 
-def base_image(folder: Folder) -> str | None:
+def base_image(folder: Folder, file: str = NAME) -> str | None:
     """The image that the last stage is built from, through earlier stages and defaults of ARG."""
-    text = folder.read(NAME)
+    text = folder.read(file)
     if text is None:
         return None
     values: dict[str, str] = {}
@@ -51,14 +51,14 @@ def base_image(folder: Folder) -> str | None:
             image = stages.get(words[0].lower(), words[0]) if words else None
             if image and len(words) > 2 and words[1].lower() == "as":
                 stages[words[2].lower()] = image
-    _remark(folder, Counter(name for name, _ in found if name not in HARMLESS))
+    _remark(folder, file, Counter(name for name, _ in found if name not in HARMLESS))
     return image
 
 
-def _remark(folder: Folder, counts: Counter[str]) -> None:
+def _remark(folder: Folder, file: str, counts: Counter[str]) -> None:
     known = {name: count for name, count in counts.items() if re.fullmatch(r"[A-Z]{2,12}", name)}
     if known:
         shown = clean(", ".join(f"{count} {name}" for name, count in sorted(known.items())))
         fault = f"its other instructions are not executed ({shown})"
         step = "have on this machine what your tasks need of them; variables belong into .env"
-        folder.remark(NAME, fault, step)
+        folder.remark(file, fault, step)

@@ -82,16 +82,23 @@ class Folder:
             return False
 
     def entries(self, name: str = ".") -> list[str]:
-        """The sorted names in a folder, at most MOST_ENTRIES; none when it cannot be listed."""
+        """The sorted names in a folder, at most MOST_ENTRIES; none when it cannot be listed.
+
+        Only the root's rest is a remark: a folder of data may have any size.
+        """
         names: list[str] = []
         try:
             with os.scandir(self.root / name) as found:
                 for entry in found:
+                    if len(names) == MOST_ENTRIES and name != ".":
+                        break
                     if len(names) == MOST_ENTRIES:
                         fault = f"has more than {MOST_ENTRIES} entries; the others were left out"
                         self.remark(name, fault, "name the DAG folder with --project")
                         break
                     names.append(entry.name)
+        except PermissionError:
+            self._closed(name)
         except OSError as error:
             self._unusable(name, error)
         return sorted(names)

@@ -9,6 +9,9 @@ from windtunnel.project.folder import Folder
 
 #: Folders of tools and of environments; none of them is a part of the project.
 FOREIGN = frozenset({"node_modules", "venv", "env", "site-packages", "build", "dist", "tests"})
+#: Levels below the root, and folders of one level, that are searched for `dags`.
+DEEPEST = 3
+MOST_FOLDERS = 300
 #: Bytes of a file that are searched for a DAG.
 BEGINNING = 256 * 1024
 #: The number of Python files at the root that are searched for a DAG.
@@ -42,19 +45,28 @@ def find(folder: Folder) -> Layout:
 
 
 def dag_folders(folder: Folder) -> list[str]:
-    """`dags`, every `NAME/dags`, or the root when its own files hold DAGs."""
+    """Every folder called `dags`, at most DEEPEST levels down, or the root if it has DAG files."""
     found = ["dags"] if folder.has_folder("dags") else []
-    for name in folder.entries():
-        skipped = name.startswith(".") or name in FOREIGN or name == "dags"
-        # Quiet: most entries of a root are of no interest here.
-        if not skipped and os.path.isdir(folder.root / name / "dags"):  # noqa: PTH112
-            found += [f"{name}/dags"] if folder.has_folder(f"{name}/dags") else []
+    level = ["."]
+    for _ in range(DEEPEST - 1):
+        level = [inner for outer in level for inner in _subfolders(folder, outer)][:MOST_FOLDERS]
+        named = [f"{name}/dags" for name in level]
+        # Quiet: most folders hold none.
+        named = [name for name in named if os.path.isdir(folder.root / name)]  # noqa: PTH112
+        found += [name for name in named if folder.has_folder(name)]
     if not found and _holds_dags(folder):
         found = ["."]
     if not found:
-        fault = "no DAG folder: neither dags/ nor NAME/dags/ nor a DAG file is here"
+        fault = f"no DAG folder: no folder called dags/ (up to {DEEPEST} levels down), no DAG file"
         folder.remark(".", fault, "make dags/, or name the project's folder with --project")
     return found
+
+
+def _subfolders(folder: Folder, outer: str) -> list[str]:
+    """The folders in which a project may keep its parts; not `dags` itself."""
+    names = [name for name in folder.entries(outer) if name not in FOREIGN and name[0] != "."]
+    paths = [name if outer == "." else f"{outer}/{name}" for name in names if name != "dags"]
+    return [path for path in paths if os.path.isdir(folder.root / path)]  # noqa: PTH112
 
 
 def _holds_dags(folder: Folder) -> bool:

@@ -23,6 +23,8 @@ OPTIONS: dict[str, frozenset[str]] = {
             "hostname_callable",
             "simple_auth_manager_passwords_file",
             "simple_auth_manager_users",
+            # The place of it before Airflow 2.3; many compose files still have it.
+            "sql_alchemy_conn",
         }
     ),
     "database": frozenset({"sql_alchemy_conn", "sql_alchemy_conn_async"}),

@@ -74,7 +74,8 @@ def survey(path: Path) -> Project:
     folder = Folder(root)
     packages = requirements.find(folder)
     containers = compose.find(folder)
-    named = {dockerfile.NAME: dockerfile.base_image(folder)}
+    builds = [dockerfile.NAME, *(each.dockerfile for each in containers if each.dockerfile)]
+    named = {file: dockerfile.base_image(folder, file) for file in dict.fromkeys(builds)}
     named |= {each.file: each.image for each in containers}
     return Project(
         root=root,

@@ -162,12 +162,19 @@ def test_several_dag_folders_are_all_found_and_no_environment_is_one(look: Look)
             "airflow/dags/b.py": DAG,
             "airflow/plugins/": "",
             "team-b/dags/c.py": DAG,
+            "src/package/dags/g.py": DAG,
+            "src/package/deeper/dags/h.py": DAG,
             ".venv/dags/d.py": DAG,
             "node_modules/dags/e.py": DAG,
             "tests/dags/f.py": DAG,
         }
     )
-    assert found.layout.dag_folders == ["dags", "airflow/dags", "team-b/dags"]
+    assert found.layout.dag_folders == [
+        "dags",
+        "airflow/dags",
+        "team-b/dags",
+        "src/package/dags",
+    ]
     assert found.layout.plugins == "airflow/plugins"
 
 
