@@ -20,6 +20,8 @@ MOST_ENTRIES = 2000
 #: The number of characters and of names that one line shows.
 LONGEST = 120
 MOST_NAMES = 12
+#: Characters of a fault, which may list names.
+LONGEST_FAULT = 400
 MISSING = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -32,10 +34,10 @@ class Remark:
     step: str
 
 
-def clean(text: str) -> str:
+def clean(text: str, longest: int = LONGEST) -> str:
     """A text for one line of a terminal: printable characters only, and not too many."""
-    printable = "".join(c if c.isprintable() else "?" for c in text[: LONGEST + 1])
-    return printable if len(printable) <= LONGEST else printable[: LONGEST - 1] + "…"
+    printable = "".join(c if c.isprintable() else "?" for c in text[: longest + 1])
+    return printable if len(printable) <= longest else printable[: longest - 1] + "…"
 
 
 def listed(names: Iterable[str]) -> str:
@@ -55,7 +57,7 @@ class Folder:
 
     def remark(self, path: str, fault: str, step: str) -> None:
         """Adds a remark, once."""
-        new = Remark(clean(path), fault, clean(step))
+        new = Remark(clean(path), clean(fault, LONGEST_FAULT), clean(step))
         if new not in self.remarks:
             self.remarks.append(new)
 

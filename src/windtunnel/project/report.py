@@ -43,10 +43,12 @@ def _found(project: Project) -> Table:
         ("include", layout.include or "", ""),
         ("import path", listed(layout.import_path), ""),
         ("working folder", layout.working_folder, ""),
+        ("state folder", project.state_folder or "", ""),
         ("Airflow", _version(project.airflow), project.airflow.source),
         ("Python", _version(project.python), project.python.source),
         ("packages", f"{packages.count} requirements", listed(packages.files)),
         ("lock", packages.lock or "", ""),
+        ("own environment", "names windtunnel" if packages.own_environment else "", ""),
         ("constraints", listed(packages.constraints), ""),
         ("variables", listed(project.variables), ".env" if project.variables else ""),
         (
@@ -70,4 +72,4 @@ def _found(project: Project) -> Table:
 
 
 def _version(claim: Claim) -> str:
-    return versions.exact(claim) or claim.specifier
+    return clean(versions.exact(claim) or claim.specifier)

@@ -17,6 +17,8 @@ REQUIREMENTS = "requirements.txt"
 CONSTRAINTS = "constraints.txt"
 PYPROJECT = "pyproject.toml"
 LOCK = "uv.lock"
+#: Files of other tools that name packages.
+OTHERS = ("Pipfile", "environment.yaml", "environment.yml", "poetry.lock", "pylock.toml")
 #: Airflow's distributions that bear Airflow's own version.
 AIRFLOW = ("apache-airflow", "apache-airflow-core")
 #: Files that `-r` and `-c` may lead to.
@@ -42,6 +44,8 @@ class Packages:
     files: list[str] = field(default_factory=list)
     constraints: list[str] = field(default_factory=list)
     lock: str | None = None
+    #: Whether the project's own environment brings windtunnel, so that nothing is to be resolved.
+    own_environment: bool = False
     count: int = 0
     airflow: list[Claim] = field(default_factory=list)
     python: list[Claim] = field(default_factory=list)
@@ -55,6 +59,9 @@ def find(folder: Folder) -> Packages:
     _pyproject(folder, found)
     if folder.has_file(CONSTRAINTS):
         _text_file(folder, found, CONSTRAINTS, constrains=True)
+    for name in OTHERS:
+        if folder.has_file(name):
+            folder.remark(name, "is not read", "export its packages to requirements.txt")
     return found
 
 
@@ -82,6 +89,9 @@ def _pyproject(folder: Folder, found: Packages) -> None:
     tables = read_toml(folder, PYPROJECT)
     project = mapping(tables.get("project"))
     groups = mapping(tables.get("dependency-groups"))
+    if mapping(mapping(tables.get("tool")).get("poetry")).get("dependencies"):
+        fault = "the dependencies of [tool.poetry] are not read"
+        folder.remark(PYPROJECT, fault, "move them to [project], or export requirements.txt")
     if not project and not groups:
         return
     found.files.append(PYPROJECT)
@@ -172,7 +182,10 @@ def _requirement(found: Packages, line: str, source: str, constrains: bool = Fal
     except (ValueError, RecursionError):
         return False
     found.count += 0 if constrains else 1
-    if canonicalize_name(requirement.name) in AIRFLOW and requirement.specifier:
+    name = canonicalize_name(requirement.name)
+    if name == "windtunnel" and source == PYPROJECT:
+        found.own_environment = True
+    if name in AIRFLOW and requirement.specifier:
         found.airflow.append(Claim(str(requirement.specifier), source))
     return True
 

@@ -24,12 +24,17 @@ from windtunnel.project.folder import Folder, Remark
 from windtunnel.project.layout import Layout
 from windtunnel.project.requirements import Claim, Packages
 
+#: Below the project's folder; for secrets, logs and the database.
+STATE = ".windtunnel"
+
 
 @dataclass(frozen=True)
 class Project:
     """A project's folder. Paths are relative to `root`."""
 
     root: Path
+    #: None where this user may not write.
+    state_folder: str | None
     layout: Layout
     packages: Packages
     airflow: Claim
@@ -47,12 +52,14 @@ class Project:
         return {
             "version": 1,
             "project": str(self.root),
+            "state_folder": self.state_folder,
             **asdict(self.layout),
             "airflow": {**asdict(self.airflow), "version": versions.exact(self.airflow)},
             "python": {**asdict(self.python), "version": versions.pinned(self.python)},
             "requirements": self.packages.files,
             "requirement_count": self.packages.count,
             "lock": self.packages.lock,
+            "own_environment": self.packages.own_environment,
             "constraints": self.packages.constraints,
             "variables": self.variables,
             "settings": asdict(self.options) if self.options else None,
@@ -79,6 +86,7 @@ def survey(path: Path) -> Project:
     named |= {each.file: each.image for each in containers}
     return Project(
         root=root,
+        state_folder=_state_folder(folder),
         layout=layout.find(folder),
         packages=packages,
         airflow=versions.airflow(folder, packages, named),
@@ -91,6 +99,14 @@ def survey(path: Path) -> Project:
         compose=containers,
         remarks=folder.remarks,
     )
+
+
+def _state_folder(folder: Folder) -> str | None:
+    """The folder that a stack of this project will write into, and nowhere else."""
+    if os.access(folder.root, os.W_OK):
+        return STATE
+    folder.remark(".", "this folder cannot be written", "set WINDTUNNEL_STATE to another folder")
+    return None
 
 
 def _checked(path: Path) -> Path:

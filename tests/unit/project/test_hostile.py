@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.unit.project.conftest import DAG, Look, Make, remarks
-from windtunnel.project.folder import LONGEST, MOST_ENTRIES
+from tests.unit.project.conftest import DAG, Look, Make, remarks, said_to_an_ordinary_user
+from windtunnel.project.folder import LONGEST_FAULT, MOST_ENTRIES
 from windtunnel.project.survey import survey
 
 #: Every file that is read.
@@ -68,18 +65,6 @@ def test_a_folder_or_a_pipe_in_a_files_place_does_not_stop_the_look(make: Make, 
     (root / name).rmdir()
     os.mkfifo(root / name)
     survey(root)
-
-
-def said_to_an_ordinary_user(root: Path) -> list[str]:
-    """The remarks of `windtunnel project`, for a user whom permissions bind."""
-    code = "from windtunnel.cli import main; main()"
-    command = [sys.executable, "-c", code, "project", "--project", str(root), "--json"]
-    if os.geteuid() == 0:
-        # Root without these capabilities is refused like everybody else.
-        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert not done.stderr
-    return [f"{each['path']}: {each['fault']}" for each in json.loads(done.stdout)["remarks"]]
 
 
 def test_files_that_this_user_may_not_read_are_one_line_each(make: Make) -> None:
@@ -176,11 +161,17 @@ def test_values_of_the_wrong_kind_do_no_harm(look: Look) -> None:
 
 def test_a_name_with_control_characters_cannot_reach_the_terminal(make: Make) -> None:
     name = "x\x1b[2J\n" + "y" * 150
-    root = make({f"{name}/dags/a.py": DAG, ".env": "A\x1b[31m=1\n", "requirements.txt": "-r \x1b"})
+    root = make(
+        {
+            f"{name}/dags/a.py": DAG,
+            ".env": "A\x1b[31m=1\n",
+            "requirements.txt": "-r \x1b\napache-airflow===\x1b[2J\n",
+        }
+    )
     found = survey(root)
     assert found.layout.dag_folders == [f"{name}/dags"]
     assert all(
-        text.isprintable() and len(text) <= 2 * LONGEST
+        text.isprintable() and len(text) <= LONGEST_FAULT
         for each in found.remarks
         for text in (each.path, each.fault, each.step)
     )

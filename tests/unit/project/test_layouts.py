@@ -5,7 +5,9 @@ from __future__ import annotations
 from importlib import metadata
 from pathlib import Path
 
-from tests.unit.project.conftest import DAG, Look, Make, remarks
+import pytest
+
+from tests.unit.project.conftest import DAG, Look, Make, remarks, said_to_an_ordinary_user
 from windtunnel.project import versions
 from windtunnel.project.survey import survey
 
@@ -204,6 +206,31 @@ def test_a_folder_that_nobody_may_write_is_only_read(make: Make) -> None:
     finally:
         for path in [root, *root.rglob("*")]:
             path.chmod(0o755)
+
+
+def test_a_folder_that_cannot_be_written_needs_another_state_folder(make: Make) -> None:
+    root = make({"dags/a.py": DAG})
+    assert survey(root).state_folder == ".windtunnel"
+    root.chmod(0o555)
+    try:
+        said = said_to_an_ordinary_user(root)
+        assert said == [".: this folder cannot be written"]
+    finally:
+        root.chmod(0o755)
+
+
+def test_a_uv_project_that_names_windtunnel_has_its_own_environment(look: Look) -> None:
+    text = '[project]\nname = "x"\n[dependency-groups]\ndev = ["windtunnel"]\n'
+    assert look({"pyproject.toml": text}).packages.own_environment
+    assert not look({"pyproject.toml": ""}).packages.own_environment
+
+
+@pytest.mark.parametrize("name", ["Pipfile", "poetry.lock", "environment.yml"])
+def test_packages_of_another_tool_are_said_with_a_step(look: Look, name: str) -> None:
+    text = "[tool.poetry.dependencies]\napache-airflow = '^3.1'\n"
+    said = remarks(look({"dags/a.py": DAG, name: "", "pyproject.toml": text}))
+    assert f"{name}: is not read: export its packages to requirements.txt" in said
+    assert "pyproject.toml: the dependencies of [tool.poetry] are not read" in said
 
 
 def test_nothing_of_the_project_is_executed(make: Make, tmp_path: Path) -> None:
