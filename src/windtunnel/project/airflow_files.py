@@ -9,7 +9,7 @@ from typing import Any
 
 from windtunnel.project import owned
 from windtunnel.project.folder import Folder, clean
-from windtunnel.project.parsing import mapping, read_json, read_yaml
+from windtunnel.project.parsing import mapping, read_json, read_yaml, scalar
 
 SETTINGS = ("config/airflow.cfg", "airflow.cfg")
 LOCAL_SETTINGS = ("config/airflow_local_settings.py", "airflow_local_settings.py")
@@ -104,4 +104,4 @@ def _astronomer(folder: Folder) -> Objects:
 
 def _names(rows: Any, key: str) -> list[str]:
     found = [mapping(row).get(key) for row in rows] if isinstance(rows, list) else []
-    return [clean(str(name)) for name in found if name]
+    return [clean(scalar(name)) for name in found if scalar(name)]

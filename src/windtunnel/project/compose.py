@@ -12,7 +12,7 @@ from typing import Any
 
 from windtunnel.project import dockerfile, images, owned
 from windtunnel.project.folder import Folder, clean, listed
-from windtunnel.project.parsing import mapping, read_yaml, texts
+from windtunnel.project.parsing import mapping, read_yaml, scalar, texts
 
 FILES = (
     "compose.yaml",
@@ -95,8 +95,8 @@ def _dockerfile(table: dict[str, Any]) -> str | None:
     """The Dockerfile of a service's `build`, in the project; None when it is elsewhere."""
     build = table["build"]
     settings = {"context": build} if isinstance(build, str) else mapping(build)
-    context = str(settings.get("context") or ".")
-    path = PurePosixPath(context) / str(settings.get("dockerfile") or dockerfile.NAME)
+    context = scalar(settings.get("context")) or "."
+    path = PurePosixPath(context) / (scalar(settings.get("dockerfile")) or dockerfile.NAME)
     inside = not path.is_absolute() and ".." not in path.parts
     return str(path) if inside else None
 
@@ -111,7 +111,7 @@ def _environment(table: dict[str, Any]) -> dict[str, str]:
     """A service's variables, from either of compose's two forms."""
     value = table.get("environment")
     if isinstance(value, dict):
-        return {str(key): str(inner) for key, inner in value.items()}
+        return {scalar(key): scalar(inner) for key, inner in value.items()}
     pairs = (line.partition("=") for line in texts(value))
     return {key: inner for key, _, inner in pairs}
 
@@ -190,7 +190,7 @@ def _targets(table: dict[str, Any]) -> list[str]:
 def _target(volume: Any) -> str:
     """The path inside the container, from either of compose's two forms."""
     if isinstance(volume, dict):
-        return str(volume.get("target") or "")
+        return scalar(volume.get("target"))
     if not isinstance(volume, str):
         return ""
     parts = re.sub(r"\$\{[^}]*\}", "", volume).split(":")

@@ -91,7 +91,7 @@ def read_toml(folder: Folder, name: str, limit: int = TEXT_LIMIT) -> dict[str, A
 
 def _mapping(folder: Folder, name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
-        return {str(key): inner for key, inner in value.items()}
+        return mapping(value)
     if value is not None:
         folder.remark(name, "holds no mapping and was not used", "correct it")
     return {}
@@ -99,7 +99,21 @@ def _mapping(folder: Folder, name: str, value: Any) -> dict[str, Any]:
 
 def mapping(value: Any) -> dict[str, Any]:
     """A value that should be a mapping; empty when it is something else."""
-    return {str(key): inner for key, inner in value.items()} if isinstance(value, dict) else {}
+    return {scalar(key): inner for key, inner in value.items()} if isinstance(value, dict) else {}
+
+
+def scalar(value: Any) -> str:
+    """A text, number or truth value as a text; empty for anything else.
+
+    The text of a list could be endless: YAML's aliases let a list hold another one many times.
+    """
+    if not isinstance(value, str | int | float):
+        return ""
+    try:
+        return str(value)
+    except ValueError:
+        # Python writes no integer of more than 4300 digits.
+        return ""
 
 
 def texts(value: Any) -> list[str]:

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from windtunnel.project import versions
+from windtunnel.project.claims import Claim
 from windtunnel.project.folder import clean, listed
-from windtunnel.project.requirements import Claim
 from windtunnel.project.survey import Project
 
 NOTHING = "none"

@@ -13,16 +13,16 @@ from windtunnel.project import (
     compose,
     dockerfile,
     layout,
-    requirements,
+    packages,
     system_packages,
     variables,
     versions,
 )
 from windtunnel.project.airflow_files import Objects, Options
+from windtunnel.project.claims import Claim, Packages
 from windtunnel.project.compose import Compose
 from windtunnel.project.folder import Folder, Remark
 from windtunnel.project.layout import Layout
-from windtunnel.project.requirements import Claim, Packages
 
 #: Below the project's folder; for secrets, logs and the database.
 STATE = ".windtunnel"
@@ -79,7 +79,7 @@ def survey(path: Path) -> Project:
     """
     root = _checked(path)
     folder = Folder(root)
-    packages = requirements.find(folder)
+    wanted = packages.find(folder)
     containers = compose.find(folder)
     builds = [dockerfile.NAME, *(each.dockerfile for each in containers if each.dockerfile)]
     named = {file: dockerfile.base_image(folder, file) for file in dict.fromkeys(builds)}
@@ -88,9 +88,9 @@ def survey(path: Path) -> Project:
         root=root,
         state_folder=_state_folder(folder),
         layout=layout.find(folder),
-        packages=packages,
-        airflow=versions.airflow(folder, packages, named),
-        python=versions.python(folder, packages, named),
+        packages=wanted,
+        airflow=versions.airflow(folder, wanted, named),
+        python=versions.python(folder, wanted, named),
         variables=variables.names(folder),
         options=airflow_files.options(folder),
         local_settings=airflow_files.local_settings(folder),

@@ -14,8 +14,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from windtunnel.project import images
+from windtunnel.project.claims import Claim, Packages
 from windtunnel.project.folder import Folder, clean
-from windtunnel.project.requirements import Claim, Packages
 
 OURS = "windtunnel"
 PYTHON_FILE = ".python-version"

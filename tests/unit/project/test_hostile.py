@@ -110,6 +110,21 @@ def test_yaml_that_multiplies_itself_is_refused_quickly(look: Look) -> None:
     assert time.monotonic() - begin < QUICK
 
 
+def test_lists_that_multiply_are_never_written_out(look: Look) -> None:
+    lines = ["a0: &a0 [x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 50)]
+    environment = "services: {airflow: {environment: {A: *a49}, build: {context: *a49}}}"
+    settings = "airflow: {connections: [{conn_id: *a49}]}"
+    begin = time.monotonic()
+    look(
+        {
+            "compose.yaml": "\n".join([*lines, environment]),
+            "airflow_settings.yaml": "\n".join([*lines, settings]),
+        }
+    )
+    assert time.monotonic() - begin < QUICK
+
+
 def test_a_mapping_that_holds_itself_ends(look: Look) -> None:
     look({"compose.yaml": "services: &s\n  a: *s\n", "airflow_settings.yaml": "airflow: &a [*a]"})
 
@@ -132,7 +147,7 @@ def test_no_text_takes_long(make: Make, text: str) -> None:
     assert time.monotonic() - begin < QUICK
 
 
-@pytest.mark.parametrize("number", ["9" * 1500, "9" * 5000, "1e999999999"])
+@pytest.mark.parametrize("number", ["9" * 1500, "9" * 5000, "1e999999999", "0x" + "f" * 9000])
 def test_numbers_without_an_end_do_no_harm(look: Look, number: str) -> None:
     look(
         {
@@ -140,7 +155,9 @@ def test_numbers_without_an_end_do_no_harm(look: Look, number: str) -> None:
             "Dockerfile": f"FROM apache/airflow:{number}.1\n",
             "pyproject.toml": f"[project]\nname = 'x'\nrequires-python = '=={number}'\n",
             "uv.lock": f"[[package]]\nname = 'apache-airflow'\nversion = '{number}'\n",
-            "compose.yaml": f"services: {{a: {{image: {number}}}}}\n",
+            "compose.yaml": f"services: {{a: {{image: {number}}}, {number}: 1,"
+            f" airflow: {{environment: {{A: {number}}}}}}}\n",
+            "airflow_settings.yaml": f"airflow: {{pools: [{{pool_name: {number}}}]}}\n",
             ".python-version": number,
         }
     )

@@ -86,6 +86,12 @@ def test_requirements_name_airflow_in_each_of_pips_ways(
     assert (found.airflow.specifier, found.airflow.source) == (specifier, "requirements.txt")
 
 
+def test_a_requirement_for_another_python_is_no_claim(look: Look) -> None:
+    text = "apache-airflow==2.9.3; python_version < '3.9'\napache-airflow==3.1.8\n"
+    found = look({"dags/": "", "requirements.txt": text})
+    assert found.airflow.specifier == "==3.1.8" and "2.9.3" not in remarks(found)
+
+
 def test_files_that_requirements_name_are_followed_within_the_project(look: Look) -> None:
     found = look(
         {

@@ -1,0 +1,57 @@
+"""The packages of `pyproject.toml` and of uv's lock."""
+
+from __future__ import annotations
+
+from windtunnel.project import claims
+from windtunnel.project.claims import AIRFLOW, PYPROJECT, Claim, Packages
+from windtunnel.project.folder import Folder
+from windtunnel.project.parsing import LOCK_LIMIT, mapping, read_toml, scalar, texts
+
+LOCK = "uv.lock"
+
+
+def read_lock(folder: Folder, found: Packages) -> None:
+    """Adds the versions that the lock pins."""
+    tables = read_toml(folder, LOCK, LOCK_LIMIT)
+    if not tables:
+        return
+    found.lock = LOCK
+    packages = tables.get("package")
+    rows = [mapping(row) for row in packages] if isinstance(packages, list) else []
+    for name in AIRFLOW:
+        versions = sorted({scalar(row.get("version")) for row in rows if row.get("name") == name})
+        known = [version for version in versions if claims.specifier(f"=={version}") is not None]
+        if len(known) > 1:
+            fault = f"pins {name} more than once ({', '.join(known[:5])})"
+            folder.remark(LOCK, fault, "pin one of them in requirements.txt")
+        elif known:
+            found.airflow.append(Claim(f"=={known[0]}", LOCK))
+            break
+    if isinstance(wanted := tables.get("requires-python"), str):
+        claims.add_python(found, wanted, LOCK)
+
+
+def read(folder: Folder, found: Packages) -> None:
+    """Adds the dependencies of the project and of its groups."""
+    tables = read_toml(folder, PYPROJECT)
+    project = mapping(tables.get("project"))
+    groups = mapping(tables.get("dependency-groups"))
+    if mapping(mapping(tables.get("tool")).get("poetry")).get("dependencies"):
+        fault = "the dependencies of [tool.poetry] are not read"
+        folder.remark(PYPROJECT, fault, "move them to [project], or export requirements.txt")
+    if not project and not groups:
+        return
+    found.files.append(PYPROJECT)
+    if isinstance(wanted := project.get("requires-python"), str):
+        # Stronger than the lock's copy of it.
+        python = list(found.python)
+        found.python.clear()
+        claims.add_python(found, wanted, PYPROJECT)
+        found.python += python
+    lines = texts(project.get("dependencies"))
+    for group in groups.values():
+        lines += texts(group)
+    faulty = [line for line in lines if not claims.add(found, line, PYPROJECT)]
+    if faulty:
+        fault = f"{len(faulty)} dependencies are no requirements and were left out"
+        folder.remark(PYPROJECT, fault, "correct them")
