@@ -14,6 +14,7 @@ from windtunnel.doctor import machine as doctor
 from windtunnel.doctor import stack
 from windtunnel.doctor.finding import Finding
 from windtunnel.settings import Settings, load
+from windtunnel.stack.ports import free_offset
 
 FINE = {
     "uv": "uv 0.13.9",
@@ -48,7 +49,7 @@ def settings(tmp_path: Path) -> Settings:
         {
             "WINDTUNNEL_STATE": str(tmp_path / "state"),
             "WINDTUNNEL_ROOT": str(tmp_path),
-            "PORT_OFFSET": "41000",
+            "PORT_OFFSET": str(free_offset()),
         }
     )
 
@@ -151,7 +152,7 @@ def test_a_port_that_another_process_holds_is_named_with_its_holder_and_the_vari
     (found,) = [f for f in stack.ports(settings) if not f.ok]
     assert found.name == f"port {listener} (flower)"
     assert f"(pid {os.getpid()})" in found.detail
-    assert "PORT_OFFSET=42000" in found.remedy
+    assert f"PORT_OFFSET={settings.port_offset + 1000}" in found.remedy
 
 
 def test_a_port_that_this_stack_holds_is_well(settings: Settings, tmp_path: Path) -> None:
