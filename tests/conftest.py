@@ -19,6 +19,8 @@ from windtunnel.stack.ports import free_offset
 ROOT = Path(__file__).resolve().parents[1]
 #: Folders whose tests start stacks.
 LIVE = ("faults", "hosts", "stack")
+#: These mostly wait: their stacks disturb no other one, and the other process has time for them.
+WAITING = ("test_api_server.py", "test_down.py", "test_down_with_tasks.py")
 
 
 @pytest.fixture(scope="session")
@@ -79,15 +81,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Lanes(LoadScopeScheduling):  # type: ignore[misc]
-    """With `-n 2` one process runs every test with a live stack, and the other one all the rest.
+    """With `-n 2` one process runs most tests with a live stack, and the other one all the rest.
 
-    Two live stacks at a time would share two cores, and the time limits are made for one.
+    Two busy stacks at a time would share two cores, and the time limits are made for one.
     pytest-xdist's own `--dist loadgroup` does nothing under pytest 9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, _ = nodeid.partition("::")
-        return "live" if Path(file).parts[1] in LIVE else file
+        path = Path(file)
+        if path.parts[1] not in LIVE:
+            return file
+        return "waiting" if path.name in WAITING else "live"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
