@@ -58,7 +58,7 @@ def test_ctrl_c_in_the_middle_heals_what_was_broken(faults_stack: Stack) -> None
     os.killpg(running.pid, signal.SIGINT)
     _, told = running.communicate(timeout=240)
     assert running.returncode == 130, told
-    assert "healing" in told
+    assert "repairs the stack" in told
     assert checks.valkey(faults_stack.settings) is None
     assert faults_stack.run("hello")[1] == "success"
     assert list(faults_stack.settings.run.glob("drill-*")) == []
