@@ -56,7 +56,10 @@ class Place:
 
     def nix(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """`nix WORDS`; its exit code must be this one."""
-        command = [str(harness.realise()), *words]
+        return self.command(str(harness.realise()), *words, code=code)
+
+    def command(self, *command: str, code: int) -> subprocess.CompletedProcess[str]:
+        """Any command in this folder; its exit code must be this one."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -68,7 +71,7 @@ class Place:
             check=False,
         )
         assert done.returncode == code, (
-            f"{words} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+            f"{command} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         )
         return done
 
@@ -189,20 +192,8 @@ class OrdinaryPlace(Place):
 
     def develop(self, *command: str, code: int = 0) -> str:
         become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-        done = subprocess.run(
-            [*become, "bash", "-c", '. "$0" && exec "$@"', str(self.script), *command],
-            cwd=self.folder,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=1800,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        assert done.returncode == code, (
-            f"{command} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-        )
-        return done.stdout
+        shell = ["bash", "-c", '. "$0" && exec "$@"', str(self.script)]
+        return self.command(*become, *shell, *command, code=code).stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -62,17 +62,12 @@ def _say_waiting() -> None:
 
 def _gone(settings: Settings) -> int:
     """End the remaining processes; return 0 only when the stack has ended."""
-    code = _sweep(settings)
-    if process_compose.answers(settings):
-        log = settings.logs / "process-compose.log"
-        raise WindtunnelError(f"a process-compose still answers at {settings.socket}: see {log}")
-    return code
-
-
-def _sweep(settings: Settings) -> int:
     found = leftovers.find(settings)
     if found:
         say(f"ending what was left: {leftovers.describe(found)}")
         leftovers.end_all(found)
     temporary.remove_all(settings.run)
+    if process_compose.answers(settings):
+        log = settings.logs / "process-compose.log"
+        raise WindtunnelError(f"a process-compose still answers at {settings.socket}: see {log}")
     return Exit.OK

@@ -44,16 +44,11 @@ class Worker:
     def is_(self, which: str) -> tuple[int, int]:
         """(pid, start) of `supervisor` or `celery`."""
         prefix = "celery_" if which == "celery" else ""
-        pid = self.record.get(f"{prefix}pid")
-        start = self.record.get(f"{prefix}start")
-        return _number(pid), _number(start)
+        pid, start = f"{prefix}pid", f"{prefix}start"
+        return ledger.number(self.record, pid), ledger.number(self.record, start)
 
     def alive(self, which: str) -> bool:
         return self.record.get("boot") == procfs.boot_id() and procfs.alive(*self.is_(which))
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def workers(settings: Settings) -> Iterator[Worker]:

@@ -90,6 +90,9 @@ def supervisor(settings: Settings) -> procfs.Process | None:
     state = str(settings.state)
     for process in psutil.process_iter():
         try:
+            # The name first: /proc/PID/environ of every process costs more.
+            if not _name(process).startswith("process-compose"):
+                continue
             if _is_supervisor(process, _environment(process), state):
                 return procfs.read(process.pid)
         except psutil.Error:

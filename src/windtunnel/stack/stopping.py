@@ -83,7 +83,7 @@ class Stop:
         if time.monotonic() - self.said > self.pause:
             self.said = time.monotonic()
             self.pause = min(2 * self.pause, REPORT_MOST_SECONDS)
-            say(f"stopping for {self.said - self.start:.0f} s; {self._waiting(self.client)}")
+            say(f"stopping for {self.said - self.start:.0f} s; {self._waiting()}")
 
     def _drain(self) -> None:
         """Let the workers end, while process-compose still restarts what they need."""
@@ -111,10 +111,10 @@ class Stop:
                 policy = "the retry policy of each decides at the next `up`"
                 say(f"{node} ended with tasks in hand, and its log names them; {policy}")
 
-    def _waiting(self, client: process_compose.Compose) -> str:
+    def _waiting(self) -> str:
         tasks = [] if self.now else held.tasks(self.settings)
         if not tasks:
-            return f"still there: {_remaining(client)}"
+            return f"still there: {_remaining(self.client)}"
         until = time.strftime("%H:%M:%S", time.localtime(max(task.until for task in tasks)))
         ceiling = f"WORKER_DRAIN_SECONDS={self.settings.worker_drain_seconds}"
         return f"waiting until {until} at most ({ceiling}) for {held.listing(tasks)}"
