@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from enum import IntEnum
 
 
@@ -40,3 +42,13 @@ class NoStackError(WindtunnelError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, Exit.NO_STACK)
+
+
+def exit_code(program: Callable[[], object]) -> int:
+    """Run a program to its end; a `WindtunnelError` is printed as one line."""
+    try:
+        program()
+    except WindtunnelError as error:
+        print(f"windtunnel: {error}", file=sys.stderr)
+        return error.code
+    return Exit.OK

@@ -91,6 +91,10 @@ class Process:
         stopped = not self.is_running and self.exit_code == 0
         return self.status == "Disabled" or (self.name in OPTIONAL and stopped)
 
+    def has_name(self, name: str) -> bool:
+        """Whether process-compose or Celery calls it so."""
+        return name in (self.name, node(self.name))
+
     @classmethod
     def of(cls, row: dict[str, Any]) -> Process:
         return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name in row})

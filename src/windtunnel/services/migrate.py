@@ -19,7 +19,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from windtunnel.clients.postgres import connect
-from windtunnel.errors import WindtunnelError
+from windtunnel.errors import WindtunnelError, exit_code
 from windtunnel.services import migration_gate, notify_triggers
 from windtunnel.settings import Settings, load
 from windtunnel.variables.patch_switch import triggers_wanted
@@ -88,17 +88,12 @@ def migrate(settings: Settings) -> bool:
         connection.close()
 
 
-def main() -> int:
-    try:
-        settings = load(client=False)
-        if not migrate(settings):
-            print("the database is up to date")
-        migration_gate.announce(settings)
-    except WindtunnelError as error:
-        print(f"windtunnel: {error}", file=sys.stderr)
-        return error.code
-    return 0
+def main() -> None:
+    settings = load(client=False)
+    if not migrate(settings):
+        print("the database is up to date")
+    migration_gate.announce(settings)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

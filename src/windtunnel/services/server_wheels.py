@@ -18,7 +18,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from windtunnel.errors import WindtunnelError
+from windtunnel.errors import WindtunnelError, exit_code
 
 #: Where each package has its programs.
 PROGRAMS = {
@@ -180,14 +180,9 @@ def origin(program: str) -> str:
     return "PATH"
 
 
-def main() -> int:
-    try:
-        print(make())
-    except WindtunnelError as error:
-        print(f"windtunnel: {error}", file=sys.stderr)
-        return error.code
-    return 0
+def main() -> None:
+    print(make())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

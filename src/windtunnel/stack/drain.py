@@ -35,7 +35,7 @@ def resolve(workers: list[process_compose.Process], name: str) -> process_compos
         UsageError: there is no such worker.
     """
     for process in workers:
-        if name in (process.name, process_compose.node(process.name)):
+        if process.has_name(name):
             return process
     known = ", ".join(sorted(process_compose.node(p.name) for p in workers))
     raise UsageError(f"there is no worker {name!r}; there are {known or 'none'}")

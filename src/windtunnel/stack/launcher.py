@@ -99,7 +99,7 @@ def _known(settings: Settings, names: str) -> str:
     rows = process_compose.Compose(settings).processes()
     found = []
     for name in names.split(","):
-        row = next((r for r in rows if name in (r.name, process_compose.node(r.name))), None)
+        row = next((row for row in rows if row.has_name(name)), None)
         if row is None:
             known = ", ".join(row.name for row in rows)
             raise UsageError(f"there is no process {name!r}; there are {known}")
