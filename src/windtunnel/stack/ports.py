@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import random
 import socket
+from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Ports, Settings
+
+# Keeps a private stack away from the ports of one with the defaults.
+LOWEST_OFFSET = 10_000
 
 
 def _taken(port: int) -> bool:
@@ -20,14 +24,28 @@ def _taken(port: int) -> bool:
     return False
 
 
+def _first_ephemeral_port() -> int:
+    """The first port that the kernel gives to outgoing connections; 32768 without its file."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 32768
+
+
 def free_offset() -> int:
     """A port offset, not the default one, at which every port of a private stack is free.
+
+    The ports lie below those of outgoing connections: any program's next connection could
+    take one of those between this look and the server's start.
 
     Raises:
         WindtunnelError: 200 random offsets were taken.
     """
+    highest = max(port for _, port in Ports().items())
+    # At least 1,000 offsets, also where an administrator widened the range of outgoing connections.
+    end = max(_first_ephemeral_port() - highest, LOWEST_OFFSET + 1000)
     for _ in range(200):
-        offset = random.randrange(10, 50) * 1000 + random.randrange(0, 80)  # noqa: S311
+        offset = random.randrange(LOWEST_OFFSET, end)  # noqa: S311
         if not any(_taken(port) for _, port in Ports().shifted(offset).items()):
             return offset
     raise WindtunnelError(
@@ -36,15 +54,21 @@ def free_offset() -> int:
 
 
 def holder(port: int) -> str:
-    """`name (pid N)` of the process that listens on a local port, as far as this user may see."""
+    """`name (pid N)` of the process that holds a local port, as far as this user may see.
+
+    A server that listens comes first; an outgoing connection holds its local port as well.
+    """
     import psutil
 
     try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.status != psutil.CONN_LISTEN or not connection.laddr:
+        found = [c for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port]
+        for connection in sorted(found, key=lambda c: c.status != psutil.CONN_LISTEN):
+            if not connection.pid:
                 continue
-            if connection.laddr.port == port and connection.pid:
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            name = f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            if connection.status == psutil.CONN_LISTEN:
+                return name
+            return f"an outgoing connection of {name}"
     except psutil.Error:
         pass
     return "a process of another user"
