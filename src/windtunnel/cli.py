@@ -79,17 +79,16 @@ def _settings() -> Settings:
     return load()
 
 
-def _client_settings() -> Settings:
-    """Settings for a command that logs in.
+def _stack_settings() -> Settings:
+    """Settings for a command that logs in to the running stack.
 
     Raises:
-        NoStackError: no stack ever ran; the missing password is only a consequence.
+        NoStackError: there is none. Airflow's API could only say that it does not answer.
     """
     from windtunnel.clients import process_compose
 
     settings = load()
-    if not (settings.secrets / "airflow-password").exists():
-        process_compose.require(settings)
+    process_compose.require(settings)
     return settings
 
 
@@ -134,7 +133,7 @@ def run(
         raise UsageError(f"--conf is not JSON: {error}") from None
     if not isinstance(parameters, dict):
         raise UsageError("--conf must be a JSON object, such as '{\"seconds\": 5}'")
-    settings = _client_settings()
+    settings = _stack_settings()
     outcome = run_dag.run(settings, dag_id, parameters, timeout, _say)
     errors = run_dag.errors(settings, outcome)
     if as_json:
@@ -319,7 +318,7 @@ def token() -> None:
     """Print a bearer token for Airflow's REST API."""
     from windtunnel.clients.airflow import Airflow
 
-    print(Airflow(_client_settings()).token())
+    print(Airflow(_stack_settings()).token())
 
 
 @app.command()
@@ -377,24 +376,16 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
         _say(f"nothing to delete in {settings.state}")
 
 
-def _orphaned(error: WindtunnelError) -> str | None:
-    """The better message where process-compose alone has died."""
-    from windtunnel.clients import process_compose
-    from windtunnel.stack import held
+def _cause(error: WindtunnelError) -> WindtunnelError:
+    """The better error where the stack itself is away."""
+    from windtunnel.stack import absence
 
     if not isinstance(error, NoStackError):
-        return None
+        return error
     try:
-        settings = _settings()
-        if process_compose.answers(settings) or not any(held.workers(settings)):
-            return None
-    except WindtunnelError:
-        return None
-    tasks = held.listing(held.tasks(settings)) or "none"
-    fault = f"process-compose has died, and its stack still runs (tasks in hand: {tasks})"
-    return (
-        f"{fault}: `windtunnel down` lets them finish, `process-compose up` ends and retries them"
-    )
+        return absence.cause(_settings()) or error
+    except UsageError:
+        return error
 
 
 def main() -> None:
@@ -414,7 +405,8 @@ def main() -> None:
             print(f"windtunnel: {message}: see `{command} --help`", file=sys.stderr)
         sys.exit(Exit.USAGE)
     except WindtunnelError as error:
-        print(f"windtunnel: {_orphaned(error) or error}", file=sys.stderr)
+        error = _cause(error)
+        print(f"windtunnel: {error}", file=sys.stderr)
         sys.exit(error.code)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)

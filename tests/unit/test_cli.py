@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from tests.unit.small_stack import stop
+from windtunnel.clients import process_compose
+from windtunnel.settings import Settings, load
+from windtunnel.stack import absence
 
 CODE = "from windtunnel.cli import main; main()"
 
@@ -52,6 +58,43 @@ def test_without_a_stack_that_ever_ran_the_stack_is_what_is_missing(
         and "no stack is running" in done.stderr
         and done.stderr.count("\n") == 1
     ), done
+
+
+@pytest.mark.parametrize("line", ["run hello", "token", "drill", "status"])
+def test_a_stack_that_was_stopped_is_what_is_missing_and_not_an_answer_of_airflow(
+    tmp_path: Path, line: str
+) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "airflow-password").write_text("secret")
+    done = windtunnel(tmp_path, *line.split())
+    assert done.returncode == 3, done
+    step = "start one with `process-compose up`"
+    assert done.stderr == f"windtunnel: no stack is running (state folder {tmp_path}): {step}\n"
+
+
+@pytest.mark.parametrize(
+    "line", ["run hello", "token", "drill", "status", "wait", "scale 2", "drain worker"]
+)
+def test_a_stopped_process_compose_is_named_at_once_with_what_lets_it_go_on(
+    supervised: Settings, line: str
+) -> None:
+    pid = stop(supervised)
+    start = time.monotonic()
+    done = windtunnel(supervised.state, *line.split())
+    assert time.monotonic() - start < process_compose.ANSWER_SECONDS, "it waited for an answer"
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done
+    assert f"process-compose (pid {pid}) of this stack is stopped" in done.stderr
+    assert f"`kill -CONT {pid}`" in done.stderr
+
+
+def test_an_api_that_stops_answering_is_explained_by_what_happened_to_the_stack(
+    supervised: Settings,
+) -> None:
+    assert absence.cause(supervised) is None
+    pid = stop(supervised)
+    assert f"kill -CONT {pid}" in str(absence.cause(supervised))
+    gone = load({"WINDTUNNEL_STATE": str(supervised.state.with_name("other"))}, client=False)
+    assert "no stack is running" in str(absence.cause(gone))
 
 
 def test_down_without_a_stack_is_harmless_with_and_without_now(tmp_path: Path) -> None:

@@ -52,9 +52,23 @@ def server(settings: Settings) -> procfs.Process | None:
 
 
 def require(settings: Settings) -> None:
-    """Raise `NoStackError`, which names the next step, when no stack is running."""
+    """The check of every command that needs a running stack; each error names the next step.
+
+    Raises:
+        NoStackError: no stack is running.
+        WindtunnelError: its process-compose is stopped, so it answers nobody.
+    """
     if not answers(settings):
         raise _no_stack(settings)
+    if found := stopped(settings):
+        fault = f"process-compose (pid {found.pid}) of this stack is stopped"
+        raise WindtunnelError(f"{fault}: `kill -CONT {found.pid}` lets it go on")
+
+
+def stopped(settings: Settings) -> procfs.Process | None:
+    """This stack's process-compose, if Ctrl-Z, SIGSTOP or a debugger stopped it."""
+    found = server(settings)
+    return found if found and found.state in "Tt" else None
 
 
 def _no_stack(settings: Settings) -> NoStackError:
@@ -64,11 +78,13 @@ def _no_stack(settings: Settings) -> NoStackError:
 
 
 def _silent(settings: Settings) -> WindtunnelError:
+    try:
+        require(settings)
+    except WindtunnelError as error:
+        return error
     found = server(settings)
     who = f"process-compose (pid {found.pid})" if found else "process-compose"
     fault = f"{who} has not answered for {ANSWER_SECONDS:.0f} s"
-    if found and found.state in "Tt":
-        return WindtunnelError(f"{fault}: it is stopped; `kill -CONT {found.pid}` lets it go on")
     return WindtunnelError(f"{fault}: see {settings.logs / 'process-compose.log'}")
 
 

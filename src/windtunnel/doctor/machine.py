@@ -39,7 +39,7 @@ def examine(settings: Settings) -> list[Finding]:
         stack.socket_path(settings),
         stack.disk(settings),
         stack.memory(),
-        *stack.patches(settings),
+        *stack.running(settings),
     ]
 
 

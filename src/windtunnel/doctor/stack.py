@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from windtunnel.doctor.finding import Finding
+from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.settings import SOCKET_PATH_LIMIT, Settings
 from windtunnel.system import disk as file_system
 
@@ -124,19 +125,33 @@ def memory() -> Finding:
     return _amount("memory", free, MEMORY_NEEDED, "available", remedy)
 
 
-def patches(settings: Settings) -> list[Finding]:
-    """The outcomes of the patches in a running stack; nothing when no stack is running.
+def running(settings: Settings) -> list[Finding]:
+    """What the running stack itself says; nothing when no stack is running.
+
+    A process-compose that does not answer is a fault, and the other findings are wanted then.
+    """
+    from windtunnel.clients import process_compose
+
+    name = "process-compose of this stack"
+    try:
+        process_compose.require(settings)
+        rows = process_compose.Compose(settings).processes()
+    except NoStackError:
+        return []
+    except WindtunnelError as error:
+        fault, _, remedy = str(error).partition(": ")
+        return [Finding(name, False, fault, remedy)]
+    return [patches(settings, {process_compose.node(row.name) for row in rows if row.is_running})]
+
+
+def patches(settings: Settings, processes: set[str]) -> Finding:
+    """The outcomes of the patches in these processes.
 
     A skipped patch is a fault: Airflow works without it, but slower.
     """
-    from windtunnel.clients import process_compose
     from windtunnel.health import status
 
-    if not process_compose.answers(settings):
-        return []
-    rows = process_compose.Compose(settings).processes()
-    running = {process_compose.node(row.name) for row in rows if row.is_running}
-    found = status.patches(settings, running)
+    found = status.patches(settings, processes)
     states = [outcome["state"] for outcomes in found.values() for outcome in outcomes.values()]
     skipped = [
         f"{name} in {process}: {outcome['reason']}"
@@ -147,4 +162,4 @@ def patches(settings: Settings) -> list[Finding]:
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("applied", "skipped", "off"))
     switch = "WINDTUNNEL_PATCHES=-NAME (docs/reference/upstream.md)"
     remedy = f"use the locked versions, or switch it off: {switch}" if skipped else ""
-    return [Finding("patches", not skipped, "; ".join([counts, *skipped]), remedy)]
+    return Finding("patches", not skipped, "; ".join([counts, *skipped]), remedy)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.small_stack import stop
 from windtunnel.doctor import machine as doctor
 from windtunnel.doctor import stack
 from windtunnel.doctor.finding import Finding
@@ -138,6 +139,17 @@ def test_a_machine_that_has_everything_has_no_finding_that_is_wrong(settings: Se
         "disk",
         "memory",
     } <= names
+
+
+def test_a_stopped_process_compose_is_one_finding_among_all_the_others(
+    supervised: Settings,
+) -> None:
+    pid = stop(supervised)
+    found = {f.name: f for f in doctor.examine(supervised)}
+    name = "process-compose of this stack"
+    assert (found[name].ok, found[name].remedy) == (False, f"`kill -CONT {pid}` lets it go on")
+    assert f"pid {pid}" in found[name].detail and "stopped" in found[name].detail
+    assert {"Python", "PostgreSQL", "ports", "state folder", "disk", "memory"} <= set(found)
 
 
 @pytest.fixture
