@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from windtunnel.clients import process_compose
 from windtunnel.health import checks
 from windtunnel.health.rows import WorkerRow
-from windtunnel.ledger import ledger
+from windtunnel.ledger import held, ledger
 from windtunnel.ledger.survivors import Survivors
 from windtunnel.settings import Settings
 from windtunnel.system import disk
@@ -32,13 +32,16 @@ def process_problems(
     rows: list[process_compose.Process],
     faults: dict[str, str | None],
 ) -> list[Problem]:
-    """A problem for each process with a fault; `faults` is the result of `judgement.judge`."""
+    """A problem for each process with a fault; `faults` is the result of `judgement.judge`.
+
+    A worker that drains does what somebody told it to.
+    """
     stopping = any(row.status == "Terminating" for row in rows)
     faulty = {row.name for row in rows if faults[row.name] or not row.is_running}
     problems = []
     for row in rows:
         fault = faults[row.name]
-        if fault:
+        if fault and not fault.startswith(held.DRAINING):
             problems.append(Problem(row.name, fault, _advice(settings, row, faulty, stopping)))
     return problems
 
@@ -81,16 +84,19 @@ def queue_problems(queues: dict[str, int], workers: list[WorkerRow]) -> list[Pro
             continue
         tasks = "1 task waits" if depth == 1 else f"{depth} tasks wait"
         what = f"{tasks} in the queue {name!r} and no healthy worker serves it"
-        stopped = [
-            w.process for w in workers if name in w.queues and w.state.startswith("not running")
-        ]
-        do = f"start the stack with WORKER_QUEUES={name}, or a worker of another host for it"
-        if stopped:
-            do = f"process-compose process start {stopped[0]}"
-        if name == "heavy":
-            do = "process-compose process start worker-heavy"
-        problems.append(Problem(name, what, do))
+        problems.append(Problem(name, what, _queue_advice(name, workers)))
     return problems
+
+
+def _queue_advice(queue: str, workers: list[WorkerRow]) -> str:
+    serving = [worker for worker in workers if queue in worker.queues]
+    if drains := [worker.node for worker in serving if worker.drains]:
+        return f"wait until {drains[0]} has drained, then start a worker"
+    if queue == "heavy":
+        return "process-compose process start worker-heavy"
+    if stopped := [w.process for w in serving if w.state.startswith("not running")]:
+        return f"process-compose process start {stopped[0]}"
+    return f"start the stack with WORKER_QUEUES={queue}, or a worker of another host for it"
 
 
 def skew_problems(settings: Settings) -> list[Problem]:

@@ -11,6 +11,7 @@ from windtunnel.clients import process_compose
 from windtunnel.clients.flower import Flower
 from windtunnel.errors import WindtunnelError
 from windtunnel.health import checks
+from windtunnel.ledger import held
 from windtunnel.settings import Settings
 
 MIB = 1024 * 1024
@@ -39,6 +40,7 @@ class WorkerRow:
     """One worker.
 
     `node` is the Celery node before the @, `load` the number of tasks in hand.
+    `process` is empty for a surplus worker of a scale-down, which process-compose no longer lists.
     `last_incident_time` is in seconds since the epoch.
     """
 
@@ -53,6 +55,11 @@ class WorkerRow:
     restarts: int
     last_incident: str | None
     last_incident_time: float | None
+
+    @property
+    def drains(self) -> bool:
+        """Whether it takes no task because somebody told it to end."""
+        return self.state.startswith(held.DRAINING)
 
 
 def memory(pid: int) -> float:
@@ -84,7 +91,7 @@ def process_rows(
     table = []
     for row in rows:
         wrong = faults[row.name]
-        pid = row.pid if row.is_running else 0
+        pid = row.pid if row.is_running or row.status == "Terminating" else 0
         table.append(
             ProcessRow(
                 name=row.name,
@@ -100,27 +107,46 @@ def process_rows(
 
 
 def worker_rows(settings: Settings, rows: list[ProcessRow]) -> list[WorkerRow]:
-    """A row for each process that is a worker."""
+    """A row for each process that is a worker, and for each other worker that drains."""
     try:
         online = Flower(settings, timeout=5).online()
     except WindtunnelError:
         online = set()
-    return [_worker_row(settings, row, online) for row in rows if row.name.startswith("worker")]
+    workers = []
+    for row in rows:
+        if row.name.startswith("worker"):
+            node = process_compose.node(row.name)
+            state = "healthy" if row.well else str(row.wrong)
+            workers.append(_worker_row(settings, node, row.name, state, row.memory_mib, online))
+    listed = {worker.node for worker in workers}
+    for surplus in held.workers(settings):
+        if surplus.drain and surplus.name not in listed:
+            pid, _ = surplus.is_("supervisor")
+            workers.append(
+                _worker_row(settings, surplus.name, "", surplus.drain, memory(pid), online)
+            )
+    return workers
 
 
-def _worker_row(settings: Settings, row: ProcessRow, online: set[str]) -> WorkerRow:
-    node = process_compose.node(row.name)
+def _worker_row(
+    settings: Settings,
+    node: str,
+    process: str,
+    state: str,
+    memory_mib: float,
+    online: set[str],
+) -> WorkerRow:
     record = checks.supervisor_record(settings, node)
     incident = record.get("last_incident") or {}
     return WorkerRow(
         node=node,
-        process=row.name,
-        state="healthy" if row.well else str(row.wrong),
+        process=process,
+        state=state,
         online=node in online,
         queues=[str(queue) for queue in record.get("queues") or []],
         concurrency=record.get("concurrency"),
         load=checks.tasks_in_hand(settings, node),
-        memory_mib=row.memory_mib,
+        memory_mib=memory_mib,
         restarts=int(record.get("restarts") or 0),
         last_incident=incident.get("text"),
         last_incident_time=incident.get("time"),

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from windtunnel.health.rows import ProcessRow, WorkerRow
 from windtunnel.health.status import Patches, Status
+from windtunnel.ledger import held
 
 WORKER_COLUMNS = (
     "node",
@@ -35,7 +36,8 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _state(text: str, well: bool) -> Text:
-    return Text(text, style="green" if well else "red")
+    bad = "yellow" if text.startswith(held.DRAINING) else "red"
+    return Text(text, style="green" if well else bad)
 
 
 def _moment(seconds: float) -> str:
@@ -108,7 +110,9 @@ def render(status: Status) -> RenderableType:
             problems.add_row(problem.part, Text(problem.what, style="red"), problem.do)
         parts += [problems, ""]
     else:
-        parts += [Text("All is well.", style="green"), ""]
+        drains = [worker.node for worker in status.workers if worker.drains]
+        told = f"All is well; told to drain: {', '.join(drains)}." if drains else "All is well."
+        parts += [Text(told, style="green"), ""]
     parts += _patches(status.patches)
     parts += [f"{name}: {url}" for name, url in status.urls.items()]
     parts += [f"password of {name}: {path}" for name, path in status.passwords.items()]

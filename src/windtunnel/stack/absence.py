@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import NoStackError, WindtunnelError
+from windtunnel.ledger import held
 from windtunnel.settings import Settings
-from windtunnel.stack import held
 
 
 def cause(settings: Settings) -> WindtunnelError | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, WindtunnelError
-from windtunnel.ledger import temporary
+from windtunnel.ledger import held, temporary
 from windtunnel.settings import Settings
-from windtunnel.stack import held, leftovers
+from windtunnel.stack import leftovers
 from windtunnel.stack.locks import exclusive, starting
 from windtunnel.stack.say import say
 from windtunnel.stack.stopping import Stop

@@ -64,5 +64,10 @@ def drain(settings: Settings, name: str) -> Drained:
         tasks = "1 task" if count == 1 else f"{count} tasks"
         say(f"{node} drains: {tasks} in hand, {settings.worker_drain_seconds} s at most")
         client.stop(process.name)
+    elif process.status == "Terminating":
+        say(f"{node} drains already; waiting for its end")
+    # Another command may have told it to stop, and then process-compose does not wait here.
+    while client.process(process.name).status == "Terminating":
+        time.sleep(0.2)
     clean = client.process(process.name).exit_code == 0
     return Drained(node, process.name, clean, time.monotonic() - start)

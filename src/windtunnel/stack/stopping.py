@@ -9,8 +9,8 @@ import time
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import WindtunnelError
+from windtunnel.ledger import held
 from windtunnel.settings import Settings
-from windtunnel.stack import held
 from windtunnel.stack.say import say
 from windtunnel.system import procfs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import pytest
 
 from windtunnel.clients.process_compose import Process
 from windtunnel.health import judgement
-from windtunnel.health.problems import process_problems
+from windtunnel.health.problems import process_problems, queue_problems
+from windtunnel.health.rows import process_rows, worker_rows
 from windtunnel.health.status_tables import _moment
+from windtunnel.ledger import ledger
 from windtunnel.settings import Settings, load
+from windtunnel.system import procfs
 
 
 @pytest.fixture
@@ -20,7 +24,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def row(name: str, status: str) -> Process:
-    running = status in ("Running", "Terminating")
+    # process-compose calls a process that ends not running (process.go, isRunning).
+    running = status == "Running"
     return Process(name, status, running, is_ready="-", pid=0, exit_code=0, restarts=0, age=10**12)
 
 
@@ -43,6 +48,57 @@ def test_nothing_is_to_be_started_at_once_while_the_stack_is_being_stopped(
     stopping = advice(settings, row("scheduler", "Completed"), row("worker", "Terminating"))
     assert stopping["scheduler"].startswith("a command is stopping processes")
     assert stopping["worker"] == "process-compose stops it; nothing to do"
+
+
+@pytest.fixture
+def draining(settings: Settings) -> str:
+    """worker-0 drains with two tasks in hand. Returns the time at which they are cut off."""
+    files = ledger.WorkerFiles(settings.run, "worker-0")
+    files.create()
+    me = procfs.read(os.getpid())
+    assert me is not None
+    since = time.time() - 60
+    record = {"pid": me.pid, "start": me.start, "boot": procfs.boot_id(), "queues": ["default"]}
+    ledger.write(files.supervisor, {**record, "state": "draining", "since": since})
+    for task in ("a", "b"):
+        ledger.write(files.task(task), {"pid": me.pid, "start": me.start})
+    return time.strftime("%H:%M:%S", time.localtime(since + settings.worker_drain_seconds))
+
+
+def test_a_worker_that_drains_is_named_with_its_tasks_and_its_end_and_is_no_problem(
+    settings: Settings, draining: str
+) -> None:
+    rows = [row("worker", "Terminating"), row("flower", "Running")]
+    assert advice(settings, *rows) == {}
+    [worker] = worker_rows(settings, process_rows(rows, judgement.judge(settings, rows, {})))
+    assert worker.state == f"draining, 2 tasks in hand, until {draining}"
+    assert (worker.process, worker.load) == ("worker", 2)
+
+
+def test_a_surplus_worker_that_process_compose_no_longer_lists_is_shown_while_it_drains(
+    settings: Settings, draining: str
+) -> None:
+    [worker] = worker_rows(settings, [])
+    assert (worker.node, worker.process) == ("worker-0", "")
+    assert worker.state == f"draining, 2 tasks in hand, until {draining}"
+
+
+@pytest.mark.usefixtures("draining")
+def test_nothing_is_to_be_started_for_a_queue_whose_worker_drains(settings: Settings) -> None:
+    [problem] = queue_problems({"default": 3}, worker_rows(settings, []))
+    assert problem.what == "3 tasks wait in the queue 'default' and no healthy worker serves it"
+    assert problem.do == "wait until worker-0 has drained, then start a worker"
+
+
+@pytest.mark.usefixtures("draining")
+def test_wait_goes_on_waiting_for_a_worker_that_drains(settings: Settings) -> None:
+    [fault] = judgement.judge(settings, [row("worker", "Terminating")], {}).values()
+    assert fault and fault.startswith("draining, 2 tasks in hand")
+
+
+def test_a_process_that_is_being_stopped_says_so(settings: Settings) -> None:
+    [fault] = judgement.judge(settings, [row("flower", "Terminating")], {}).values()
+    assert fault == "stopping"
 
 
 @pytest.mark.parametrize(("days", "shown"), [(0, "%H:%M:%S"), (3, "%Y-%m-%d %H:%M:%S")])

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.ledger import ledger
+from windtunnel.ledger import held, ledger
 from windtunnel.ledger.ledger import WorkerFiles
 from windtunnel.settings import load
-from windtunnel.stack import held
 from windtunnel.system import procfs
 from windtunnel.worker.options import Options
 from windtunnel.worker.record import Record

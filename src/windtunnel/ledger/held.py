@@ -12,6 +12,8 @@ from windtunnel.settings import Settings
 from windtunnel.system import procfs
 
 SHOWN = 5
+#: The state of a worker that was told to stop, in its supervisor's record.
+DRAINING = "draining"
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,31 @@ class Held:
 
 @dataclass(frozen=True)
 class Worker:
-    """A living supervisor's record, and the tasks that its worker has in hand."""
+    """A living supervisor's record, and the tasks that its worker has in hand.
+
+    `until` is the latest end of a drain, in seconds since the epoch: of the one that runs, else of
+    one that would begin now.
+    """
 
     name: str
     record: Mapping[str, Any]
     tasks: list[Held]
+    until: float
 
     def is_(self, which: str) -> tuple[int, int]:
         """(pid, start) of `supervisor` or `celery`."""
         prefix = "celery_" if which == "celery" else ""
         pid, start = f"{prefix}pid", f"{prefix}start"
         return ledger.number(self.record, pid), ledger.number(self.record, start)
+
+    @property
+    def drain(self) -> str | None:
+        """How a worker that drains goes on, such as `draining, 2 tasks in hand, until 12:30:00`."""
+        if self.record.get("state") != DRAINING:
+            return None
+        tasks = "1 task" if len(self.tasks) == 1 else f"{len(self.tasks)} tasks"
+        until = time.strftime("%H:%M:%S", time.localtime(self.until))
+        return f"{DRAINING}, {tasks} in hand, until {until}"
 
     def alive(self, which: str) -> bool:
         return self.record.get("boot") == procfs.boot_id() and procfs.alive(*self.is_(which))
@@ -56,16 +72,21 @@ def workers(settings: Settings) -> Iterator[Worker]:
     now = time.time()
     for files in ledger.all_workers(settings.run):
         record = ledger.read(files.supervisor)
-        draining = record.get("since") if record.get("state") == "draining" else None
+        draining = record.get("since") if record.get("state") == DRAINING else None
         until = (draining if isinstance(draining, float) else now) + settings.worker_drain_seconds
         tasks = []
         for key, entry in files.in_hand().items():
             started = entry.get("started")
             seconds = now - started if isinstance(started, float) else None
             tasks.append(Held(key, files.name, ledger.describe(key, entry), seconds, until))
-        worker = Worker(files.name, record, tasks)
+        worker = Worker(files.name, record, tasks, until)
         if worker.alive("supervisor"):
             yield worker
+
+
+def drains(settings: Settings) -> dict[str, str]:
+    """The workers that drain, by name, each with `Worker.drain`."""
+    return {worker.name: worker.drain for worker in workers(settings) if worker.drain}
 
 
 def tasks(settings: Settings) -> list[Held]:
