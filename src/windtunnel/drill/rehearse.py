@@ -23,7 +23,9 @@ from windtunnel.drill.scenarios.catalogue import SCENARIOS, Outcome, Scenario, p
 from windtunnel.drill.steps import log
 from windtunnel.errors import Exit, UsageError, WindtunnelError
 from windtunnel.settings import Settings
+from windtunnel.stack import run_dag
 from windtunnel.stack.locks import exclusive
+from windtunnel.stack.say import say
 
 #: What the scenarios run.
 DAGS = ("steady", "retry", "load", "memory")
@@ -52,25 +54,21 @@ def drill(
     """Rehearse one after the other; the stack is healed after each, also on Ctrl-C.
 
     Raises:
-        NoStackError: nothing runs. UsageError: other runs are active and `yes` was not said.
+        NoStackError: nothing runs. UsageError: the stack lacks our DAGs, or other runs are active
+            and `yes` was not said.
         KeyboardInterrupt: after healing.
     """
     console = console or Console(stderr=True)
     process_compose.require(settings)
-    active = [] if yes else Airflow(settings).active_runs()
+    airflow = Airflow(settings)
+    require_dags(settings, airflow)
+    active = [] if yes else airflow.active_runs()
     if active:
         dag_id, run_id = active[0][:2]
         raise UsageError(
             f"{len(active)} DAG run(s) are active, such as {dag_id} {run_id}, "
             "and a rehearsal breaks what they run on: "
             "wait for their end, or add --yes"
-        )
-    airflow = Airflow(settings)
-    if missing := [dag_id for dag_id in DAGS if airflow.dag(dag_id) is None]:
-        raise UsageError(
-            "the rehearsals run windtunnel's own DAGs, "
-            f"and this stack's DAG folder {settings.dags} lacks {', '.join(missing)}: "
-            "start a stack without DAGS_FOLDER, or copy them from the project's dags/"
         )
     # A folder of its own: tasks of an interrupted drill go on for a while and must not make the
     # file again.
@@ -93,6 +91,30 @@ def drill(
         signal.signal(signal.SIGTERM, former)
         shutil.rmtree(folder, ignore_errors=True)
     return outcomes
+
+
+def require_dags(settings: Settings, airflow: Airflow) -> None:
+    """Return when every DAG of the rehearsals can be triggered; refuse at once where one is not.
+
+    Raises:
+        UsageError: the DAG folder lacks one. WindtunnelError: one is paused, or cannot be imported.
+    """
+    missing = []
+    for dag_id in DAGS:
+        dag = airflow.dag(dag_id)
+        # Airflow remembers the DAGs of a former DAG folder as stale.
+        known = dag is not None and not dag.get("is_stale")
+        if not known and not (settings.dags / f"{dag_id}.py").is_file():
+            missing.append(dag_id)
+    if missing:
+        raise UsageError(
+            "the rehearsals run windtunnel's own DAGs, "
+            f"and this stack's DAG folder {settings.dags} lacks {', '.join(missing)}: "
+            "start a stack without DAGS_FOLDER, or copy them from the project's dags/"
+        )
+    for dag_id in DAGS:
+        # A stack that has just started has not read them yet.
+        run_dag.find_dag(settings, airflow, dag_id, say)
 
 
 def _busy() -> None:
