@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import gc
 import importlib
 import os
@@ -26,13 +25,12 @@ from setproctitle import setproctitle
 from windtunnel.runtime.frames import with_room
 from windtunnel.services import migration_gate
 from windtunnel.settings import load
+from windtunnel.system import pipes
 from windtunnel.variables import patch_switch
 
 #: New objects between two collections of the youngest generation.
 #: CPython's default of 700 is made for short scripts; 50,000 objects take a few megabytes.
 YOUNG_OBJECTS = 50_000
-#: An ordinary user may have as much in one pipe (pipe(7), pipe-max-size).
-OUTPUT_BYTES = 1 << 20
 
 _frozen = False
 
@@ -52,18 +50,6 @@ def _freeze_once() -> None:
     if not _frozen:
         _frozen = True
         gc.freeze()
-
-
-def widen_output() -> None:
-    """Lets this process print a megabyte into its pipes while nobody reads them.
-
-    A stopped process-compose (Ctrl-Z) reads nothing, and a full pipe stops whoever prints into it.
-    The kernel's default of 64 KiB is some hundred requests in the log of the API server.
-    """
-    for stream in (1, 2):
-        # The stream is no pipe, or this user's pipes hold too much already (pipe(7)).
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, OUTPUT_BYTES)
 
 
 def _exit_code(end: SystemExit) -> int:
@@ -179,7 +165,7 @@ def main(arguments: list[str]) -> None:
     plain = patch_switch.as_in_production()
     if not plain:
         calm_collector()
-        widen_output()
+        pipes.widen_output()
     end = QuickEnd()
     # Airflow, celery_config and the reconciler read the command line.
     sys.argv = ["airflow", *arguments]

@@ -20,7 +20,7 @@ class ThisHost:
 
     def execute(self, command: str) -> tuple[int, str]:
         done = subprocess.run(
-            ["/bin/bash", "-c", f"valkey-cli() {{ exit 127; }}; {command}"],
+            ["bash", "-c", f"valkey-cli() {{ exit 127; }}; {command}"],
             capture_output=True,
             text=True,
             timeout=20,

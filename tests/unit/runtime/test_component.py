@@ -189,17 +189,3 @@ def test_calls_at_any_depth_cost_no_pages_once_their_frames_have_room() -> None:
         assert faults["plain"] >= 50, (
             "Python keeps a spare chunk for its frames now: remove with_room"
         )
-
-
-def test_a_component_prints_on_for_a_while_when_nobody_reads_its_output(tmp_path: Path) -> None:
-    """As when process-compose is stopped: the API server would answer nobody either."""
-    code = (
-        "import sys; from pathlib import Path; from windtunnel.runtime import component\n"
-        "component.widen_output(); print('x' * 900_000, flush=True); Path(sys.argv[1]).touch()"
-    )
-    printed = tmp_path / "printed"
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(printed)], stdout=subprocess.PIPE
-    ) as component:
-        assert component.wait(20) == 0
-        assert printed.exists()

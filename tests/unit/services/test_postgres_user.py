@@ -68,7 +68,7 @@ def test_a_data_folder_that_the_user_cannot_reach_costs_one_capability(
     users: set[str], tmp_path: Path
 ) -> None:
     users.add("nobody")
-    program = str(Path("/usr/bin/env").resolve())
+    program = str(Path("/bin/sh").resolve())  # every system has it, Nix's sandbox too
     closed = tmp_path / "closed" / "postgres"
     closed.parent.mkdir(mode=0o700)
     capability = "--ambient-caps=+dac_read_search"
