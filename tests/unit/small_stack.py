@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+import psutil
 
 from windtunnel.clients import process_compose
 from windtunnel.settings import Settings
@@ -44,6 +46,9 @@ def small_stack(settings: Settings) -> Iterator[None]:
         assert wait_for(lambda: len(running(settings)) == 2, 20, 0.05)
         yield
     finally:
+        for process in psutil.Process(server.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         server.send_signal(signal.SIGCONT)
         server.terminate()
         server.wait(30)

@@ -15,17 +15,18 @@ from pathlib import Path
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, UsageError, WindtunnelError
 from windtunnel.settings import Settings, load
+from windtunnel.stack import command_line
 
 OLDEST = (1, 103)
 #: Commands of the real binary that talk to a running stack.
-CLIENTS = {"attach", "list", "process", "project", "namespace", "monitor"}
+CLIENTS = {"analyze", "attach", "graph", "list", "monitor", "namespace", "process", "project"}
+#: Commands of `process-compose process` that take the name of a process.
+NAMED = {"get", "logs", "ports", "restart", "start", "stop"}
 #: All commands of the real binary.
 COMMANDS = CLIENTS | {
     "up",
     "down",
     "run",
-    "graph",
-    "analyze",
     "recipe",
     "version",
     "info",
@@ -60,7 +61,11 @@ def launch(arguments: list[str]) -> int:
     words = [a for a in arguments if not a.startswith("-")]
     command = next((a for a in words if a in COMMANDS), "up")
     asks_for_help = not {"-h", "--help"}.isdisjoint(arguments)
-    starts = command in ("up", "run") and not asks_for_help
+    # A shell that completes a word asks with commands of two underscores.
+    only_tells = asks_for_help or arguments[:1] in (["__complete"], ["__completeNoDesc"])
+    starts = command in ("up", "run") and not only_tells
+    if starts:
+        load()  # A variable that contradicts a running stack is the mistake to name.
     settings = load(client=not starts)
     os.environ.update(settings.environment())
     if not sys.stdout.isatty():
@@ -69,13 +74,15 @@ def launch(arguments: list[str]) -> int:
     if not (configuration / "process-compose").is_dir():
         # Otherwise process-compose creates that folder, and complains on stderr until it has.
         os.environ.setdefault("PROC_COMP_CONFIG", str(settings.run))
-    if asks_for_help:
+    if only_tells:
         return _become(arguments)
     if starts:
         from windtunnel.stack import up
 
+        binary = real_binary()
+        command_line.check(binary, arguments, starts=command == "up")
         dry_run = "--dry-run" in arguments
-        return up.up(settings, real_binary(), arguments, dry_run=dry_run)
+        return up.up(settings, binary, arguments, dry_run=dry_run)
     if command == "down":
         from windtunnel.stack import down
 
@@ -83,28 +90,32 @@ def launch(arguments: list[str]) -> int:
         if unknown:
             raise UsageError(f"process-compose down takes only --now, not {unknown[0]}")
         return down.down(settings, now="--now" in arguments)
-    if command in CLIENTS:
-        process_compose.require(settings)
-    if words[:2] == ["process", "logs"] and len(words) >= 3:
-        # For a name that it does not know, the real binary waits for ever.
-        arguments = [_known(settings, a) if a == words[2] else a for a in arguments]
     scales = words[:2] == ["process", "scale"] and len(words) >= 3
     if scales and process_compose.is_worker(words[2]):
         return _scale(settings, arguments)
+    command_line.check(real_binary(), arguments, starts=False)
+    if command in CLIENTS:
+        process_compose.require(settings)
+    names = words[:1] == ["process"] and not NAMED.isdisjoint(words[1:2])
+    if names and words[1:3] != ["logs", "truncate"]:
+        arguments = _named(settings, arguments, words)
     return _become(arguments)
 
 
-def _known(settings: Settings, names: str) -> str:
-    """Names of processes, or Celery's names of workers, as process-compose calls them now."""
+def _named(settings: Settings, arguments: list[str], words: list[str]) -> list[str]:
+    """The command line with Celery's names of workers replaced by those of process-compose now.
+
+    Raises:
+        UsageError: there is no such process. `logs` of the real binary would wait for ever.
+    """
     rows = process_compose.Compose(settings).processes()
-    found = []
-    for name in names.split(","):
-        row = next((row for row in rows if row.has_name(name)), None)
-        if row is None:
-            known = ", ".join(row.name for row in rows)
-            raise UsageError(f"there is no process {name!r}; there are {known}")
-        found.append(row.name)
-    return ",".join(found)
+    now = {process_compose.node(row.name): row.name for row in rows}
+    now |= {row.name: row.name for row in rows}
+    for name in words[2].split(",") if len(words) > 2 else [""]:
+        if name not in now:
+            fault = f"there is no process {name!r}" if name else "the name of a process is missing"
+            raise UsageError(f"{fault}; there are {', '.join(sorted(row.name for row in rows))}")
+    return [",".join(now.get(name, name) for name in word.split(",")) for word in arguments]
 
 
 def _scale(settings: Settings, arguments: list[str]) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import UsageError
-from windtunnel.settings import socket_path
+from windtunnel.settings import Settings, socket_path
 from windtunnel.stack import launcher, scale
 
 
@@ -21,7 +21,8 @@ def fake(tmp_path: Path) -> dict[str, str]:
     real = tmp_path / "bin" / "process-compose"
     real.parent.mkdir()
     real.write_text(
-        '#!/bin/sh\n[ "$1" = version ] && echo v1.120.0 && exit\necho "$@"\nenv | grep "^PC_"\nexit 7\n'
+        '#!/bin/sh\n[ "$1" = version ] && echo v1.120.0 && exit\n[ "$1" = --help=true ] && exit\n'
+        'echo "$@"\nenv | grep "^PC_"\nexit 7\n'
     )
     real.chmod(0o755)
     return {
@@ -45,15 +46,15 @@ def launch(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]
 def test_a_command_that_needs_no_stack_reaches_the_real_binary_with_its_exit_code(
     fake: dict[str, str],
 ) -> None:
-    done = launch(fake, "graph", "-f", "ascii")
+    done = launch(fake, "recipe", "search", "ascii")
     assert done.returncode == 7
-    assert done.stdout.splitlines()[0] == "graph -f ascii"
+    assert done.stdout.splitlines()[0] == "recipe search ascii"
 
 
 def test_the_real_binary_is_told_socket_file_and_that_there_is_no_terminal(
     fake: dict[str, str],
 ) -> None:
-    told = dict(line.split("=", 1) for line in launch(fake, "graph").stdout.splitlines()[1:])
+    told = dict(line.split("=", 1) for line in launch(fake, "recipe").stdout.splitlines()[1:])
     assert told["PC_SOCKET_PATH"] == str(socket_path(Path(fake["WINDTUNNEL_STATE"])))
     assert told["PC_CONFIG_FILES"].endswith("process-compose.yaml")
     assert (told["PC_DISABLE_DOTENV"], told["PC_DISABLE_TUI"]) == ("1", "1")
@@ -68,7 +69,7 @@ def test_nothing_is_left_in_the_temporary_folder(fake: dict[str, str], tmp_path:
         )
     )
     (tmp_path / "tmp").mkdir()
-    assert launch(fake | {"TMPDIR": str(tmp_path / "tmp")}, "graph").returncode == 7
+    assert launch(fake | {"TMPDIR": str(tmp_path / "tmp")}, "recipe").returncode == 7
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -77,13 +78,87 @@ def test_help_is_the_real_binary_s_own(fake: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["process", "list"], ["process", "scale", "worker", "2"], ["attach"]]
+    "words", [["process", "list"], ["process", "scale", "worker", "2"], ["attach"], ["graph"]]
 )
 def test_a_client_command_without_a_stack_ends_with_three(
     fake: dict[str, str], words: list[str]
 ) -> None:
     done = launch(fake, *words)
     assert done.returncode == 3 and "no stack is running" in done.stderr and not done.stdout
+
+
+@pytest.fixture
+def real(supervised: Settings) -> dict[str, str]:
+    """An environment with the real process-compose and a stack that runs."""
+    return {**os.environ, "WINDTUNNEL_STATE": str(supervised.state)}
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("up --nosuch", "unknown flag: --nosuch: see `process-compose up --help`"),
+        ("-D --nosuch", "unknown flag: --nosuch: see `process-compose --help`"),
+        ("up -f", "flag needs an argument: 'f' in -f: see `process-compose up --help`"),
+        ("up nosuch", "no such process: nosuch: see `process-compose up --help`"),
+        ("nosuch", 'unknown command "nosuch" for "process-compose"'),
+        ("process list --nosuch", "--nosuch: see `process-compose list --help`"),
+        ("process nosuch", "there is no process-compose process nosuch"),
+        ("process logs nosuch", "there is no process 'nosuch'; there are scheduler, worker"),
+        ("process stop nosuch", "there is no process 'nosuch'; there are scheduler, worker"),
+        ("process start", "the name of a process is missing; there are scheduler, worker"),
+    ],
+)
+def test_a_mistake_is_said_in_one_line_and_not_that_the_stack_runs_already(
+    real: dict[str, str], line: str, fault: str
+) -> None:
+    done = launch(real, *line.split())
+    assert done.returncode == 2 and not done.stdout, done
+    assert fault in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_file_that_cannot_be_used_is_said_with_the_command_that_checks_it(
+    real: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "broken.yaml").write_text("processes: 1")
+    done = launch(real, "up", "-f", str(tmp_path / "broken.yaml"))
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done
+    assert "process-compose: " in done.stderr and "up --dry-run" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "fault"),
+    [
+        ({}, 1, "this stack is running already"),
+        ({"WORKERS": "many"}, 2, "WORKERS='many' is not a number of workers"),
+        ({"PORT_OFFSET": "3000"}, 2, "PORT_OFFSET=3000, but the stack of"),
+        ({"PORT_OFFSET": "2000"}, 1, "this stack is running already"),
+    ],
+)
+def test_a_second_up_names_a_wrong_variable_before_the_running_stack(
+    real: dict[str, str],
+    supervised: Settings,
+    variables: dict[str, str],
+    code: int,
+    fault: str,
+) -> None:
+    supervised.stack_file.write_text('{"port_offset": 2000}')
+    del real["PORT_OFFSET"]
+    done = launch(real | variables, "up", "-D")
+    assert done.returncode == code and fault in done.stderr, done
+
+
+def test_celery_s_name_of_a_worker_is_understood_by_every_command(real: dict[str, str]) -> None:
+    done = launch(real, "process", "restart", "worker-0")
+    assert (done.returncode, done.stdout) == (0, "Process worker restarted\n"), done
+
+
+@pytest.mark.parametrize("words", [["down", ""], ["up", ""], ["process", "s"]])
+def test_a_shell_that_completes_a_word_starts_and_stops_nothing(
+    fake: dict[str, str], words: list[str]
+) -> None:
+    done = launch(fake, "__complete", *words)
+    assert done.stdout.splitlines()[0].split() == ["__complete", *" ".join(words).split()]
+    assert not Path(fake["WINDTUNNEL_STATE"]).exists()
 
 
 def test_down_without_a_stack_is_harmless(fake: dict[str, str]) -> None:
@@ -118,7 +193,7 @@ def test_without_the_real_binary_the_next_step_is_named(tmp_path: Path) -> None:
     env = {k: v for k, v in os.environ.items() if k != "WINDTUNNEL_PROCESS_COMPOSE"} | {
         "PATH": str(tmp_path)
     }
-    done = launch(env | {"WINDTUNNEL_STATE": str(tmp_path)}, "graph")
+    done = launch(env | {"WINDTUNNEL_STATE": str(tmp_path)}, "recipe")
     assert done.returncode == 1 and "./dev" in done.stderr
 
 
