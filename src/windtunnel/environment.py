@@ -8,10 +8,15 @@ Standard library only: it runs before every command.
 from __future__ import annotations
 
 import os
+import socket
 import sys
+from urllib.parse import urlsplit
 
 from windtunnel.errors import Exit, WindtunnelError
-from windtunnel.settings import load
+from windtunnel.settings import Settings, is_running, load
+
+#: Commands of Airflow that ask the database nothing.
+WITHOUT_DATABASE = {"cheat-sheet", "config", "info", "plugins", "providers", "version"}
 
 
 def main(command: list[str]) -> int:
@@ -32,6 +37,7 @@ def main(command: list[str]) -> int:
             if command[0] == "airflow":
                 # Without this file even `airflow version` ends in a traceback.
                 settings.secret("database-url")
+                _require_database(settings, command[1:])
         sys.stdout.flush()
         os.execvp(command[0], command)
     except WindtunnelError as error:
@@ -43,6 +49,31 @@ def main(command: list[str]) -> int:
     except OSError as error:
         print(f"windtunnel: {command[0]}: {error.strerror}", file=sys.stderr)
         return 126
+
+
+def _require_database(settings: Settings, words: list[str]) -> None:
+    """Airflow would end in a traceback of two pages.
+
+    Raises:
+        WindtunnelError: the command needs the database, and nothing listens there.
+    """
+    asks_for_help = not words or not {"-h", "--help"}.isdisjoint(words)
+    # A database of the person's own is their own affair.
+    another = any(name.startswith("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN") for name in os.environ)
+    if asks_for_help or another or words[0] in WITHOUT_DATABASE:
+        return
+    url = urlsplit(settings.secret("database-url"))
+    where = (url.hostname or "127.0.0.1", url.port or 5432)
+    try:
+        socket.create_connection(where, timeout=2).close()
+    except OSError as error:
+        fault = f"`airflow {words[0]}` needs the database at {where[0]}:{where[1]}, and it does not"
+        fault += f" answer ({error.strerror or error})"
+        if is_running(settings.state):
+            raise WindtunnelError(f"{fault}: see `windtunnel status`") from None
+        stack = f"no stack is running (state folder {settings.state})"
+        step = "start one with `process-compose up`"
+        raise WindtunnelError(f"{fault}; {stack}: {step}") from None
 
 
 if __name__ == "__main__":
