@@ -119,7 +119,7 @@ def status(as_json: Json = False) -> None:
 
 @app.command()
 def run(
-    dag_id: str,
+    dag_id: Annotated[str, typer.Argument(help="The id of the DAG.")],
     conf: Annotated[str, typer.Option(help="Parameters of the run, a JSON object.")] = "{}",
     timeout: Timeout = 600.0,
     as_json: Json = False,
@@ -128,8 +128,8 @@ def run(
     from windtunnel.stack import run_dag
 
     try:
-        parameters = json.loads(conf)
-    except ValueError as error:
+        parameters = json.loads(conf, parse_constant=_no_json)
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"--conf is not JSON: {error}") from None
     if not isinstance(parameters, dict):
         raise UsageError("--conf must be a JSON object, such as '{\"seconds\": 5}'")
@@ -144,6 +144,11 @@ def run(
         summary = run_dag.summary(outcome.tasks)
         _say(f"{dag_id} ended in {outcome.state} after {outcome.seconds:.1f} s: {summary}")
     raise typer.Exit(Exit.OK if outcome.state == "success" else Exit.FAILED)
+
+
+def _no_json(name: str) -> None:
+    """Python reads NaN and Infinity, and Airflow's API does not."""
+    raise ValueError(f"it holds {name}")
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -233,9 +238,13 @@ def drill(
     from windtunnel.drill import report
 
     if listing:
-        out.print(report.listing())
+        if as_json:
+            _emit(report.listing_as_json())
+        else:
+            out.print(report.listing())
         return
-    if junit and not os.access(junit if junit.exists() else junit.parent, os.W_OK):
+    writable = junit and os.access(junit if junit.exists() else junit.parent, os.W_OK)
+    if junit and (junit.is_dir() or not writable):
         step = "name a file in a folder that exists and that you can write"
         raise UsageError(f"--junit: {junit} cannot be written: {step}")
     chosen = rehearsal.choose(scenarios or [], soak)
@@ -254,7 +263,12 @@ def drill(
     raise typer.Exit(rehearsal.code(outcomes))
 
 
-@app.command()
+@app.command(
+    help="Measure start-up, latency, throughput, CPU and memory on private stacks.\n\n"
+    "Each stack has a temporary folder, free ports and DAG files of its own. The command removes "
+    "it at the end, also after Ctrl-C. The command does not touch your own stack, but the load of "
+    "that stack changes the figures: stop it first. Method and caveats: docs/BENCHMARKS.md.",
+)
 def bench(
     quick: Annotated[
         bool,
@@ -284,12 +298,6 @@ def bench(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure start-up, latency, throughput, CPU and memory on private stacks.
-
-    Each stack has a temporary folder, free ports and DAG files of its own. The command removes it
-    at the end, also after Ctrl-C. The command does not touch your own stack, but the load of that
-    stack changes the figures: stop it first. Method and caveats: docs/BENCHMARKS.md.
-    """
     from windtunnel.bench import figures, report, runner
 
     if growth and (stock or only or rounds):

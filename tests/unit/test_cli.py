@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import subprocess
 import sys
@@ -9,8 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from tests.unit.small_stack import stop
+from windtunnel.cli import app
 from windtunnel.clients import process_compose
 from windtunnel.settings import Settings, load
 from windtunnel.stack import absence
@@ -34,7 +38,8 @@ def windtunnel(state: Path, *words: str, **more: str) -> subprocess.CompletedPro
     [("run", "'dag_id'"), ("wait --timeout abc", "--timeout"), ("status extra", "extra"), ("down --nov", "--now"), ("scale 1 2", "2"),
      ("scale -1", "'-1'"), ("drain", "'worker'"), ("drill nosuch", "'nosuch'"), ("drill --soak 0", "--soak"),
      ("drill --junit /nonexistent/x.xml broker-away", "--junit"), ("bench --rounds 0", "--rounds"), ("token x", "x"),
-     ("reset --no", "--no"), ("reset", "--yes"), ("doctor x", "x"), ("nosuch", "'nosuch'")],
+     ("reset --no", "--no"), ('run d --conf {"a":NaN}', "NaN"), ("run d --conf " + "[" * 100_000, "--conf"),
+     ("drill --junit / broker-away", "--junit"), ("reset", "--yes"), ("doctor x", "x"), ("nosuch", "'nosuch'")],
 )  # fmt: skip
 def test_a_wrong_command_line_is_one_line_and_two(tmp_path: Path, line: str, part: str) -> None:
     done = windtunnel(tmp_path, *line.split())
@@ -110,6 +115,31 @@ def test_help_is_shown_without_words_and_says_the_exit_codes(tmp_path: Path) -> 
         and "Traceback" not in shown.stderr
     )
     assert windtunnel(tmp_path, "run", "--help").returncode == 0
+
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_help_fills_its_lines_at_eighty_columns(name: str, tmp_path: Path) -> None:
+    """A line break within a paragraph after the first one is kept as it is."""
+    shown = windtunnel(tmp_path, name, "--help", COLUMNS="80").stdout
+    text = shown[: shown.index("╭")].splitlines()
+    for line, following in itertools.pairwise(text):
+        first = following.split()[:1]
+        room = 79 - len(line.rstrip())
+        assert not line.strip() or not first or len(first[0]) >= room, shown
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_argument_and_option_of_every_command_is_explained(name: str) -> None:
+    assert [p.name for p in COMMANDS[name].params if not getattr(p, "help", None)] == []
+
+
+def test_the_list_of_scenarios_can_be_had_as_json(tmp_path: Path) -> None:
+    data = json.loads(windtunnel(tmp_path, "drill", "--list", "--json").stdout)
+    by_default = {s["scenario"]: s["by_default"] for s in data["scenarios"]}
+    assert by_default["broker-away"] and not by_default["soak"]
 
 
 def test_a_result_that_is_not_well_is_the_exit_code(tmp_path: Path) -> None:

@@ -30,6 +30,15 @@ def listing() -> RenderableType:
     return table
 
 
+def listing_as_json() -> dict[str, Any]:
+    """What `--list --json` prints; `by_default` is false for those that must be named."""
+    rows = [
+        {"scenario": s.name, "row": s.row, "title": s.title, "by_default": not s.asked_for}
+        for s in SCENARIOS.values()
+    ]
+    return {"version": 1, "scenarios": rows}
+
+
 def render(outcome: Outcome) -> RenderableType:
     """Promised and seen, side by side."""
     scenario = outcome.scenario
