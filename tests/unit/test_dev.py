@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -254,6 +257,55 @@ def test_a_changed_lock_or_a_moved_checkout_is_set_up_again(checkout: Checkout) 
     assert checkout.syncs == 3
 
 
+def test_a_long_step_shows_its_seconds_on_a_terminal(checkout: Checkout) -> None:
+    terminal, its_end = pty.openpty()
+    with subprocess.Popen(
+        [str(checkout.root / "dev"), "true"],
+        env=checkout.env(SLOW="2.5"),
+        stdin=subprocess.DEVNULL,
+        stdout=its_end,
+        stderr=its_end,
+    ) as process:
+        os.close(its_end)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while piece := os.read(terminal, 4096):
+                shown += piece
+        os.close(terminal)
+        assert process.wait() == 0, shown
+    [line] = [line for line in shown.decode().split("\n") if "the locked Python" in line]
+    states = [state.rpartition(" ... ")[2].strip() for state in line.strip().split("\r")]
+    assert states[0] == "" and "1 s" in states[1:-1] and states[-1] in ("2 s", "3 s"), shown
+
+
+def test_a_long_step_says_now_and_then_without_a_terminal_that_it_goes_on(
+    checkout: Checkout,
+) -> None:
+    script = checkout.root / "tools" / "setup.sh"
+    script.write_text(script.read_text().replace("tick_seconds=30", "tick_seconds=1"))
+    said = checkout.dev("true", SLOW="2.5").stderr
+    first, second = (f"\ndev: going on after {seconds} s (" for seconds in (1, 2))
+    assert 0 < said.index(first) < said.index(second) < said.index("dev: PostgreSQL"), said
+
+
+def test_ctrl_c_ends_the_set_up_and_what_shows_its_seconds(checkout: Checkout) -> None:
+    process = subprocess.Popen(
+        [str(checkout.root / "dev"), "true"],
+        env=checkout.env(SLOW="60"),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    assert "setting up" in process.stderr.readline()
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    # The end of the output: nothing is left that could print.
+    process.communicate(timeout=10)
+    assert process.returncode != 0
+
+
 def test_a_set_up_that_failed_says_why_and_is_resumed_the_next_time(checkout: Checkout) -> None:
     uv = checkout.program(
         "uv",
@@ -361,6 +413,26 @@ def test_a_uv_of_the_persons_is_enough_to_bring_the_pinned_one(
     assert done.stdout == "reached\n", done.stderr
     assert "dev: uv 0.13.9 ... " in done.stderr
     assert checkout.calls.read_text().split()[:3] == ["venv", "pip", "sync"]
+
+
+def test_pip_that_brings_the_pinned_uv_runs_no_program_of_the_persons(checkout: Checkout) -> None:
+    """pip asks for the version of rustc, and rustup's rustc then writes into the home folder."""
+    checkout.uv.unlink()
+    checkout.remove("python3")
+    python = """#!/bin/sh
+echo "$* PATH=$PATH" >>"$CALLS"
+PATH=$BIN
+case $* in
+  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+  "-m pip "*) cp "$BIN/uv-stub" "${0%/*}/uv" ;;
+  *) echo "$0" ;;
+esac"""
+    checkout.program("python3", python)
+    checkout.program("uv-stub", UV)
+    checkout.dev("true", BIN=str(checkout.bin))
+    ran = [line for line in checkout.calls.read_text().splitlines() if line.startswith("-m ")]
+    assert [line.split()[1] for line in ran[:2]] == ["venv", "pip"], ran
+    assert all(line.endswith("PATH=") for line in ran[:2]), ran
 
 
 def test_the_message_names_every_missing_thing_once() -> None:
