@@ -194,7 +194,7 @@ def test_documents_that_the_sources_refer_to_exist() -> None:
 
 def test_every_process_has_a_row_that_agrees_with_the_file() -> None:
     project = compose_rules.read(COMPOSE)["processes"]
-    text = document("docs/reference/processes.md")
+    text, _, _ = document("docs/reference/processes.md").partition("## What waits for what")
     assert docs_checks.first_cells(text) == list(project)
     for name, process in project.items():
         [row] = re.findall(rf"^\| `{name}` .*$", text, re.M)
@@ -205,6 +205,21 @@ def test_every_process_has_a_row_that_agrees_with_the_file() -> None:
             assert re.search(
                 rf"\| {signal}[^|]*, {process['shutdown']['timeout_seconds']} s \|", row
             ), row
+
+
+def test_the_page_says_what_each_process_waits_for_as_the_file_has_it() -> None:
+    text = document("docs/reference/processes.md")
+    _, _, waits = text.partition("## What waits for what")
+    ended, started = "process_completed_successfully", "process_started"
+    project = compose_rules.read(COMPOSE)["processes"]
+    assert docs_checks.first_cells(waits) == list(project)
+    for name, process in project.items():
+        [row] = re.findall(rf"^\| `{name}` \|(.*)\|$", waits, re.M)
+        shown = [set(re.findall(r"`(.+?)`", cell)) for cell in row.split("|")[:2]]
+        needs = {n: need["condition"] for n, need in process.get("depends_on", {}).items()}
+        assert shown == [{n for n in needs if needs[n] == kind} for kind in (ended, started)], row
+        waits_itself = needs.get("migrate") == started
+        assert ("by itself" in row) == waits_itself, row
 
 
 def test_every_variable_has_a_row_and_every_row_a_variable() -> None:
@@ -346,6 +361,12 @@ def test_decisions_are_numbered_without_gaps_and_say_what_was_rejected() -> None
             "docs/reference/processes.md",
             "| `flower.log` |",
             "| `bloom.log` |",
+        ),
+        (
+            test_the_page_says_what_each_process_waits_for_as_the_file_has_it,
+            "docs/reference/processes.md",
+            "| `reconciler` | `migrate` |",
+            "| `reconciler` | |",
         ),
         (
             test_every_variable_has_a_row_and_every_row_a_variable,
