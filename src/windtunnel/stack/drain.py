@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from windtunnel.clients import process_compose
 from windtunnel.errors import UsageError
 from windtunnel.health import checks
+from windtunnel.ledger import held
 from windtunnel.settings import Settings
 from windtunnel.stack.say import say
 
@@ -66,8 +67,29 @@ def drain(settings: Settings, name: str) -> Drained:
         client.stop(process.name)
     elif process.status == "Terminating":
         say(f"{node} drains already; waiting for its end")
-    # Another command may have told it to stop, and then process-compose does not wait here.
-    while client.process(process.name).status == "Terminating":
+    row = _ended(settings, client, node)
+    name = row.name if row else process.name
+    return Drained(node, name, _clean(settings, node, row), time.monotonic() - start)
+
+
+def _ended(
+    settings: Settings,
+    client: process_compose.Compose,
+    node: str,
+) -> process_compose.Process | None:
+    """The process of a worker that has ended; None if a scale-down has removed it meanwhile.
+
+    process-compose does not wait for a worker that another command told to stop. It renames the
+    worker when the number of workers changes.
+    """
+    while True:
+        row = next((row for row in client.processes() if row.has_name(node)), None)
+        if node not in held.drains(settings) and (row is None or row.status != "Terminating"):
+            return row
         time.sleep(0.2)
-    clean = client.process(process.name).exit_code == 0
-    return Drained(node, process.name, clean, time.monotonic() - start)
+
+
+def _clean(settings: Settings, node: str, row: process_compose.Process | None) -> bool:
+    if row is not None:
+        return row.exit_code == 0
+    return checks.supervisor_record(settings, node).get("detail") == "exit code 0"
