@@ -132,7 +132,7 @@ def running(settings: Settings) -> list[Finding]:
     """
     from windtunnel.clients import process_compose
 
-    name = "process-compose of this stack"
+    name = "running stack"
     try:
         process_compose.require(settings)
         rows = process_compose.Compose(settings).processes()

@@ -146,7 +146,7 @@ def test_a_stopped_process_compose_is_one_finding_among_all_the_others(
 ) -> None:
     pid = stop(supervised)
     found = {f.name: f for f in doctor.examine(supervised)}
-    name = "process-compose of this stack"
+    name = "running stack"
     assert (found[name].ok, found[name].remedy) == (False, f"`kill -CONT {pid}` lets it go on")
     assert f"pid {pid}" in found[name].detail and "stopped" in found[name].detail
     assert {"Python", "PostgreSQL", "ports", "state folder", "disk", "memory"} <= set(found)
