@@ -22,7 +22,9 @@ def users(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     def find(name: str) -> pwd.struct_passwd:
         if name not in names:
             raise KeyError(name)
-        return pwd.struct_passwd((name, "x", 4321, 4321, "", "/", "/bin/false"))
+        # The group of /, which in Nix's sandbox is closed to all others.
+        group = Path("/").stat().st_gid
+        return pwd.struct_passwd((name, "x", 4321, group, "", "/", "/bin/false"))
 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(pwd, "getpwnam", find)
