@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from windtunnel.errors import Exit, NoStackError, UsageError, WindtunnelError
+from windtunnel.errors import Exit, UsageError, WindtunnelError
 from windtunnel.settings import Settings, load
 
 app = typer.Typer(
@@ -384,18 +384,6 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
         _say(f"nothing to delete in {settings.state}")
 
 
-def _cause(error: WindtunnelError) -> WindtunnelError:
-    """The better error where the stack itself is away."""
-    from windtunnel.stack import absence
-
-    if not isinstance(error, NoStackError):
-        return error
-    try:
-        return absence.cause(_settings()) or error
-    except UsageError:
-        return error
-
-
 def main() -> None:
     """Entry point: every error becomes one line and an exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -413,7 +401,9 @@ def main() -> None:
             print(f"windtunnel: {message}: see `{command} --help`", file=sys.stderr)
         sys.exit(Exit.USAGE)
     except WindtunnelError as error:
-        error = _cause(error)
+        from windtunnel.stack import absence
+
+        error = absence.explained(error)
         print(f"windtunnel: {error}", file=sys.stderr)
         sys.exit(error.code)
     except (KeyboardInterrupt, typer.Abort):

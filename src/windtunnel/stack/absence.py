@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from windtunnel.clients import process_compose
-from windtunnel.errors import NoStackError, WindtunnelError
+from windtunnel.errors import NoStackError, UsageError, WindtunnelError
 from windtunnel.ledger import held
-from windtunnel.settings import Settings
+from windtunnel.settings import Settings, load
+
+
+def explained(error: WindtunnelError) -> WindtunnelError:
+    """The better error where the stack itself is away; else the error itself."""
+    if not isinstance(error, NoStackError):
+        return error
+    try:
+        return cause(load()) or error
+    except UsageError:
+        return error
 
 
 def cause(settings: Settings) -> WindtunnelError | None:

@@ -42,6 +42,9 @@ def main() -> None:
     try:
         sys.exit(launch(sys.argv[1:]))
     except WindtunnelError as error:
+        from windtunnel.stack import absence
+
+        error = absence.explained(error)
         print(f"windtunnel: {error}", file=sys.stderr)
         sys.exit(error.code)
     except KeyboardInterrupt:
@@ -123,7 +126,9 @@ def _scale(settings: Settings, arguments: list[str]) -> int:
 
     # A negative count looks like an option, so the count is the word after the process's name.
     after = arguments[arguments.index("scale") + 2 :]
-    workers = scale.scale(settings, scale.parse_count(after[0] if after else ""))
+    count = scale.parse_count(after[0] if after else "")
+    command_line.check(real_binary(), arguments, starts=False)
+    workers = scale.scale(settings, count)
     noun = "worker" if len(workers) == 1 else "workers"
     print(f"{len(workers)} {noun}: {', '.join(worker.name for worker in workers)}")
     return Exit.OK

@@ -102,6 +102,7 @@ def real(supervised: Settings) -> dict[str, str]:
         ("up nosuch", "no such process: nosuch: see `process-compose up --help`"),
         ("nosuch", 'unknown command "nosuch" for "process-compose"'),
         ("process list --nosuch", "--nosuch: see `process-compose list --help`"),
+        ("process scale worker 1 --nosuch", "unknown flag: --nosuch"),
         ("process nosuch", "there is no process-compose process nosuch"),
         ("process logs nosuch", "there is no process 'nosuch'; there are scheduler, worker"),
         ("process stop nosuch", "there is no process 'nosuch'; there are scheduler, worker"),
