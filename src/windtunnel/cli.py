@@ -93,6 +93,31 @@ def _stack_settings() -> Settings:
 
 
 @app.command()
+def up(
+    detached: Annotated[
+        bool,
+        typer.Option("-D", "--detached", help="Leave the stack in the background."),
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--project",
+            help="The project's folder; by default the nearest one upwards that had a stack, "
+            "else the current folder.",
+        ),
+    ] = None,
+) -> None:
+    """Start the stack of a project's folder, with the packages that the project wants.
+
+    The stack writes only into `.windtunnel/` there. In windtunnel's own checkout
+    this is `process-compose up`.
+    """
+    from windtunnel.stack import up_project
+
+    raise typer.Exit(up_project.run(folder, ["-D"] if detached else []))
+
+
+@app.command()
 def wait(timeout: Timeout = 300.0) -> None:
     """Return when every process is healthy and every worker is registered."""
     from windtunnel.health import wait as ready
@@ -366,6 +391,59 @@ def project(
         _emit(found.as_json())
     else:
         out.print(report.render(found), highlight=False)
+
+
+@app.command()
+def logs(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PROCESS | DAG RUN TASK]",
+            help="A process; or a DAG, a run (or `latest`) and a task. All processes by default.",
+        ),
+    ] = None,
+    following: Annotated[
+        bool,
+        typer.Option("-f", "--follow", help="Go on with new lines of processes until Ctrl-C."),
+    ] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Of each process.")] = 100,
+) -> None:
+    """Print the logs of processes, also of a stack that has ended, or the log of one task."""
+    from windtunnel.stack import show_logs
+
+    words = names or []
+    if len(words) == 3 and not following:
+        for line in show_logs.of_task(_stack_settings(), *words):
+            print(line)
+        return
+    if len(words) > 1:
+        raise UsageError("name one process, or a DAG, a run and a task (without --follow)")
+    show_logs.follow(_settings(), words[0] if words else None, lines, following)
+
+
+@app.command()
+def shell() -> None:
+    """Open a shell with the variables of the stack and the packages of the project."""
+    from windtunnel.stack import inside
+
+    settings = _settings()
+    os.environ.update(inside.variables(settings))
+    program = os.environ.get("SHELL") or "/bin/sh"
+    _say(f"a shell for the stack of {settings.project or settings.root}; `exit` leaves it")
+    os.execvp(program, [program])
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def airflow(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ARGUMENT ...]", help="Airflow's own words, such as `dags list`."),
+    ] = None,
+) -> None:
+    """Run Airflow's own command line on this stack, with the packages of the project."""
+    command = [sys.executable, "-P", "-m", "windtunnel.environment", "airflow", *(words or [])]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)
 
 
 @app.command()

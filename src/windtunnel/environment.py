@@ -1,6 +1,6 @@
-"""`python -m windtunnel.environment CMD ...`: runs CMD with the variables of this checkout's stack.
+"""`python -m windtunnel.environment CMD ...`: runs CMD with the variables of a stack.
 
-`./dev` uses it.
+The stack is that of the current folder's project, else that of the checkout. `./dev` uses it.
 
 Standard library only: it runs before every command.
 """
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from windtunnel.errors import Exit, WindtunnelError
 from windtunnel.settings import Settings, is_running, load
+from windtunnel.stack import inside
 
 #: Commands of Airflow that ask the database nothing.
 WITHOUT_DATABASE = {"cheat-sheet", "config", "info", "plugins", "providers", "version"}
@@ -29,11 +30,11 @@ def main(command: list[str]) -> int:
         print("windtunnel: name a command to run", file=sys.stderr)
         return Exit.USAGE
     try:
-        # The launcher reads the variables itself: for `up`, the record of a former stack must not
-        # replace them.
-        if command[0] != "process-compose":
+        # Both read the variables themselves: for `up`, the record of a former stack, or the
+        # checkout's own folders, must not replace them.
+        if command[0] not in ("process-compose", "windtunnel"):
             settings = load()
-            os.environ.update(settings.environment())
+            os.environ.update(inside.variables(settings))
             if command[0] == "airflow":
                 # Without this file even `airflow version` ends in a traceback.
                 settings.secret("database-url")

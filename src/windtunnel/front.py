@@ -28,7 +28,8 @@ def main() -> None:
 def meant(words: list[str]) -> list[str]:
     """The command line that these words stand for.
 
-    A command of both `windtunnel` and `process-compose` is windtunnel's.
+    A command of both `windtunnel` and `process-compose` is windtunnel's, except `up`: Nix cannot
+    install a project's packages.
     """
     if not words or words[0].startswith("-"):
         return ["process-compose", "up", *words]
@@ -39,7 +40,7 @@ def meant(words: list[str]) -> list[str]:
 
     registered = app.registered_commands
     ours = {command.name or getattr(command.callback, "__name__", "") for command in registered}
-    theirs = words[0] in COMMANDS and words[0] not in ours
+    theirs = words[0] in COMMANDS and words[0] not in ours - {"up"}
     return ["process-compose" if theirs else "windtunnel", *words]
 
 

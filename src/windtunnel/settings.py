@@ -26,6 +26,10 @@ BROKERS = ("valkey",)
 ADMIN = "admin"
 #: process-compose's ceiling lies this many seconds above the worker supervisor's own.
 DRAIN_MARGIN_SECONDS = 10
+#: A project's state folder; a command finds the project upwards by it.
+PROJECT_STATE = ".windtunnel"
+#: A project's own processes, and its overrides of ours, in process-compose's format.
+PROJECT_PROCESSES = "windtunnel.yaml"
 #: A unix socket's path may have 107 bytes (unix(7), sun_path).
 SOCKET_PATH_LIMIT = 107
 
@@ -66,6 +70,8 @@ class Settings:
     #: all, none, names to keep, or names with a minus to leave out
     #: (windtunnel.variables.patch_switch).
     patches: str = "all"
+    #: The folder of the project that the stack serves; None for the DAGs of `root`.
+    project: Path | None = None
 
     # -- the state folder: everything that is written at run time lies below it ------------
     @property
@@ -94,8 +100,12 @@ class Settings:
         return socket_path(self.state)
 
     @property
-    def compose_file(self) -> Path:
-        return self.root / "process-compose.yaml"
+    def compose_files(self) -> list[Path]:
+        """Ours, and the project's own processes and overrides, which process-compose merges."""
+        files = [self.root / "process-compose.yaml"]
+        if self.project and (self.project / PROJECT_PROCESSES).is_file():
+            files.append(self.project / PROJECT_PROCESSES)
+        return files
 
     @property
     def api_url(self) -> str:
@@ -121,7 +131,8 @@ class Settings:
 
     def environment(self) -> dict[str, str]:
         """The variables that process-compose.yaml, airflow.cfg and our commands read."""
-        return {
+        project = {"WINDTUNNEL_PROJECT": str(self.project)} if self.project else {}
+        return project | {
             "WINDTUNNEL_ROOT": str(self.root),
             "WINDTUNNEL_STATE": str(self.state),
             "WINDTUNNEL_API_PORT": str(self.ports.api),
@@ -141,7 +152,7 @@ class Settings:
             "AIRFLOW_HOME": str(self.root / "airflow-home"),
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
             "PC_SOCKET_PATH": str(self.socket),
-            "PC_CONFIG_FILES": str(self.compose_file),
+            "PC_CONFIG_FILES": ",".join(map(str, self.compose_files)),
             "PC_DISABLE_DOTENV": "1",
         }
 
@@ -177,19 +188,41 @@ def _patches(text: str) -> str:
 
 
 def find_root(env: Mapping[str, str], start: Path | None = None) -> Path:
-    """The project folder.
+    """The folder with process-compose.yaml and airflow-home/airflow.cfg.
 
-    WINDTUNNEL_ROOT, else the nearest folder upwards with process-compose.yaml and airflow.cfg,
-    else this checkout.
+    WINDTUNNEL_ROOT, else the nearest one upwards, else this checkout. An installed windtunnel
+    brings both files along.
     """
     if named := env.get("WINDTUNNEL_ROOT"):
         return Path(named).resolve()
     here = (start or Path.cwd()).resolve()
+    package = Path(__file__).resolve().parent
+    candidates = (here, *here.parents, package.parents[1])
+    return next((folder for folder in candidates if _is_root(folder)), package / "files")
+
+
+def _is_root(folder: Path) -> bool:
+    needed = (folder / "process-compose.yaml", folder / "airflow-home" / "airflow.cfg")
+    return all(path.is_file() for path in needed)
+
+
+def find_project(env: Mapping[str, str], start: Path | None = None) -> Path | None:
+    """The project whose stack is meant; None for the stack of the checkout.
+
+    WINDTUNNEL_PROJECT, else the nearest folder upwards that has a project's state folder.
+    A state folder that is named decides alone: the record in it names the project.
+    """
+    if named := env.get("WINDTUNNEL_PROJECT"):
+        return Path(named).resolve()
+    if env.get("WINDTUNNEL_STATE"):
+        return None
+    here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        needed = (folder / "process-compose.yaml", folder / "airflow-home" / "airflow.cfg")
-        if all(path.is_file() for path in needed):
+        if (folder / PROJECT_STATE).is_dir():
             return folder
-    return Path(__file__).resolve().parents[2]
+        if _is_root(folder):
+            return None
+    return None
 
 
 #: A running stack's record has these variables, beside the port offset.
@@ -201,6 +234,7 @@ RECORDED = (
     "DAGS_FOLDER",
     "POSTGRES_MAX_CONNECTIONS",
     "WINDTUNNEL_PATCHES",
+    "WINDTUNNEL_PROJECT",
 )
 
 
@@ -263,7 +297,9 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
     """
     env = os.environ if env is None else env
     root = find_root(env)
-    state = Path(env.get("WINDTUNNEL_STATE") or root / ".state")
+    project = find_project(env)
+    default_state = project / PROJECT_STATE if project else root / ".state"
+    state = Path(env.get("WINDTUNNEL_STATE") or default_state)
     state = state if state.is_absolute() else Path.cwd() / state
     state = Path(os.path.normpath(state))
     offset = _integer(env, "PORT_OFFSET", 0, 0, 65535 - 8974, "a port offset")
@@ -290,7 +326,9 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
     if broker not in BROKERS:
         step = f"set one of {', '.join(BROKERS)}, or unset it"
         raise UsageError(f"BROKER={broker!r} is not a broker of this project: {step}")
-    dags = Path(values.get("DAGS_FOLDER") or root / "dags")
+    if project is None and values.get("WINDTUNNEL_PROJECT"):
+        project = Path(values["WINDTUNNEL_PROJECT"])
+    dags = Path(values.get("DAGS_FOLDER") or (project or root) / "dags")
     for ceiling in ("WORKER_TASK_MEMORY_MB", "WORKER_MAX_TASKS_PER_CHILD"):
         _integer(values, ceiling, 0, 0, 2**31, "a ceiling (0 for none)")
     workers = _integer(values, "WORKERS", 1, 1, 100, "a number of workers")
@@ -317,4 +355,5 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
             f"a number of connections that {workers} workers of {slots} slots fit into",
         ),
         patches=_patches(values.get("WINDTUNNEL_PATCHES", "")),
+        project=project,
     )

@@ -9,6 +9,7 @@ from windtunnel.health import checks
 from windtunnel.health.rows import WorkerRow
 from windtunnel.ledger import held, ledger
 from windtunnel.ledger.survivors import Survivors
+from windtunnel.project import record
 from windtunnel.settings import Settings
 from windtunnel.system import disk
 
@@ -128,6 +129,14 @@ def disk_problems(settings: Settings) -> list[Problem]:
     """A file system that is full or nearly full."""
     wrong = disk.problem(settings.state)
     return [Problem("disk", wrong, disk.REMEDY.format(logs=settings.logs))] if wrong else []
+
+
+def project_problems(settings: Settings) -> list[Problem]:
+    """Files of the project from which the running environment was made, and that have changed."""
+    known = record.read(settings.state) if settings.project else None
+    files = record.changed(known) if known else []
+    do = "`windtunnel up` stops the stack by a drain and starts it with the new packages"
+    return [Problem(name, "has changed since the stack was started", do) for name in files]
 
 
 def import_problems(errors: list[tuple[str, str]]) -> list[Problem]:

@@ -78,6 +78,7 @@ def collect(settings: Settings) -> Status:
         *problems.queue_problems(queues, workers),
         *problems.skew_problems(settings),
         *problems.survivor_problems(settings),
+        *problems.project_problems(settings),
         *problems.import_problems(errors),
     ]
     return Status(

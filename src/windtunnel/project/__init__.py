@@ -1,5 +1,5 @@
-"""Says what an Airflow project's folder holds, before anything is installed.
+"""Says what an Airflow project's folder holds, and makes the environment that its packages need.
 
-It reads files within bounds, executes nothing of the project and writes nothing.
+The survey reads files within bounds; it executes nothing of the project and writes nothing.
 Imports settings and below.
 """

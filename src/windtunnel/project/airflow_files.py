@@ -36,6 +36,12 @@ class Options:
 
     file: str
     taken: list[str]
+    #: The same as Airflow's variables, with their values, which may be secrets.
+    variables: dict[str, str] = field(repr=False)
+
+    def shown(self) -> dict[str, Any]:
+        """What may be printed: no values."""
+        return {"file": self.file, "taken": self.taken}
 
 
 def options(folder: Folder) -> Options | None:
@@ -51,6 +57,7 @@ def options(folder: Folder) -> Options | None:
         folder.remark(name, "is not a valid airflow.cfg and was not used", "correct it")
         return None
     taken = []
+    variables = {}
     for section in parser.sections():
         for key in parser.options(section):
             shown = clean(f"{section}.{key}")
@@ -59,7 +66,9 @@ def options(folder: Folder) -> Options | None:
                 folder.remark(name, fault, "take it out")
             else:
                 taken.append(shown)
-    return Options(name, taken)
+                variable = f"AIRFLOW__{section}__{key}".upper().replace(".", "_")
+                variables[variable] = parser.get(section, key)
+    return Options(name, taken, variables)
 
 
 def local_settings(folder: Folder) -> str | None:

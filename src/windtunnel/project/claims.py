@@ -25,7 +25,10 @@ class Claim:
 
 @dataclass
 class Packages:
-    """The files that name packages, and the claims of these files, the strongest first."""
+    """The files that name packages, and the claims of these files, the strongest first.
+
+    `lines`, `limits` and `indexes` are for uv. They may hold passwords, so nothing shows them.
+    """
 
     files: list[str] = field(default_factory=list)
     constraints: list[str] = field(default_factory=list)
@@ -35,10 +38,22 @@ class Packages:
     count: int = 0
     airflow: list[Claim] = field(default_factory=list)
     python: list[Claim] = field(default_factory=list)
+    #: The requirements to install, without those of the lock and of development groups.
+    lines: list[str] = field(default_factory=list)
+    #: The lines of constraints.
+    limits: list[str] = field(default_factory=list)
+    #: Lines such as `--extra-index-url ADDRESS`.
+    indexes: list[str] = field(default_factory=list)
 
 
-def add(found: Packages, line: str, source: str, constrains: bool = False) -> bool:
-    """Counts one requirement; returns whether it is one."""
+def add(
+    found: Packages,
+    line: str,
+    source: str,
+    constrains: bool = False,
+    development: bool = False,
+) -> bool:
+    """Adds one requirement; returns whether it is one."""
     if len(line) > LONGEST_LINE:
         return False
     try:
@@ -48,6 +63,8 @@ def add(found: Packages, line: str, source: str, constrains: bool = False) -> bo
     except (ValueError, RecursionError):
         return False
     found.count += 0 if constrains else 1
+    if not development:
+        (found.limits if constrains else found.lines).append(line)
     name = canonicalize_name(requirement.name)
     if name == "windtunnel" and source == PYPROJECT:
         found.own_environment = True

@@ -35,7 +35,9 @@ def find(folder: Folder) -> Layout:
     dags = dag_folders(folder)
     plugins = _first(folder, "plugins", "airflow/plugins")
     config = _first(folder, "config", "airflow/config")
-    ours = [path for path in (*dags, config, plugins) if path is not None]
+    # A package of the project itself; it is not installed.
+    source = "src" if folder.has_file("pyproject.toml") and folder.has_folder("src") else None
+    ours = [path for path in (source, *dags, config, plugins) if path is not None]
     return Layout(
         dag_folders=dags,
         plugins=plugins,

@@ -49,9 +49,9 @@ def read(folder: Folder, found: Packages) -> None:
         claims.add_python(found, wanted, PYPROJECT)
         found.python += python
     lines = texts(project.get("dependencies"))
-    for group in groups.values():
-        lines += texts(group)
     faulty = [line for line in lines if not claims.add(found, line, PYPROJECT)]
+    ours = [line for group in groups.values() for line in texts(group)]
+    faulty += [line for line in ours if not claims.add(found, line, PYPROJECT, development=True)]
     if faulty:
         fault = f"{len(faulty)} dependencies are no requirements and were left out"
         folder.remark(PYPROJECT, fault, "correct them")

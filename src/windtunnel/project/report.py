@@ -23,7 +23,7 @@ def render(project: Project) -> RenderableType:
             # Text: a name of the project may look like markup.
             remarks.add_row(Text(remark.path), Text(remark.fault), Text(remark.step))
         parts += [remarks, ""]
-    parts.append("`process-compose up` does not use any of this yet.")
+    parts.append("`windtunnel up` starts a stack with it.")
     return Group(*parts)
 
 
@@ -45,8 +45,10 @@ def _found(project: Project) -> Table:
         ("working folder", layout.working_folder, ""),
         ("state folder", project.state_folder or "", ""),
         ("Airflow", _version(project.airflow), project.airflow.source),
+        ("Airflow that runs", versions.release(project.airflow), ""),
         ("Python", _version(project.python), project.python.source),
         ("packages", f"{packages.count} requirements", listed(packages.files)),
+        ("packages of the image", listed(project.image_packages), "imports"),
         ("lock", packages.lock or "", ""),
         ("own environment", "names windtunnel" if packages.own_environment else "", ""),
         ("constraints", listed(packages.constraints), ""),

@@ -11,6 +11,8 @@ from windtunnel.project.folder import Folder
 
 #: Files that `-r` and `-c` may lead to.
 MOST_FILES = 20
+#: Options that say where packages are.
+INDEX = re.compile(r"(--index-url|--extra-index-url|--find-links|-i|-f)[ =]+\S+")
 #: Airflow's published constraints, whose address names both versions.
 PUBLISHED = re.compile(r"/constraints-(\d[\w.]{0,20})/constraints-(?:[a-z-]+-)?(3\.\d{1,2})\.txt")
 
@@ -32,6 +34,8 @@ def read(folder: Folder, found: Packages, name: str, *, constrains: bool = False
         option = re.match(r"(-r|-c|--requirement|--constraint)[ =]*(.*)", line)
         if option:
             _named(folder, found, name, option[2], option[1] in ("-c", "--constraint"))
+        elif INDEX.fullmatch(line):
+            found.indexes.append(line)
         elif not line.startswith("-") and not claims.add(found, line, name, constrains):
             faulty.append(number)
     if faulty:

@@ -12,6 +12,8 @@ from windtunnel.project import (
     airflow_files,
     compose,
     dockerfile,
+    image_packages,
+    images,
     layout,
     packages,
     system_packages,
@@ -23,9 +25,7 @@ from windtunnel.project.claims import Claim, Packages
 from windtunnel.project.compose import Compose
 from windtunnel.project.folder import Folder, Remark
 from windtunnel.project.layout import Layout
-
-#: Below the project's folder; for secrets, logs and the database.
-STATE = ".windtunnel"
+from windtunnel.settings import PROJECT_STATE
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Project:
     options: Options | None
     local_settings: str | None
     objects: list[Objects]
+    #: Packages of the base image that the project's files import.
+    image_packages: list[str]
     system_packages: list[str]
     compose: list[Compose]
     remarks: list[Remark]
@@ -61,8 +63,9 @@ class Project:
             "lock": self.packages.lock,
             "own_environment": self.packages.own_environment,
             "constraints": self.packages.constraints,
+            "image_packages": self.image_packages,
             "variables": self.variables,
-            "settings": asdict(self.options) if self.options else None,
+            "settings": self.options.shown() if self.options else None,
             "local_settings": self.local_settings,
             "objects": [asdict(each) for each in self.objects],
             "system_packages": self.system_packages,
@@ -77,17 +80,20 @@ def survey(path: Path) -> Project:
     Raises:
         UsageError: this is not a folder that can be read.
     """
-    root = _checked(path)
+    root = checked(path)
     folder = Folder(root)
     wanted = packages.find(folder)
     containers = compose.find(folder)
     builds = [dockerfile.NAME, *(each.dockerfile for each in containers if each.dockerfile)]
     named = {file: dockerfile.base_image(folder, file) for file in dict.fromkeys(builds)}
     named |= {each.file: each.image for each in containers}
+    folders = layout.find(folder)
+    on_airflow = any(images.judge(image).is_airflow for image in named.values() if image)
     return Project(
         root=root,
         state_folder=_state_folder(folder),
-        layout=layout.find(folder),
+        layout=folders,
+        image_packages=image_packages.find(folder, folders) if on_airflow else [],
         packages=wanted,
         airflow=versions.airflow(folder, wanted, named),
         python=versions.python(folder, wanted, named),
@@ -104,12 +110,17 @@ def survey(path: Path) -> Project:
 def _state_folder(folder: Folder) -> str | None:
     """The folder that a stack of this project will write into, and nowhere else."""
     if os.access(folder.root, os.W_OK):
-        return STATE
+        return PROJECT_STATE
     folder.remark(".", "this folder cannot be written", "set WINDTUNNEL_STATE to another folder")
     return None
 
 
-def _checked(path: Path) -> Path:
+def checked(path: Path) -> Path:
+    """The real path of a folder that can be read.
+
+    Raises:
+        UsageError: it is no such folder.
+    """
     step = "name the folder of an Airflow project"
     try:
         root = path.resolve(strict=True)

@@ -1,4 +1,4 @@
-"""The names in a project's `.env`. Values are secrets: they are neither kept nor shown."""
+"""A project's `.env`. The values are secrets: only the record for Airflow's processes has them."""
 
 from __future__ import annotations
 
@@ -42,3 +42,10 @@ def names(folder: Folder) -> list[str]:
         folder.remark(NAME, fault, "`windtunnel status` names the file with the password")
     left_out = {*refused, *OF_THE_CONTAINERS, *WITHOUT_EFFECT, *web}
     return [name for name in found if name not in left_out]
+
+
+def values(folder: Folder, names: list[str]) -> dict[str, str]:
+    """The values of these variables, as docker compose reads them: with `${NAME}` replaced."""
+    text = folder.read(NAME, LIMIT) or ""
+    found = dotenv_values(stream=io.StringIO(text))
+    return {name: found[name] or "" for name in names if name in found}

@@ -19,6 +19,8 @@ from windtunnel.project.folder import Folder, clean
 
 OURS = "windtunnel"
 PYTHON_FILE = ".python-version"
+#: Minor versions of Airflow that a project's environment may have.
+MINORS = ("3.3",)
 #: A claim that names one version or one series; anything else is a range.
 PINNED = re.compile(r"={2,3}(\d[\w.+!-]{0,30}?)(\.\*)?")
 
@@ -47,7 +49,7 @@ def airflow(folder: Folder, packages: Packages, named: dict[str, str | None]) ->
     chosen = next((claim for claim in claims if pinned(claim)), None)
     chosen = chosen or next(iter(claims), ours)
     _contradictions(folder, chosen, claims)
-    if not _contains(chosen, running):
+    if not _contains(chosen, release(chosen)):
         fault = f"wants Airflow {chosen.specifier}, this windtunnel runs {running}"
         step = f"try the DAGs with Airflow {running}; production keeps its own version"
         folder.remark(chosen.source, fault, step)
@@ -78,6 +80,14 @@ def python(folder: Folder, packages: Packages, named: dict[str, str | None]) -> 
         fault = f"wants Python {chosen.specifier}, {ours}"
         folder.remark(chosen.source, fault, f"allow Python {allowed[-1]}")
     return chosen
+
+
+def release(claim: Claim) -> str:
+    """The Airflow that runs: ours where the claim allows it or cannot be met, else its own pin."""
+    running = metadata.version("apache-airflow")
+    wanted = exact(claim)
+    supported = wanted is not None and ".".join(wanted.split(".")[:2]) in MINORS
+    return wanted if wanted and supported and not _contains(claim, running) else running
 
 
 def pinned(claim: Claim) -> str | None:

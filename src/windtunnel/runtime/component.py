@@ -22,6 +22,7 @@ from collections.abc import Callable
 
 from setproctitle import setproctitle
 
+from windtunnel.project import record
 from windtunnel.runtime.frames import with_room
 from windtunnel.services import migration_gate
 from windtunnel.settings import load
@@ -162,6 +163,7 @@ def _load(component: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Runs Airflow's command line, and ends with its exit code."""
+    record.enter()
     plain = patch_switch.as_in_production()
     if not plain:
         calm_collector()

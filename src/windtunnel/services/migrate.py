@@ -6,6 +6,7 @@ packages have changed since the last time.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ from psycopg2.extensions import connection as Connection
 
 from windtunnel.clients.postgres import connect
 from windtunnel.errors import WindtunnelError, exit_code
-from windtunnel.services import migration_gate, notify_triggers
+from windtunnel.services import migration_gate, notify_triggers, project_objects
 from windtunnel.settings import Settings, load
 from windtunnel.variables.patch_switch import triggers_wanted
 
@@ -92,6 +93,9 @@ def main() -> None:
     settings = load(client=False)
     if not migrate(settings):
         print("the database is up to date")
+    # DAG files may read variables when they are parsed, so this comes before the others go on.
+    with contextlib.closing(connect(settings)) as connection:
+        project_objects.bring(settings, connection)
     migration_gate.announce(settings)
 
 

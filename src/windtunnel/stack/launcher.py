@@ -70,6 +70,8 @@ def launch(arguments: list[str]) -> int:
     if starts:
         load()  # A variable that contradicts a running stack is the mistake to name.
     settings = load(client=not starts)
+    if starts:
+        settings = _beside_others(settings)
     os.environ.update(settings.environment())
     if not sys.stdout.isatty():
         os.environ["PC_DISABLE_TUI"] = "1"
@@ -103,6 +105,19 @@ def launch(arguments: list[str]) -> int:
     if names and words[1:3] != ["logs", "truncate"]:
         arguments = _named(settings, arguments, words)
     return _become(arguments)
+
+
+def _beside_others(settings: Settings) -> Settings:
+    """The same stack on other ports, where another stack of ours has the default ones."""
+    from windtunnel.stack import ports
+    from windtunnel.stack.say import say
+
+    offset = ports.beside_others(settings)
+    if offset == settings.port_offset or os.environ.get("PORT_OFFSET", "").strip():
+        return settings
+    say(f"another stack has the default ports; this one takes PORT_OFFSET={offset}")
+    os.environ["PORT_OFFSET"] = str(offset)
+    return load(client=False)
 
 
 def _named(settings: Settings, arguments: list[str], words: list[str]) -> list[str]:

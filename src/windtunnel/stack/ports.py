@@ -11,6 +11,9 @@ from windtunnel.settings import Ports, Settings
 
 # Keeps a private stack away from the ports of one with the defaults.
 LOWEST_OFFSET = 10_000
+HIGHEST_PORT = max(port for _, port in Ports().items())
+#: Between the ports of one person's stacks.
+STEP = 1000
 
 
 def _taken(port: int) -> bool:
@@ -41,9 +44,8 @@ def free_offset() -> int:
     Raises:
         WindtunnelError: 200 random offsets were taken.
     """
-    highest = max(port for _, port in Ports().items())
     # At least 1,000 offsets, also where an administrator widened the range of outgoing connections.
-    end = max(_first_ephemeral_port() - highest, LOWEST_OFFSET + 1000)
+    end = max(_first_ephemeral_port() - HIGHEST_PORT, LOWEST_OFFSET + 1000)
     for _ in range(200):
         offset = random.randrange(LOWEST_OFFSET, end)  # noqa: S311
         if not any(_taken(port) for _, port in Ports().shifted(offset).items()):
@@ -74,6 +76,35 @@ def holder(port: int) -> str:
     return "a process of another user"
 
 
+def beside_others(settings: Settings) -> int:
+    """The port offset for a stack whose person named none.
+
+    The default; where another stack of ours holds one of its ports, the next thousand that is free.
+    """
+    taken = [port for _, port in settings.ports.items() if _taken(port)]
+    if not any(_is_of_another_stack(port, settings) for port in taken):
+        return settings.port_offset
+    for offset in range(STEP, _first_ephemeral_port() - HIGHEST_PORT, STEP):
+        if not any(_taken(port) for _, port in Ports().shifted(offset).items()):
+            return offset
+    return settings.port_offset
+
+
+def _is_of_another_stack(port: int, settings: Settings) -> bool:
+    import psutil
+
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status != psutil.CONN_LISTEN or not connection.laddr:
+                continue
+            if connection.laddr.port == port and connection.pid:
+                stack = psutil.Process(connection.pid).environ().get("WINDTUNNEL_STACK")
+                return stack is not None and stack != str(settings.state)
+    except psutil.Error:
+        pass
+    return False
+
+
 def check_free(settings: Settings) -> None:
     """Check that every port of the stack is free.
 
@@ -85,6 +116,6 @@ def check_free(settings: Settings) -> None:
         return
     said = "; ".join(f"{port} ({name}) by {holder(port)}" for name, port in taken)
     ports = "1 port is" if len(taken) == 1 else f"{len(taken)} ports are"
-    command = f"PORT_OFFSET={settings.port_offset + 1000} process-compose up"
+    command = f"PORT_OFFSET={settings.port_offset + STEP} process-compose up"
     step = f"Stop the holder, or move the stack: {command}"
     raise WindtunnelError(f"{ports} taken: {said}. {step}")

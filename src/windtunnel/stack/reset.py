@@ -10,7 +10,20 @@ from windtunnel.settings import Settings
 from windtunnel.stack import down
 
 #: A stack writes these into its state folder. A folder that holds anything else is kept.
-WRITTEN = ("secrets", "run", "logs", "postgres", "valkey", "bundles", "stack.json", "migrated.json")
+WRITTEN = (
+    "secrets",
+    "run",
+    "logs",
+    "postgres",
+    "valkey",
+    "bundles",
+    "environments",
+    "stack.json",
+    "migrated.json",
+    "project.json",
+    "objects.json",
+    ".gitignore",
+)
 
 
 def reset(settings: Settings) -> list[Path]:

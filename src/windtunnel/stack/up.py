@@ -12,7 +12,7 @@ from windtunnel.errors import Exit, NoStackError, UsageError, WindtunnelError
 from windtunnel.ledger import temporary
 from windtunnel.services import state_folder
 from windtunnel.settings import RECORDED, Settings
-from windtunnel.stack import leftovers, ports
+from windtunnel.stack import leftovers, ports, programs
 from windtunnel.stack.locks import starting
 from windtunnel.stack.say import say
 from windtunnel.system import procfs
@@ -41,6 +41,7 @@ def up(settings: Settings, binary: str, arguments: list[str], *, dry_run: bool) 
     if not settings.dags.is_dir():
         step = "create it, or set DAGS_FOLDER"
         raise UsageError(f"there is no DAG folder {settings.dags}: {step}")
+    programs.bring()
     state_folder.folders(settings)
     with starting(settings):
         _prepare(settings)
@@ -63,10 +64,7 @@ def _prepare(settings: Settings) -> None:
         WindtunnelError: a stack of this state folder runs, or this one cannot start.
     """
     if process_compose.answers(settings):
-        stop = "see `windtunnel status`, stop it with `process-compose down`"
-        other = "start another with WINDTUNNEL_STATE and PORT_OFFSET"
-        fault = f"this stack is running already (state folder {settings.state})"
-        raise WindtunnelError(f"{fault}: {stop}, or {other}")
+        raise running_already(settings)
     _refuse_without_socket(settings)
     _clear_leftovers(settings)
     state_folder.prepare(settings)
@@ -74,6 +72,14 @@ def _prepare(settings: Settings) -> None:
     _record(settings)
     os.environ["WINDTUNNEL_PREPARED"] = str(settings.state)
     os.chdir(settings.root)
+
+
+def running_already(settings: Settings) -> WindtunnelError:
+    """The refusal of a second `up`."""
+    stop = "see `windtunnel status`, stop it with `process-compose down`"
+    other = "start another with WINDTUNNEL_STATE and PORT_OFFSET"
+    fault = f"this stack is running already (state folder {settings.state})"
+    return WindtunnelError(f"{fault}: {stop}, or {other}")
 
 
 def _refuse_without_socket(settings: Settings) -> None:

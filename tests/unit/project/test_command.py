@@ -29,7 +29,7 @@ def test_the_table_names_what_was_found_and_what_to_do(make: Make) -> None:
     root = make({"dags/a.py": DAG, "packages.txt": "gcc\n", "a[red]b/dags/b.py": DAG})
     done = windtunnel(cwd=root)
     assert done.returncode == 0 and not done.stderr, done
-    for part in ("DAG folders", "dags, a[red]b/dags", "packages.txt", "gcc", "not use any of this"):
+    for part in ("DAG folders", "dags, a[red]b/dags", "packages.txt", "gcc", "windtunnel up"):
         assert part in done.stdout
     assert not (root / "no-state").exists()
 

@@ -1,0 +1,121 @@
+"""The Python environment of a project, which uv makes in the project's state folder.
+
+The project's packages, the Airflow that it pins, and this very windtunnel.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import windtunnel
+from windtunnel.errors import UsageError, WindtunnelError
+from windtunnel.project.survey import Project
+from windtunnel.project.wanted import LOCK, Wanted
+from windtunnel.system import uv
+
+#: The folder of the environments in the state folder, each named by its digest.
+FOLDER = "environments"
+#: The last file that is written: without it the environment is not complete.
+COMPLETE = "windtunnel-complete"
+#: The programs of windtunnel and their modules. No path of Python in the first line: one with a
+#: space could not be run.
+PROGRAMS = {"windtunnel": "windtunnel.cli", "process-compose": "windtunnel.stack.launcher"}
+PROGRAM = """#!/bin/sh
+exec "$(dirname "$(readlink -f "$0")")/python" -P -c '
+import sys; sys.argv[0] = "{name}"
+from {module} import main; main()' "$@"
+"""
+
+
+def find(project: Project, wanted: Wanted, state: Path) -> Path | None:
+    """The environment's folder if it is complete."""
+    folder = state / FOLDER / wanted.digest(project.root)
+    return folder if (folder / COMPLETE).exists() else None
+
+
+def make(project: Project, wanted: Wanted, state: Path, say: Callable[[str], None]) -> Path:
+    """Make the environment.
+
+    Raises:
+        WindtunnelError: uv cannot make it; the message has what uv said.
+    """
+    if sys.prefix.startswith("/nix/store"):
+        raise UsageError(
+            "this windtunnel is from Nix, which cannot install the project's packages: use "
+            "`windtunnel.lib.dagRepository` (docs/guides/your-dags.md), or run it with uv"
+        )
+    folder = state / FOLDER / wanted.digest(project.root)
+    # An incomplete one of an interrupted run.
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    program = uv.program("uv has to install the project's packages", "see docs.astral.sh/uv")
+    _uv(project, [program, "venv", "--quiet", "--python", wanted.python, str(folder)])
+    inputs = _inputs(project, wanted, folder, program)
+    command = [program, "pip", "install", "--python", str(folder), "--compile-bytecode", *inputs]
+    for line in _uv(project, command).splitlines():
+        if line.startswith("warning:"):
+            say(line)
+    _add_ourselves(folder)
+    (folder / COMPLETE).touch()
+    return folder
+
+
+def remove_others(state: Path, kept: Path | None) -> None:
+    """Delete the environments of former requirements. No stack of the state folder may run."""
+    for folder in (state / FOLDER).glob("*"):
+        if folder != kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _inputs(project: Project, wanted: Wanted, folder: Path, program: str) -> list[str]:
+    """The files for uv, which may hold passwords of package indexes, as its arguments."""
+    folder.chmod(0o700)
+    lines = [*wanted.indexes, *wanted.requirements]
+    if wanted.locked:
+        export = [program, "export", "--quiet", "--frozen", "--no-dev", "--no-emit-project"]
+        export += ["--no-hashes", "--python", str(folder), "--output-file"]
+        pins = folder / "locked.txt"
+        _uv(project, [*export, str(pins)])
+        lines.append(f"-r {pins.name}")
+    requirements = folder / "requirements.txt"
+    constraints = folder / "constraints.txt"
+    requirements.write_text("".join(f"{line}\n" for line in lines))
+    constraints.write_text("".join(f"{line}\n" for line in wanted.constraints))
+    return ["--requirements", str(requirements), "--constraints", str(constraints)]
+
+
+def _uv(project: Project, command: list[str]) -> str:
+    # In the project's folder: its settings for uv, such as a private index, count.
+    files = ", ".join([*project.packages.files, *([LOCK] if project.packages.lock else [])])
+    fault = f"uv cannot install the packages of {project.root}"
+    return uv.run(command, project.root, fault, f"correct {files or 'its requirements'}")
+
+
+def _add_ourselves(folder: Path) -> None:
+    """Put this windtunnel into the environment.
+
+    Its own requirement of one Airflow does not count there, so no installer is asked.
+    """
+    (site,) = folder.glob("lib/python3*/site-packages")
+    package = Path(windtunnel.__file__).parent if windtunnel.__file__ else None
+    if package is None:
+        raise WindtunnelError("windtunnel has no folder: install it anew")
+    if (package.parents[1] / "pyproject.toml").is_file():
+        # A checkout: a change of it counts at once.
+        (site / "windtunnel.pth").write_text(f"{package.parent}\n")
+    else:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(package, site / "windtunnel", ignore=ignored)
+    for file in metadata.distribution("windtunnel").files or []:
+        if file.parts[0].endswith(".dist-info"):
+            target = site / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(str(file.locate()), target)
+    for name, module in PROGRAMS.items():
+        program = folder / "bin" / name
+        program.write_text(PROGRAM.format(name=name, module=module))
+        program.chmod(0o755)

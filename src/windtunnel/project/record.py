@@ -1,0 +1,92 @@
+"""What Airflow's processes take from the project: `project.json` in the state folder.
+
+`windtunnel up` writes it once, so that all processes of a stack see the same, also a worker that
+starts an hour later. It may hold secrets of `.env` and airflow.cfg, so its mode is 0600.
+Standard library only: each of Airflow's processes reads it at its start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping, MutableMapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+NAME = "project.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """Paths are absolute."""
+
+    root: str
+    #: The interpreter of the project's environment.
+    python: str
+    #: Variables for Airflow's processes only; those of the stack win.
+    variables: dict[str, str] = field(default_factory=dict)
+    #: Folders in front of site-packages.
+    import_path: list[str] = field(default_factory=list)
+    #: PYTHONPATH of the programs that a task or a person starts. It comes before the standard
+    #: library, so a folder with a file such as types.py is not in it.
+    python_path: list[str] = field(default_factory=list)
+    #: The files with connections, variables and pools, relative to the root.
+    objects: list[str] = field(default_factory=list)
+    #: file -> digest of each file that the environment or the variables were made from.
+    files: dict[str, str] = field(default_factory=dict)
+
+    def text(self) -> str:
+        return json.dumps({"version": 1, **asdict(self)}, indent=1)
+
+
+def read(state: Path) -> Record | None:
+    """The record; None for a stack without a project, or for a damaged file."""
+    try:
+        data = json.loads((state / NAME).read_bytes())
+        return Record(**{name: data[name] for name in Record.__dataclass_fields__})
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def shadows(folder: Path) -> bool:
+    """Whether a file in the folder has the name of a module of the standard library."""
+    return any(file.stem in sys.stdlib_module_names for file in folder.glob("*.py"))
+
+
+def digest(path: Path) -> str:
+    """A digest of a file's bytes; empty where there is no such file."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError:
+        return ""
+
+
+def changed(record: Record) -> list[str]:
+    """The files that have changed since `up`, relative to the project's folder."""
+    root = Path(record.root)
+    return [name for name, known in record.files.items() if digest(root / name) != known]
+
+
+def variables(record: Record, env: Mapping[str, str]) -> dict[str, str]:
+    """The project's variables that the environment does not have already."""
+    return {name: text for name, text in record.variables.items() if name not in env}
+
+
+def enter(env: MutableMapping[str, str] = os.environ) -> None:
+    """Make this process one of the project's: its variables, import path and working folder.
+
+    The project's modules come before site-packages, as PYTHONPATH would have them, but behind the
+    standard library: a file called types.py must not stop Python.
+    """
+    state = env.get("WINDTUNNEL_STATE")
+    record = read(Path(state)) if state and env.get("WINDTUNNEL_PROJECT") else None
+    if record is None:
+        return
+    env.update(variables(record, env))
+    place = next((i for i, path in enumerate(sys.path) if "site-packages" in path), len(sys.path))
+    sys.path[place:place] = record.import_path
+    if record.python_path:
+        env["PYTHONPATH"] = os.pathsep.join(record.python_path)
+    os.chdir(record.root)

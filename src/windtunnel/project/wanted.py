@@ -1,0 +1,133 @@
+"""The packages that a project's environment is made from: its own, and those that the stack needs.
+
+Nothing is resolved or installed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from windtunnel.errors import WindtunnelError
+from windtunnel.project import published, versions
+from windtunnel.project.claims import AIRFLOW
+from windtunnel.project.survey import Project
+from windtunnel.system import locked_versions
+
+#: The project's lock, as uv writes it.
+LOCK = "uv.lock"
+#: Airflow's distributions that a project may pin beside Airflow itself.
+OF_AIRFLOW = (*AIRFLOW, "apache-airflow-task-sdk")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What uv gets. The lines are in the format of requirements.txt."""
+
+    requirements: list[str]
+    constraints: list[str]
+    indexes: list[str]
+    #: Whether uv.lock of the project has the versions.
+    locked: bool
+    python: str
+    #: Where the constraints come from, for people.
+    limited_by: str
+
+    def digest(self, root: Path) -> str:
+        """Changes whenever the environment has to be made anew."""
+        parts = [json.dumps(asdict(self), sort_keys=True), _ourselves()]
+        if self.locked:
+            parts.append((root / LOCK).read_text())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def find(project: Project) -> Wanted | None:
+    """The packages of a project's environment; None where this one will do as it is.
+
+    Raises:
+        WindtunnelError: the project pins a version that cannot work with windtunnel.
+    """
+    python = versions.pinned(project.python) or _running_python()
+    release = versions.release(project.airflow)
+    lines = [line for line in project.packages.lines if _name(line) not in OF_AIRFLOW]
+    named = {_name(line) for line in lines}
+    brought = [line for line in project.image_packages if not _has(_name(line))]
+    lines += [line for line in brought if _name(line) not in named]
+    locked = project.packages.lock is not None and (project.root / "pyproject.toml").is_file()
+    ours = metadata.version("apache-airflow")
+    if (release, python) == (ours, _running_python()) and not lines and not locked:
+        return None
+    needed = _needed()
+    _check(project, lines, needed)
+    limits, limited_by = published.constraints(release, python)
+    if release == ours and not limits:
+        tested = locked_versions.versions(locked_versions.text())
+        limits = [f"{name}=={version}" for name, version in sorted(tested.items())]
+        limited_by = "windtunnel's own lock"
+    # A version that the project names itself counts; the resolver says whether it fits.
+    decided = {_name(line) for line in (*lines, *project.packages.limits)}
+    decided |= {*OF_AIRFLOW, "windtunnel"}
+    limits = [line for line in limits if _name(line) not in decided]
+    if locked:
+        # The lock has the project's versions; ours may not contradict it.
+        limits, limited_by = [], LOCK
+    return Wanted(
+        requirements=[*lines, f"apache-airflow[celery]=={release}", *needed],
+        constraints=[*project.packages.limits, *limits],
+        indexes=project.packages.indexes,
+        locked=locked,
+        python=python,
+        limited_by=limited_by,
+    )
+
+
+def _needed() -> list[str]:
+    """Windtunnel's own requirements, without its version of Airflow."""
+    lines = metadata.requires("windtunnel") or []
+    return [line for line in lines if _name(line) not in OF_AIRFLOW]
+
+
+def _check(project: Project, lines: list[str], needed: list[str]) -> None:
+    """One clear line for a pin that excludes ours. The resolver finds all other conflicts.
+
+    Raises:
+        WindtunnelError: names both sides.
+    """
+    ours = {_name(line): Requirement(line).specifier for line in needed}
+    for line in lines:
+        wanted = Requirement(line)
+        name = canonicalize_name(wanted.name)
+        for specifier in wanted.specifier:
+            exact = specifier.operator in ("==", "===") and not specifier.version.endswith(".*")
+            if exact and name in ours and not ours[name].contains(specifier.version, True):
+                raise WindtunnelError(
+                    f"{project.root / 'requirements.txt'} or pyproject.toml wants {name}"
+                    f"{wanted.specifier}, windtunnel needs {name}{ours[name]}: allow a version "
+                    "that fits both; your production may keep its own"
+                )
+
+
+def _has(name: str) -> bool:
+    """Whether Airflow or windtunnel brings the package anyway."""
+    return f'name = "{name}"' in locked_versions.text()
+
+
+def _name(line: str) -> str:
+    return canonicalize_name(Requirement(line).name)
+
+
+def _running_python() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _ourselves() -> str:
+    """The windtunnel that would be put into the environment."""
+    package = Path(__file__).resolve().parents[1]
+    return f"{metadata.version('windtunnel')} {package}"

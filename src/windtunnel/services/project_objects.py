@@ -1,0 +1,64 @@
+"""When a project's connections, variables and pools are imported, and what was imported last."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from psycopg2.extensions import connection as Connection
+
+from windtunnel.project import record
+from windtunnel.services.state_folder import write_private
+from windtunnel.settings import Settings
+
+#: In the state folder: the database, the files' digests, and a digest of each object.
+NAME = "objects.json"
+
+
+def read(settings: Settings) -> dict[str, Any]:
+    try:
+        data = json.loads((settings.state / NAME).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def write(settings: Settings, data: dict[str, Any]) -> None:
+    write_private(settings.state / NAME, json.dumps(data, indent=1))
+
+
+def bring(settings: Settings, connection: Connection) -> None:
+    """Import them where a file has changed since the last time, or the database is new.
+
+    A failure is a warning: the stack can run without them, and the DAGs' errors name them.
+    """
+    found = record.read(settings.state)
+    if found is None or not found.objects or settings.project is None:
+        return
+    wanted: dict[str, Any] = {
+        "database": _identity(connection),
+        "files": {name: record.digest(settings.project / name) for name in found.objects},
+    }
+    known = read(settings)
+    if wanted.items() <= known.items():
+        return
+    # Objects that were imported into another database were not deleted in this one.
+    former = known.get("objects") if known.get("database") == wanted["database"] else None
+    write(settings, {"objects": former if isinstance(former, dict) else {}})
+    command = [sys.executable, "-m", "windtunnel.runtime.project_objects"]
+    if os.spawnv(os.P_WAIT, sys.executable, command) != 0:
+        print("windtunnel: warning: the project's objects were not imported, see the lines above")
+        return
+    write(settings, read(settings) | wanted)
+
+
+def _identity(connection: Connection) -> str:
+    """Another text for another database; `airflow db reset` makes one as well."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT system_identifier, 'alembic_version'::regclass::oid FROM pg_control_system()"
+        )
+        row = cursor.fetchone()
+    return "-".join(map(str, row)) if row else ""

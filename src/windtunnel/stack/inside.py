@@ -1,0 +1,28 @@
+"""The variables of a stack for a program that a person runs beside it: a shell, Airflow's commands.
+
+Standard library only: `./dev` loads this before every command.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from windtunnel.project import record
+from windtunnel.settings import Settings
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """Those of the stack; in a project also its own, and its environment first on PATH."""
+    found = settings.environment()
+    project = record.read(settings.state) if settings.project else None
+    if project is None:
+        return found
+    found = record.variables(project, os.environ) | found
+    folder = str(Path(project.python).parent)
+    path = os.environ.get("PATH", "").split(os.pathsep)
+    found["PATH"] = os.pathsep.join([folder, *(part for part in path if part != folder)])
+    found["VIRTUAL_ENV"] = str(Path(folder).parent)
+    if project.python_path:
+        found["PYTHONPATH"] = os.pathsep.join(project.python_path)
+    return found

