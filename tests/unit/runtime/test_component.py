@@ -143,13 +143,23 @@ def test_a_component_loads_while_the_database_is_migrated_and_waits_for_its_end(
 ) -> None:
     monkeypatch.setenv("PC_PROC_NAME", "migrate")
     (settings.run / "migrated").write_text("1:1")  # a former run's
-    loaded: list[float] = []
-    threading.Timer(0.4, migration_gate.announce, [settings]).start()
-    start = time.monotonic()
-    assert migration_gate.wait(settings, lambda: loaded.append(time.monotonic() - start))
-    assert loaded[0] < 0.2 < 0.4 <= time.monotonic() - start
-    assert migration_gate.wait(settings, lambda: loaded.append(0))
-    assert len(loaded) == 1, "started again later, there is nothing to wait for"
+    loading, order = threading.Event(), list[str]()
+
+    def load_modules() -> None:
+        order.append("loaded")
+        loading.set()
+
+    def migrate() -> None:
+        loading.wait(20)
+        time.sleep(3 * migration_gate.POLL_SECONDS)
+        order.append("migrated")
+        migration_gate.announce(settings)
+
+    threading.Thread(target=migrate).start()
+    assert migration_gate.wait(settings, load_modules)
+    assert order == ["loaded", "migrated"]
+    assert migration_gate.wait(settings, load_modules)
+    assert order.count("loaded") == 1, "started again later, there is nothing to wait for"
 
 
 def test_a_workers_celery_waits_for_the_run_that_its_supervisor_belongs_to(
