@@ -394,6 +394,36 @@ def project(
 
 
 @app.command()
+def init(
+    folder: Annotated[
+        Path,
+        typer.Option("--project", help="The project's folder; the current one by default."),
+    ] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Write a CI workflow, a `pyproject.toml` and a first test, only where nothing is.
+
+    It says for each file whether it was written or left alone.
+    """
+    from windtunnel.project import create, survey
+
+    found = survey.survey(folder)
+    results = []
+    for result in create.create(found):
+        results.append(result)
+        if not as_json:
+            state = "written" if result.written else f"left alone: {result.why}"
+            out.print(f"{result.path}: {state}", markup=False, highlight=False, soft_wrap=True)
+    notes = create.remarks(found, results)
+    if as_json:
+        files = [vars(result) for result in results]
+        _emit({"version": 1, "project": str(found.root), "files": files, "remarks": notes})
+    else:
+        for line in notes:
+            _say(line)
+
+
+@app.command()
 def logs(
     names: Annotated[
         list[str] | None,
