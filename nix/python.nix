@@ -14,18 +14,25 @@ let
   # Wheels only: all of the lock's packages have one for the systems of the flake, and a build from source needs a compiler.
   overlay = workspace.mkPyprojectOverlay { sourcePreference = "wheel"; };
 
+  # What the wheel takes from outside of src/.
+  forced = lib.attrNames (lib.importTOML ../pyproject.toml)
+    .tool.hatch.build.targets.wheel.force-include;
+
   # Only what the package is made of: an edited page of the docs is to rebuild nothing.
   ownSource = _final: prev: {
     windtunnel = prev.windtunnel.overrideAttrs {
       src = lib.fileset.toSource {
         root = ../.;
-        fileset = lib.fileset.unions [
-          ../pyproject.toml
-          ../uv.lock
-          ../README.md
-          ../LICENSE
-          ../src/windtunnel
-        ];
+        fileset = lib.fileset.unions (
+          [
+            ../pyproject.toml
+            ../uv.lock
+            ../README.md
+            ../LICENSE
+            ../src/windtunnel
+          ]
+          ++ map (name: ../. + "/${name}") forced
+        );
       };
     };
   };
