@@ -75,7 +75,8 @@ def _prepare(settings: Settings) -> None:
 
 
 def running_already(settings: Settings) -> WindtunnelError:
-    """The refusal of a second `up`."""
+    """The refusal of a second `up`; a stopped stack is named by what lets it go on."""
+    process_compose.require(settings)
     stop = "see `windtunnel status`, stop it with `process-compose down`"
     other = "start another with WINDTUNNEL_STATE and PORT_OFFSET"
     fault = f"this stack is running already (state folder {settings.state})"

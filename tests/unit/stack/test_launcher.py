@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.small_stack import stop
 from windtunnel.clients import process_compose
 from windtunnel.errors import UsageError
 from windtunnel.settings import Settings, socket_path
@@ -146,6 +147,17 @@ def test_a_second_up_names_a_wrong_variable_before_the_running_stack(
     del real["PORT_OFFSET"]
     done = launch(real | variables, "up", "-D")
     assert done.returncode == code and fault in done.stderr, done
+
+
+@pytest.mark.parametrize(
+    "words", [["up", "-D"], ["process", "list"], ["process", "logs", "worker"]]
+)
+def test_a_stopped_process_compose_is_named_by_the_launcher_too(
+    real: dict[str, str], supervised: Settings, words: list[str]
+) -> None:
+    pid = stop(supervised)
+    done = launch(real, *words)
+    assert done.returncode == 1 and f"`kill -CONT {pid}` lets it go on" in done.stderr, done
 
 
 def test_celery_s_name_of_a_worker_is_understood_by_every_command(real: dict[str, str]) -> None:
