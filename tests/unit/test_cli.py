@@ -154,3 +154,17 @@ def test_a_state_folder_that_may_not_be_looked_into_is_not_called_no_stack(tmp_p
     assert (
         done.returncode == 2 and "permission denied" in done.stderr and done.stderr.count("\n") == 1
     ), done
+
+
+@pytest.mark.parametrize(
+    ("offset", "code", "fault"),
+    [("2000", 1, "this stack is running already"), ("3000", 2, "PORT_OFFSET=3000, but the stack")],
+)
+def test_a_second_up_of_a_project_names_a_contradiction_before_the_running_stack(
+    supervised: Settings, tmp_path: Path, offset: str, code: int, fault: str
+) -> None:
+    supervised.stack_file.write_text('{"port_offset": 2000}')
+    (tmp_path / "project" / "dags").mkdir(parents=True)
+    project = str(tmp_path / "project")
+    done = windtunnel(supervised.state, "up", "--project", project, PORT_OFFSET=offset)
+    assert done.returncode == code and fault in done.stderr, done

@@ -52,7 +52,7 @@ def run(folder: Path | None, arguments: list[str]) -> int:
     state_folder.folders(settings)
     _ignore_itself(settings)
     if process_compose.answers(settings):
-        _require_change(settings)
+        _require_change(load())  # Or a variable contradicts the running stack.
     python = _python(project, settings)
     if python != sys.executable:
         os.environ[MADE] = python
