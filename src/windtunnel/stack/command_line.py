@@ -10,8 +10,12 @@ import os
 import re
 import subprocess
 
+from windtunnel.clients import process_compose
 from windtunnel.errors import UsageError, WindtunnelError
+from windtunnel.settings import Settings
 
+#: Commands of `process-compose process` that take the name of a process.
+NAMED = {"get", "logs", "ports", "restart", "start", "stop"}
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -50,6 +54,25 @@ def check(binary: str, arguments: list[str], *, starts: bool) -> None:
     words = [word for word in arguments if not word.startswith("-")]
     if usage and usage[2] == " [command]" and words[: len(path)] == path != words:
         raise UsageError(f"there is no {command} {words[len(path)]}: see `{command} --help`")
+
+
+def named(settings: Settings, arguments: list[str], words: list[str]) -> list[str]:
+    """The command line with Celery's names of workers replaced by those of process-compose now.
+
+    Raises:
+        UsageError: there is no such process. `logs` of the real binary would wait for ever.
+    """
+    takes_name = words[:1] == ["process"] and not NAMED.isdisjoint(words[1:2])
+    if not takes_name or words[1:3] == ["logs", "truncate"]:
+        return arguments
+    rows = process_compose.Compose(settings).processes()
+    now = {process_compose.node(row.name): row.name for row in rows}
+    now |= {row.name: row.name for row in rows}
+    for name in words[2].split(",") if len(words) > 2 else [""]:
+        if name not in now:
+            fault = f"there is no process {name!r}" if name else "the name of a process is missing"
+            raise UsageError(f"{fault}; there are {', '.join(sorted(row.name for row in rows))}")
+    return [",".join(now.get(name, name) for name in word.split(",")) for word in arguments]
 
 
 def _reason(text: str) -> tuple[str, bool]:

@@ -20,8 +20,6 @@ from windtunnel.stack import command_line
 OLDEST = (1, 103)
 #: Commands of the real binary that talk to a running stack.
 CLIENTS = {"analyze", "attach", "graph", "list", "monitor", "namespace", "process", "project"}
-#: Commands of `process-compose process` that take the name of a process.
-NAMED = {"get", "logs", "ports", "restart", "start", "stop"}
 #: All commands of the real binary.
 COMMANDS = CLIENTS | {
     "up",
@@ -101,10 +99,7 @@ def launch(arguments: list[str]) -> int:
     command_line.check(real_binary(), arguments, starts=False)
     if command in CLIENTS:
         process_compose.require(settings)
-    names = words[:1] == ["process"] and not NAMED.isdisjoint(words[1:2])
-    if names and words[1:3] != ["logs", "truncate"]:
-        arguments = _named(settings, arguments, words)
-    return _become(arguments)
+    return _become(command_line.named(settings, arguments, words))
 
 
 def _beside_others(settings: Settings) -> Settings:
@@ -118,22 +113,6 @@ def _beside_others(settings: Settings) -> Settings:
     say(f"another stack has the default ports; this one takes PORT_OFFSET={offset}")
     os.environ["PORT_OFFSET"] = str(offset)
     return load(client=False)
-
-
-def _named(settings: Settings, arguments: list[str], words: list[str]) -> list[str]:
-    """The command line with Celery's names of workers replaced by those of process-compose now.
-
-    Raises:
-        UsageError: there is no such process. `logs` of the real binary would wait for ever.
-    """
-    rows = process_compose.Compose(settings).processes()
-    now = {process_compose.node(row.name): row.name for row in rows}
-    now |= {row.name: row.name for row in rows}
-    for name in words[2].split(",") if len(words) > 2 else [""]:
-        if name not in now:
-            fault = f"there is no process {name!r}" if name else "the name of a process is missing"
-            raise UsageError(f"{fault}; there are {', '.join(sorted(row.name for row in rows))}")
-    return [",".join(now.get(name, name) for name in word.split(",")) for word in arguments]
 
 
 def _scale(settings: Settings, arguments: list[str]) -> int:
