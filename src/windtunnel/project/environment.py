@@ -15,7 +15,7 @@ import windtunnel
 from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.project.survey import Project
 from windtunnel.project.wanted import LOCK, Wanted
-from windtunnel.system import uv
+from windtunnel.system import nix_store, uv
 
 #: The folder of the environments in the state folder, each named by its digest.
 FOLDER = "environments"
@@ -43,7 +43,7 @@ def make(project: Project, wanted: Wanted, state: Path, say: Callable[[str], Non
     Raises:
         WindtunnelError: uv cannot make it; the message has what uv said.
     """
-    if sys.prefix.startswith("/nix/store"):
+    if nix_store.holds(sys.prefix):
         raise UsageError(
             "this windtunnel is from Nix, which cannot install the project's packages: use "
             "`windtunnel.lib.dagRepository` (docs/guides/your-dags.md), or run it with uv"

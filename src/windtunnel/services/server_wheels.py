@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError, exit_code
-from windtunnel.system import locked_versions, uv
+from windtunnel.system import locked_versions, nix_store, uv
 from windtunnel.system.cache_folder import cache
 
 #: Where each package has its programs.
@@ -128,7 +128,7 @@ def _publish(new: Path, tree: Path) -> None:
 def origin(program: str) -> str:
     """Where a program comes from: `wheel NAME VERSION`, `Nix` or `PATH`."""
     path = Path(program).resolve()
-    if path.is_relative_to("/nix/store"):
+    if nix_store.holds(path):
         return "Nix"
     trees = cache().resolve() / "servers"
     if path.is_relative_to(trees):

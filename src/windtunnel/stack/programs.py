@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from windtunnel.services import server_wheels
+from windtunnel.system import nix_store
 
 
 def bring() -> None:
@@ -19,7 +20,7 @@ def bring() -> None:
     """
     # Not resolved: the interpreter of an environment is a link to another one's.
     folders = [str(Path(sys.executable).parent)]
-    from_nix = sys.prefix.startswith("/nix/store")
+    from_nix = nix_store.holds(sys.prefix)
     if not from_nix and os.environ.get("WINDTUNNEL_SERVERS") != "path":
         folders.append(str(server_wheels.make()))
     known = os.environ.get("PATH", "").split(os.pathsep)

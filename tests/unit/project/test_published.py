@@ -19,6 +19,8 @@ TEXT = "# made by Airflow's CI\npandas==2.3.3\nnot a requirement\n--index-url ht
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("WINDTUNNEL_CACHE", str(tmp_path / "cache"))
+    # Nix's sandbox names a file that does not exist, and httpx reads it for any address.
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     return tmp_path / "cache"
 
 

