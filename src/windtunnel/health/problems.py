@@ -132,10 +132,10 @@ def disk_problems(settings: Settings) -> list[Problem]:
 
 
 def project_problems(settings: Settings) -> list[Problem]:
-    """Files of the project from which the running environment was made, and that have changed."""
+    """Files of the project from which the running stack was made, and that have changed."""
     known = record.read(settings.state) if settings.project else None
     files = record.changed(known) if known else []
-    do = "`windtunnel up` stops the stack by a drain and starts it with the new packages"
+    do = "`windtunnel up` stops the stack by a drain and starts it with the new files"
     return [Problem(name, "has changed since the stack was started", do) for name in files]
 
 

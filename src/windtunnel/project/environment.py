@@ -19,7 +19,8 @@ from windtunnel.system import nix_store, uv
 
 #: The folder of the environments in the state folder, each named by its digest.
 FOLDER = "environments"
-#: The last file that is written: without it the environment is not complete.
+#: The last file that is written: without it the environment is not complete. It holds the folder's
+#: path, since the programs of a moved environment name an interpreter that is not there.
 COMPLETE = "windtunnel-complete"
 #: The programs of windtunnel and their modules. No path of Python in the first line: one with a
 #: space could not be run.
@@ -31,10 +32,20 @@ from {module} import main; main()' "$@"
 """
 
 
+def place(project: Project, wanted: Wanted, state: Path) -> Path:
+    """The environment's folder, made or not. Without symlinks, as its Python names itself."""
+    return (state / FOLDER).resolve() / wanted.digest(project.root)
+
+
 def find(project: Project, wanted: Wanted, state: Path) -> Path | None:
     """The environment's folder if it is complete."""
-    folder = state / FOLDER / wanted.digest(project.root)
-    return folder if (folder / COMPLETE).exists() else None
+    folder = place(project, wanted, state)
+    try:
+        whole = (folder / COMPLETE).read_text() == str(folder)
+    except (OSError, ValueError):
+        return None
+    # The interpreter is a link to another one, which may have been uninstalled.
+    return folder if whole and (folder / "bin" / "python").exists() else None
 
 
 def make(project: Project, wanted: Wanted, state: Path, say: Callable[[str], None]) -> Path:
@@ -48,7 +59,7 @@ def make(project: Project, wanted: Wanted, state: Path, say: Callable[[str], Non
             "this windtunnel is from Nix, which cannot install the project's packages: use "
             "`windtunnel.lib.dagRepository` (docs/guides/your-dags.md), or run it with uv"
         )
-    folder = state / FOLDER / wanted.digest(project.root)
+    folder = place(project, wanted, state)
     # An incomplete one of an interrupted run.
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(mode=0o700, exist_ok=True)
@@ -60,13 +71,14 @@ def make(project: Project, wanted: Wanted, state: Path, say: Callable[[str], Non
         if line.startswith("warning:"):
             say(line)
     _add_ourselves(folder)
-    (folder / COMPLETE).touch()
+    (folder / COMPLETE).write_text(str(folder))
     return folder
 
 
 def remove_others(state: Path, kept: Path | None) -> None:
     """Delete the environments of former requirements. No stack of the state folder may run."""
-    for folder in (state / FOLDER).glob("*"):
+    kept = kept and kept.resolve()
+    for folder in (state / FOLDER).resolve().glob("*"):
         if folder != kept:
             shutil.rmtree(folder, ignore_errors=True)
 

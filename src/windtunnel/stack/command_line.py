@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import UsageError, WindtunnelError
@@ -19,7 +20,13 @@ NAMED = {"get", "logs", "ports", "restart", "start", "stop"}
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def check(binary: str, arguments: list[str], *, starts: bool) -> None:
+def check(
+    binary: str,
+    arguments: list[str],
+    *,
+    starts: bool,
+    env: Mapping[str, str] = os.environ,
+) -> None:
     """Raise where process-compose cannot use these arguments. It takes 0.05 s.
 
     Args:
@@ -34,7 +41,7 @@ def check(binary: str, arguments: list[str], *, starts: bool) -> None:
     done = subprocess.run(
         [binary, question, *arguments],
         # Otherwise even this leaves a log in the temporary folder.
-        env=os.environ | {"PC_LOG_FILE": os.devnull},
+        env={**env, "PC_LOG_FILE": os.devnull},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -23,6 +23,7 @@ WRITTEN = (
     "project.json",
     "objects.json",
     ".gitignore",
+    ".airflowignore",
 )
 
 
@@ -47,6 +48,8 @@ def reset(settings: Settings) -> list[Path]:
             message = f"cannot delete {error.filename} ({error.strerror})"
             raise WindtunnelError(f"{message}: delete it as the user who made it") from None
         deleted.append(path)
-    if settings.state.is_dir() and not any(settings.state.iterdir()):
+    # A person's symlink to another disk stays.
+    is_folder = settings.state.is_dir() and not settings.state.is_symlink()
+    if is_folder and not any(settings.state.iterdir()):
         settings.state.rmdir()
     return deleted

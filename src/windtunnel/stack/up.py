@@ -38,9 +38,7 @@ def up(settings: Settings, binary: str, arguments: list[str], *, dry_run: bool) 
     """
     if dry_run:
         os.execv(binary, [binary, *arguments])
-    if not settings.dags.is_dir():
-        step = "create it, or set DAGS_FOLDER"
-        raise UsageError(f"there is no DAG folder {settings.dags}: {step}")
+    require_dags(settings)
     programs.bring()
     state_folder.folders(settings)
     with starting(settings):
@@ -55,6 +53,13 @@ def up(settings: Settings, binary: str, arguments: list[str], *, dry_run: bool) 
         log = settings.logs / "process-compose.log"
         raise WindtunnelError(f"process-compose ended with exit code {code}: see {log}")
     return _migrated(settings, start)
+
+
+def require_dags(settings: Settings) -> None:
+    """Raises `UsageError` where the DAG folder is missing."""
+    if not settings.dags.is_dir():
+        step = "create it, or set DAGS_FOLDER"
+        raise UsageError(f"there is no DAG folder {settings.dags}: {step}")
 
 
 def _prepare(settings: Settings) -> None:

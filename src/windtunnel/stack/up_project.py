@@ -14,13 +14,21 @@ from pathlib import Path
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, UsageError, WindtunnelError
-from windtunnel.project import environment, record, survey, variables, wanted
+from windtunnel.project import airflow_files, environment, record, survey, variables, wanted
 from windtunnel.project.folder import Folder, clean
 from windtunnel.project.record import Record
 from windtunnel.project.survey import Project
 from windtunnel.services import state_folder
-from windtunnel.settings import PROJECT_STATE, Settings, find_project, find_root, load
-from windtunnel.stack import down, launcher, up
+from windtunnel.settings import (
+    PROJECT_PROCESSES,
+    PROJECT_STATE,
+    Settings,
+    find_project,
+    find_root,
+    load,
+)
+from windtunnel.stack import command_line, down, launcher, programs, up
+from windtunnel.stack.locks import exclusive
 from windtunnel.stack.say import say
 
 #: The environment that a first `up` has made for the second, so that it makes none.
@@ -51,21 +59,53 @@ def run(folder: Path | None, arguments: list[str]) -> int:
         raise UsageError(f"{root} has no DAG folder: make dags/, or name another one by --project")
     state_folder.folders(settings)
     _ignore_itself(settings)
-    if process_compose.answers(settings):
-        _require_change(load())  # Or a variable contradicts the running stack.
-    python = _python(project, settings)
-    if python != sys.executable:
-        os.environ[MADE] = python
-        sys.stderr.flush()
-        os.execv(Path(python).with_name("windtunnel"), ["windtunnel", "up", *arguments])
-    # A stack that runs is stopped only now: the new environment could have failed.
-    if process_compose.answers(settings) and down.down(load(), now=False) != Exit.OK:
-        raise WindtunnelError("the running stack could not be stopped: see `windtunnel status`")
+    # Of two at once the second waits: it may neither empty the environment that the first one makes
+    # nor stop the stack that the first one starts.
+    with exclusive(settings, _say_waiting, name="project"):
+        return _start(project, settings, arguments)
+
+
+def _say_waiting() -> None:
+    say("another `windtunnel up` of this project is at work; waiting for it")
+
+
+def _start(project: Project, settings: Settings, arguments: list[str]) -> int:
+    made = os.environ.pop(MADE, None)
+    runs = process_compose.answers(settings)
+    if runs:
+        load()  # A variable that contradicts the running stack is the mistake to name.
+    if made is None:
+        python = _python(project, settings, runs)
+        if python != sys.executable:
+            os.environ[MADE] = python
+            sys.stderr.flush()
+            # The lock ends here, and the same command takes it again.
+            os.execv(Path(python).with_name("windtunnel"), ["windtunnel", "up", *arguments])
+    elif runs and not _changes(settings, sys.executable):
+        raise up.running_already(settings)
+    os.environ |= _variables(project)
+    if runs:
+        _require_success(arguments)
+        # A stack that runs is stopped only now: the new environment could have failed.
+        if down.down(load(), now=False) != Exit.OK:
+            raise WindtunnelError("the running stack was not stopped: see `windtunnel status`")
     environment.remove_others(settings.state, Path(sys.prefix))
     _tell(project)
     _write(project, settings)
-    os.environ |= _variables(project)
     return launcher.launch(["up", *arguments])
+
+
+def _require_success(arguments: list[str]) -> None:
+    """Ask all that could refuse the new stack before the running one is stopped.
+
+    Raises:
+        WindtunnelError: for example, `windtunnel.yaml` is damaged.
+    """
+    settings = load(client=False)
+    up.require_dags(settings)
+    programs.bring()
+    env = os.environ | settings.environment()
+    command_line.check(launcher.real_binary(), ["up", *arguments], starts=True, env=env)
 
 
 def _project(folder: Path | None) -> Path | None:
@@ -90,33 +130,62 @@ def _forget_the_checkout() -> None:
 
 
 def _ignore_itself(settings: Settings) -> None:
+    # The project's folder may be the DAG folder: Airflow would read each file of the environment.
+    # The first pattern is a glob, the second one is a regular expression.
+    _add(settings.state / ".airflowignore", "*\n.\n")
     if settings.state.name == PROJECT_STATE:
-        file = settings.state / ".gitignore"
-        if not file.exists():
-            file.write_text("*\n")
+        _add(settings.state / ".gitignore", "*\n")
 
 
-def _python(project: Project, settings: Settings) -> str:
-    """The interpreter that the stack needs, in an environment that is made where it is missing."""
-    if os.environ.get(MADE) or _is_own_environment(project):
-        return sys.executable
-    packages = wanted.find(project)
-    if packages is None:
-        return sys.executable
-    folder = environment.find(project, packages, settings.state)
-    if folder is None:
-        start = time.monotonic()
-        count = len(packages.requirements)
-        limits = f"limited by {packages.limited_by}"
-        say(f"installing {count} requirements for Python {packages.python}, {limits} …")
-        folder = environment.make(project, packages, settings.state, say)
-        say(f"the project's environment is ready after {time.monotonic() - start:.0f} s")
-    return str(folder / "bin" / "python")
+def _add(file: Path, text: str) -> None:
+    if not file.exists():
+        state_folder.write_private(file, text)
+
+
+def _python(project: Project, settings: Settings, runs: bool) -> str:
+    """The interpreter that the stack needs, in an environment that is made where it is missing.
+
+    Raises:
+        WindtunnelError: a stack runs, and it needs no other one.
+    """
+    packages = None if _is_own_environment(project) else wanted.find(project)
+    python = sys.executable
+    if packages is not None:
+        python = str(environment.place(project, packages, settings.state) / "bin" / "python")
+    if runs:
+        changes = _changes(settings, python)
+        if not changes:
+            raise up.running_already(settings)
+        say(f"{changes} changed: the tasks in hand finish, then the stack starts anew")
+    if packages is None or environment.find(project, packages, settings.state):
+        return python
+    start = time.monotonic()
+    count = len(packages.requirements)
+    limits = f"limited by {packages.limited_by}"
+    say(f"installing {count} requirements for Python {packages.python}, {limits} …")
+    environment.make(project, packages, settings.state, say)
+    say(f"the project's environment is ready after {time.monotonic() - start:.0f} s")
+    return python
+
+
+def _changes(settings: Settings, python: str) -> str:
+    """What of the project has changed since the running stack was started; empty for nothing."""
+    known = record.read(settings.state)
+    if known is None:
+        return ""
+    if files := record.changed(known):
+        return ", ".join(files)
+    # The Dockerfile may name another Airflow, and a new DAG may import another provider.
+    places = {str(Path(each).parents[1]) for each in (python, known.python)}
+    made = [each for each in places if environment.FOLDER in Path(each).parts]
+    return "the packages that it wants" if made and len(places) > 1 else ""
 
 
 def _is_own_environment(project: Project) -> bool:
     """Whether this process runs in an environment of the project that has windtunnel in it."""
-    return project.packages.own_environment and Path(sys.prefix).is_relative_to(project.root)
+    here = Path(sys.prefix)
+    ours = here.parent.name == environment.FOLDER
+    return project.packages.own_environment and here.is_relative_to(project.root) and not ours
 
 
 def _tell(project: Project) -> None:
@@ -142,6 +211,8 @@ def _write(project: Project, settings: Settings) -> None:
         )
     names = [*project.packages.files, *project.packages.constraints]
     names += [name for name in (project.packages.lock,) if name]
+    # Those that are not there may come.
+    names += [variables.NAME, *airflow_files.SETTINGS, PROJECT_PROCESSES]
     import_path = [project.root / path for path in project.layout.import_path]
     written = Record(
         root=str(project.root),
@@ -175,17 +246,3 @@ def _variables(project: Project) -> dict[str, str]:
     """The stack's own variables that the project decides, where nobody has set them."""
     first = str(project.root / project.layout.dag_folders[0])
     return {"DAGS_FOLDER": os.environ.get("DAGS_FOLDER") or first}
-
-
-def _require_change(settings: Settings) -> None:
-    """Say that the running stack will be replaced, since files of the project have changed.
-
-    Raises:
-        WindtunnelError: nothing has changed.
-    """
-    known = record.read(settings.state)
-    files = record.changed(known) if known else []
-    if not files and MADE not in os.environ:
-        raise up.running_already(settings)
-    if files:
-        say(f"{', '.join(files)} changed: the tasks in hand finish, then the stack starts anew")

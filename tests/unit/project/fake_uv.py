@@ -1,0 +1,48 @@
+"""A `uv` that plays the making of an environment, in milliseconds."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+#: Makes an environment that has the packages of this one, and notes each call.
+UV = """#!/bin/sh
+echo "$*" >>"$CALLS"
+[ -z "$BROKEN" ] || { echo "$BROKEN" >&2; exit 2; }
+sleep "${SLOW:-0}"
+for last; do :; done
+case "$1" in
+  venv)
+    mkdir -p "$last/bin" "$last/lib/python3.MINOR/site-packages"
+    ln -s "PYTHON" "$last/bin/python"
+    echo "PACKAGES" >"$last/lib/python3.MINOR/site-packages/packages.pth"
+    echo >"$last/pyvenv.cfg" ;;
+  export) echo "emoji==2.14.0" >"$last" ;;
+esac
+"""
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put it in front; returns the file with its calls."""
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "uv"
+    words = {
+        "PYTHON": sys.executable,
+        "PACKAGES": sysconfig.get_path("purelib"),
+        "MINOR": str(sys.version_info.minor),
+    }
+    text = UV
+    for word, value in words.items():
+        text = text.replace(word, value)
+    program.write_text(text)
+    program.chmod(0o755)
+    calls = folder / "calls"
+    calls.touch()
+    monkeypatch.setenv("UV", str(program))
+    monkeypatch.setenv("CALLS", str(calls))
+    # The published constraints come from a network.
+    monkeypatch.setenv("WINDTUNNEL_CACHE", str(folder / "cache"))
+    return calls
