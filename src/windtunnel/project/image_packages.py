@@ -9,6 +9,8 @@ Source of the list: the extras in the Dockerfile of apache/airflow (AIRFLOW_EXTR
 from __future__ import annotations
 
 import ast
+import itertools
+import os
 from collections.abc import Iterator
 
 from windtunnel.project.folder import Folder
@@ -32,7 +34,8 @@ LIBRARIES = {
 PROVIDERS = "airflow.providers."
 #: Namespaces whose second part belongs to the package's name: airflow.providers.common.sql.
 NAMESPACES = frozenset({"apache", "atlassian", "cncf", "common", "dbt", "microsoft"})
-#: The number of Python files that are read, and bytes of one.
+#: The number of folders and of Python files that are looked at, and bytes of one file.
+MOST_FOLDERS = 500
 MOST_FILES = 300
 LIMIT = 256 * 1024
 DEEPEST = 4
@@ -42,25 +45,31 @@ def find(folder: Folder, layout: Layout) -> list[str]:
     """The requirements for these packages, sorted."""
     parts = [*layout.dag_folders, layout.include, layout.plugins]
     modules: set[str] = set()
-    read = 0
-    for part in dict.fromkeys(each for each in parts if each):
-        for name in _python_files(folder, part, DEEPEST):
-            if read == MOST_FILES:
-                break
-            read += 1
-            modules |= _imports(folder.read(name, LIMIT) or "")
+    files = _python_files(folder, [part for part in dict.fromkeys(parts) if part])
+    for name in itertools.islice(files, MOST_FILES):
+        modules |= _imports(folder.read(name, LIMIT) or "")
     return sorted({package for module in modules if (package := _package(module))})
 
 
-def _python_files(folder: Folder, name: str, depth: int) -> Iterator[str]:
-    for entry in folder.entries(name):
-        path = entry if name == "." else f"{name}/{entry}"
-        if entry.endswith(".py"):
-            yield path
-            continue
-        searched = depth and entry not in FOREIGN and "." not in entry
-        if searched and (folder.root / path).is_dir():
-            yield from _python_files(folder, path, depth - 1)
+def _python_files(folder: Folder, names: list[str]) -> Iterator[str]:
+    """The files in these folders and below, the upper ones first: a tree of data has no end."""
+    level = names
+    seen = 0
+    for _ in range(DEEPEST + 1):
+        below: list[str] = []
+        for name in level:
+            seen += 1
+            if seen > MOST_FOLDERS:
+                return
+            for entry in folder.entries(name):
+                path = entry if name == "." else f"{name}/{entry}"
+                if entry.endswith(".py"):
+                    yield path
+                    continue
+                searched = entry not in FOREIGN and "." not in entry and len(below) < MOST_FOLDERS
+                if searched and os.path.isdir(folder.root / path):  # noqa: PTH112
+                    below.append(path)
+        level = below
 
 
 def _imports(text: str) -> set[str]:

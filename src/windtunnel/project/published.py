@@ -5,6 +5,8 @@ https://airflow.apache.org/docs/apache-airflow/stable/installation/installing-fr
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 
 import httpx
@@ -27,15 +29,21 @@ def constraints(airflow: str, python: str) -> tuple[list[str], str]:
         text = kept.read_text()
     except OSError:
         text = _fetch(airflow, python)
-        if text:
+        if _lines(text):
             # The next time works without a network; a cache that cannot be written costs only that.
-            try:
+            with contextlib.suppress(OSError):
                 kept.parent.mkdir(parents=True, exist_ok=True)
-                kept.write_text(text)
-            except OSError:
-                pass
-    lines = [line for line in text.splitlines() if LINE.fullmatch(line)]
+                # In one step: half a file would limit half of the packages, for ever.
+                new = kept.with_name(f".{kept.name}.{os.getpid()}")
+                new.write_text(text)
+                new.replace(kept)
+    lines = _lines(text)
     return lines, "Airflow's published constraints" if lines else "nothing"
+
+
+def _lines(text: str) -> list[str]:
+    """The pins. A network that answers everything with a page of its own gives none."""
+    return [line for line in text.splitlines() if LINE.fullmatch(line)]
 
 
 def _fetch(airflow: str, python: str) -> str:

@@ -16,6 +16,8 @@ def read_lock(folder: Folder, found: Packages) -> None:
     if not tables:
         return
     found.lock = LOCK
+    if not folder.has_file(PYPROJECT):
+        folder.remark(LOCK, "is of no use without pyproject.toml", "add pyproject.toml")
     packages = tables.get("package")
     rows = [mapping(row) for row in packages] if isinstance(packages, list) else []
     for name in AIRFLOW:
@@ -39,6 +41,10 @@ def read(folder: Folder, found: Packages) -> None:
     if mapping(mapping(tables.get("tool")).get("poetry")).get("dependencies"):
         fault = "the dependencies of [tool.poetry] are not read"
         folder.remark(PYPROJECT, fault, "move them to [project], or export requirements.txt")
+    sources = mapping(mapping(tables.get("tool")).get("uv")).get("sources")
+    if sources and not found.lock:
+        fault = "[tool.uv.sources] is not read without uv.lock"
+        folder.remark(PYPROJECT, fault, "write the lock with `uv lock`")
     if not project and not groups:
         return
     found.files.append(PYPROJECT)

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from windtunnel.project import claims
 from windtunnel.project.claims import Claim, Packages
-from windtunnel.project.folder import Folder
+from windtunnel.project.folder import Folder, listed
 
 #: Files that `-r` and `-c` may lead to.
 MOST_FILES = 20
@@ -30,14 +30,25 @@ def read(folder: Folder, found: Packages, name: str, *, constrains: bool = False
         return
     ours.append(name)
     faulty = []
+    left_out = []
     for number, line in _lines(text):
         option = re.match(r"(-r|-c|--requirement|--constraint)[ =]*(.*)", line)
         if option:
             _named(folder, found, name, option[2], option[1] in ("-c", "--constraint"))
         elif INDEX.fullmatch(line):
             found.indexes.append(line)
-        elif not line.startswith("-") and not claims.add(found, line, name, constrains):
+        elif line.startswith("-"):
+            left_out.append(re.split(r"[ =]", line, maxsplit=1)[0])
+        elif not claims.add(found, line, name, constrains):
             faulty.append(number)
+    editable = sorted({"-e", "--editable"}.intersection(left_out))
+    if editable:
+        fault = f"{editable[0]} was left out: nothing may be written into this folder"
+        folder.remark(name, fault, "src/ is on the import path; name the packages that it needs")
+    others = sorted({*left_out} - {"-e", "--editable"})
+    if others:
+        fault = f"options that were left out: {listed(others)}"
+        folder.remark(name, fault, "put what you need of them into uv.toml, for example")
     if faulty:
         # Not the text: an address may hold a password.
         numbers = ", ".join(str(number) for number in faulty[:5])

@@ -75,7 +75,7 @@ def python(folder: Folder, packages: Packages, named: dict[str, str | None]) -> 
     chosen = next(iter(claims), running)
     _contradictions(folder, chosen, claims, "Python")
     allowed = _supported_python()
-    if allowed and not any(_contains(chosen, version) for version in allowed):
+    if allowed and not any(_agree(chosen, Claim(f"=={each}.*", OURS)) for each in allowed):
         ours = f"windtunnel runs with {allowed[0]} to {allowed[-1]}"
         fault = f"wants Python {chosen.specifier}, {ours}"
         folder.remark(chosen.source, fault, f"allow Python {allowed[-1]}")
@@ -88,6 +88,18 @@ def release(claim: Claim) -> str:
     wanted = exact(claim)
     supported = wanted is not None and ".".join(wanted.split(".")[:2]) in MINORS
     return wanted if wanted and supported and not _contains(claim, running) else running
+
+
+def running_python(claim: Claim) -> str:
+    """The minor version of Python that runs: this one where the claim allows it, else the newest.
+
+    A claim that no supported Python meets has its remark; it changes nothing.
+    """
+    here = ".".join(platform.python_version_tuple()[:2])
+    for minor in (here, *reversed(_supported_python())):
+        if any(_contains(claim, f"{minor}.{patch}") for patch in range(30)):
+            return minor
+    return here
 
 
 def pinned(claim: Claim) -> str | None:

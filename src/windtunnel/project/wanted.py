@@ -25,6 +25,8 @@ from windtunnel.system import locked_versions
 LOCK = "uv.lock"
 #: Airflow's distributions that a project may pin beside Airflow itself.
 OF_AIRFLOW = (*AIRFLOW, "apache-airflow-task-sdk")
+#: Requirements for these are replaced by what this windtunnel runs.
+OURS = (*OF_AIRFLOW, "windtunnel")
 
 
 @dataclass(frozen=True)
@@ -54,38 +56,56 @@ def find(project: Project) -> Wanted | None:
     Raises:
         WindtunnelError: the project pins a version that cannot work with windtunnel.
     """
-    python = versions.pinned(project.python) or _running_python()
+    python = versions.running_python(project.python)
     release = versions.release(project.airflow)
-    lines = [line for line in project.packages.lines if _name(line) not in OF_AIRFLOW]
+    lines = [line for line in project.packages.lines if _name(line) not in OURS]
+    extras = _extras(project.packages.lines, python)
     named = {_name(line) for line in lines}
     brought = [line for line in project.image_packages if not _has(_name(line))]
     lines += [line for line in brought if _name(line) not in named]
     locked = project.packages.lock is not None and (project.root / "pyproject.toml").is_file()
     ours = metadata.version("apache-airflow")
-    if (release, python) == (ours, _running_python()) and not lines and not locked:
+    as_here = (release, python) == (ours, _running_python()) and extras == {"celery"}
+    if as_here and not lines and not locked:
         return None
     needed = _needed()
-    _check(project, lines, needed)
+    _check(project, [line for line in lines if _applies(line, python)], needed)
     limits, limited_by = published.constraints(release, python)
     if release == ours and not limits:
         tested = locked_versions.versions(locked_versions.text())
         limits = [f"{name}=={version}" for name, version in sorted(tested.items())]
         limited_by = "windtunnel's own lock"
     # A version that the project names itself counts; the resolver says whether it fits.
-    decided = {_name(line) for line in (*lines, *project.packages.limits)}
-    decided |= {*OF_AIRFLOW, "windtunnel"}
+    own_limits = [line for line in project.packages.limits if _name(line) not in OURS]
+    decided = {*OURS, *(_name(line) for line in (*lines, *own_limits))}
     limits = [line for line in limits if _name(line) not in decided]
     if locked:
         # The lock has the project's versions; ours may not contradict it.
         limits, limited_by = [], LOCK
     return Wanted(
-        requirements=[*lines, f"apache-airflow[celery]=={release}", *needed],
-        constraints=[*project.packages.limits, *limits],
+        requirements=[*lines, f"apache-airflow[{','.join(sorted(extras))}]=={release}", *needed],
+        constraints=[*own_limits, *limits],
         indexes=project.packages.indexes,
         locked=locked,
         python=python,
         limited_by=limited_by,
     )
+
+
+def _extras(lines: list[str], python: str) -> set[str]:
+    """The extras of Airflow that the project names: they stand for its providers."""
+    found = {"celery"}
+    for line in lines:
+        if _name(line) in OF_AIRFLOW and _applies(line, python):
+            found |= Requirement(line).extras
+    return found
+
+
+def _applies(line: str, python: str) -> bool:
+    """Whether a requirement counts on this machine for a minor version of Python."""
+    marker = Requirement(line).marker
+    version = {"python_version": python, "python_full_version": f"{python}.0"}
+    return marker is None or marker.evaluate(version)
 
 
 def _needed() -> list[str]:

@@ -70,3 +70,13 @@ def test_an_address_that_does_not_answer_costs_the_limit_and_gives_no_lines(
         start = time.monotonic()
         assert published.constraints("3.3.2", "3.12") == ([], "nothing")
         assert 0.4 < time.monotonic() - start < 5
+
+
+def test_a_page_that_is_no_list_of_pins_is_not_kept(
+    server: list[str], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        published, "_fetch", lambda *_: "<html>Log in to the hotel's network</html>"
+    )
+    assert published.constraints("3.3.2", "3.12") == ([], "nothing")
+    assert not list(cache.glob("constraints/*"))

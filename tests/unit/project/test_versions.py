@@ -173,3 +173,25 @@ def test_a_line_that_is_no_requirement_is_named_by_its_number_only(look: Look) -
     said = remarks(found)
     assert "1 lines are no named requirements and were left out: 2" in said
     assert "secret" not in said
+
+
+def test_options_of_pip_that_are_left_out_are_named(look: Look) -> None:
+    found = look(
+        {"requirements.txt": "-e .\n--pre\n--hash=sha256:0\nemoji==2.14.0 --hash=sha256:0\n"}
+    )
+    said = remarks(found)
+    assert "-e was left out: nothing may be written into this folder: src/ is on" in said
+    assert "options that were left out: --hash, --pre" in said
+    assert found.packages.lines == ["emoji==2.14.0"]
+
+
+def test_what_uv_alone_would_know_is_said(look: Look) -> None:
+    text = '[project]\nname = "x"\n[tool.uv.sources]\nours = { path = "../ours" }\n'
+    assert "[tool.uv.sources] is not read without uv.lock" in remarks(
+        look({"pyproject.toml": text})
+    )
+    assert "uv.lock: is of no use without pyproject.toml" not in remarks(look({}))
+    (look({}).root / "pyproject.toml").unlink()
+    assert "uv.lock: is of no use without pyproject.toml" in remarks(
+        look({"uv.lock": "version = 1\n"})
+    )
