@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import configparser
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from windtunnel.project import owned
-from windtunnel.project.folder import Folder, clean
+from windtunnel.project import airflow_defaults, owned
+from windtunnel.project.compose import HOMES
+from windtunnel.project.folder import Folder, clean, listed
 from windtunnel.project.parsing import mapping, read_json, read_yaml, scalar
 
 SETTINGS = ("config/airflow.cfg", "airflow.cfg")
 LOCAL_SETTINGS = ("config/airflow_local_settings.py", "airflow_local_settings.py")
 #: The file of Astronomer's command line.
 ASTRONOMER = "airflow_settings.yaml"
+#: Options in a file; the official compose file's container writes one with about 400.
+MOST_WRITTEN_BY_HAND = 150
+NAME = re.compile(r"[\w.-]+")
 KINDS = ("connections", "variables", "pools")
 FOLDERS = ("", "config/")
 ENDINGS = ("json", "yaml", "yml", "env")
@@ -50,25 +55,58 @@ def options(folder: Folder) -> Options | None:
     text = folder.read(name) if name else None
     if name is None or text is None:
         return None
-    parser = configparser.RawConfigParser(strict=False, default_section="\0")
+    # As Airflow reads it: `%%` is one `%`.
+    parser = configparser.ConfigParser(strict=False, default_section="\0")
     try:
         parser.read_string(text)
     except configparser.Error:
         folder.remark(name, "is not a valid airflow.cfg and was not used", "correct it")
         return None
+    found = [(section, key) for section in parser.sections() for key in parser.options(section)]
+    # A file that Airflow wrote says everything, and means only what a person changed in it.
+    defaults = airflow_defaults.read() if len(found) > MOST_WRITTEN_BY_HAND else {}
     taken = []
     variables = {}
-    for section in parser.sections():
-        for key in parser.options(section):
-            shown = clean(f"{section}.{key}")
-            if owned.option(section, key):
-                fault = f"[{clean(section)}] {clean(key)} is the stack's own and is not taken"
-                folder.remark(name, fault, "take it out")
-            else:
-                taken.append(shown)
-                variable = f"AIRFLOW__{section}__{key}".upper().replace(".", "_")
-                variables[variable] = parser.get(section, key)
+    refused = []
+    for section, key in found:
+        if airflow_defaults.same(parser.get(section, key, raw=True), defaults.get((section, key))):
+            continue
+        variable = f"AIRFLOW__{section}__{key}".upper().replace(".", "_")
+        if owned.option(section, key):
+            refused.append(f"[{section}] {key}")
+        elif (value := _value(folder, name, parser, section, key)) is not None:
+            taken.append(clean(f"{section}.{key}"))
+            variables[variable] = value
+    if defaults and refused:
+        fault = f"the stack has its own {listed(refused)}"
+        folder.remark(name, fault, "keep in this file what you changed, and nothing else")
+    else:
+        for shown in refused:
+            folder.remark(
+                name, f"{clean(shown)} is the stack's own and is not taken", "take it out"
+            )
     return Options(name, taken, variables)
+
+
+def _value(
+    folder: Folder, name: str, parser: configparser.ConfigParser, section: str, key: str
+) -> str | None:
+    """The value of an option; None for a remark."""
+    shown = f"[{clean(section)}] {clean(key)}"
+    if not NAME.fullmatch(section + key):
+        folder.remark(name, f"{shown} is no name of a setting", "take it out")
+        return None
+    try:
+        value = parser.get(section, key)
+    except configparser.Error:
+        fault = f"{shown} has a % that is not doubled, and is not taken"
+        folder.remark(name, fault, "write %% for each %")
+        return None
+    if value.startswith(HOMES):
+        fault = f"{shown} is a path in a container, and is not taken"
+        folder.remark(name, fault, "take it out, or write a path of this machine")
+        return None
+    return value
 
 
 def local_settings(folder: Folder) -> str | None:

@@ -29,6 +29,8 @@ class Record:
     variables: dict[str, str] = field(default_factory=dict)
     #: Folders in front of site-packages.
     import_path: list[str] = field(default_factory=list)
+    #: Folders behind it: a DAG file called redis.py must not replace the package.
+    import_last: list[str] = field(default_factory=list)
     #: PYTHONPATH of the programs that a task or a person starts. It comes before the standard
     #: library, so a folder with a file such as types.py is not in it.
     python_path: list[str] = field(default_factory=list)
@@ -45,14 +47,25 @@ def read(state: Path) -> Record | None:
     """The record; None for a stack without a project, or for a damaged file."""
     try:
         data = json.loads((state / NAME).read_bytes())
-        return Record(**{name: data[name] for name in Record.__dataclass_fields__})
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        # A stack that another windtunnel started has a record with fewer parts.
+        return Record(**{name: data[name] for name in Record.__dataclass_fields__ if name in data})
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
+def modules(folder: Path) -> set[str]:
+    """The names that `import` finds in a folder: files, and packages with an `__init__.py`."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208
+    except OSError:
+        return set()
+    files = {name.removesuffix(".py") for name in names if name.endswith(".py")}
+    return files | {name for name in names if os.path.isfile(folder / name / "__init__.py")}  # noqa: PTH113
+
+
 def shadows(folder: Path) -> bool:
-    """Whether a file in the folder has the name of a module of the standard library."""
-    return any(file.stem in sys.stdlib_module_names for file in folder.glob("*.py"))
+    """Whether something in the folder has the name of a module of the standard library."""
+    return not sys.stdlib_module_names.isdisjoint(modules(folder))
 
 
 def digest(path: Path) -> str:
@@ -77,8 +90,9 @@ def variables(record: Record, env: Mapping[str, str]) -> dict[str, str]:
 def enter(env: MutableMapping[str, str] = os.environ) -> None:
     """Make this process one of the project's: its variables, import path and working folder.
 
-    The project's modules come before site-packages, as PYTHONPATH would have them, but behind the
-    standard library: a file called types.py must not stop Python.
+    The project's folder comes before site-packages, as PYTHONPATH would have it, but behind the
+    standard library: a file called types.py must not stop Python. DAG folders come last, as Airflow
+    has them.
     """
     state = env.get("WINDTUNNEL_STATE")
     record = read(Path(state)) if state and env.get("WINDTUNNEL_PROJECT") else None
@@ -87,6 +101,7 @@ def enter(env: MutableMapping[str, str] = os.environ) -> None:
     env.update(variables(record, env))
     place = next((i for i, path in enumerate(sys.path) if "site-packages" in path), len(sys.path))
     sys.path[place:place] = record.import_path
+    sys.path += record.import_last
     if record.python_path:
         env["PYTHONPATH"] = os.pathsep.join(record.python_path)
     os.chdir(record.root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 
 from dotenv import dotenv_values
 
@@ -11,6 +12,8 @@ from windtunnel.project import owned
 from windtunnel.project.folder import Folder, listed
 
 NAME = ".env"
+#: An `=` in a name would stop each process that takes it. Programs have names with dots or dashes.
+NAMES = re.compile(r"[\w.-]+")
 #: Bytes.
 LIMIT = 128 * 1024
 #: Variables of the official compose file and its images, with the step that replaces each.
@@ -30,6 +33,11 @@ def names(folder: Folder) -> list[str]:
     # Its warnings quote nothing, but they would be lines of their own on standard error.
     logging.getLogger("dotenv").setLevel(logging.ERROR)
     found = list(dotenv_values(stream=io.StringIO(text), interpolate=False))
+    odd = [name for name in found if not NAMES.fullmatch(name)]
+    if odd:
+        fault = f"{listed(odd)} cannot be names of variables"
+        folder.remark(NAME, fault, "use letters, digits and _")
+    found = [name for name in found if name not in odd]
     refused = [name for name in found if owned.variable(name)]
     for name in refused:
         folder.remark(NAME, f"{listed([name])} is the stack's own and is not taken", "take it out")

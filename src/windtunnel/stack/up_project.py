@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, UsageError, WindtunnelError
 from windtunnel.project import airflow_files, environment, record, survey, variables, wanted
-from windtunnel.project.folder import Folder, clean
+from windtunnel.project.folder import Folder, clean, listed
 from windtunnel.project.record import Record
 from windtunnel.project.survey import Project
 from windtunnel.services import state_folder
@@ -213,17 +214,33 @@ def _write(project: Project, settings: Settings) -> None:
     names += [name for name in (project.packages.lock,) if name]
     # Those that are not there may come.
     names += [variables.NAME, *airflow_files.SETTINGS, PROJECT_PROCESSES]
-    import_path = [project.root / path for path in project.layout.import_path]
+    first, last = _import_path(project)
     written = Record(
         root=str(project.root),
         python=sys.executable,
         variables=taken,
-        import_path=[str(path) for path in import_path],
-        python_path=[str(path) for path in import_path if not record.shadows(path)],
+        import_path=[str(path) for path in first],
+        import_last=[str(path) for path in last],
+        python_path=[str(path) for path in first if not record.shadows(path)],
         objects=[each.file for each in project.objects],
         files={name: record.digest(project.root / name) for name in names},
     )
     state_folder.write_private(settings.state / record.NAME, written.text())
+
+
+def _import_path(project: Project) -> tuple[list[Path], list[Path]]:
+    """The folders before and behind the installed packages."""
+    installed = record.modules(Path(sysconfig.get_path("purelib")))
+    first: list[Path] = []
+    last: list[Path] = []
+    for name in project.layout.import_path:
+        folder = project.root / name
+        both = installed & record.modules(folder) if name in (".", "src") else set()
+        if both:
+            fault = f"{listed(sorted(both))} is an installed package too, which counts"
+            say(f"{name}: {fault}: give yours another name to import it")
+        (first if name in (".", "src") and not both else last).append(folder)
+    return first, last
 
 
 def _bundles(project: Project) -> dict[str, str]:

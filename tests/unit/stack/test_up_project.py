@@ -180,3 +180,15 @@ def test_airflow_reads_no_file_of_the_state_folder_where_the_project_itself_hold
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     lines = [line for line in found.stdout.splitlines() if line.startswith("[")]
     assert lines == [f"['{played.root}/mine.py']"] * 2
+
+
+def test_a_file_with_the_name_of_an_installed_package_replaces_no_package(played: Played) -> None:
+    played.write("celery.py", "")
+    played.write("dags/redis.py", "")
+    # The environment of the test has its packages elsewhere.
+    played.write("requirements.txt", "")
+    code, said = played.up()
+    assert code == 0 and ".: celery is an installed package too, which counts" in said, said
+    known = json.loads((played.root / ".windtunnel" / "project.json").read_text())
+    assert known["import_path"] == [] == known["python_path"]
+    assert known["import_last"] == [str(played.root), str(played.root / "dags")]
