@@ -73,7 +73,7 @@ def _require_database(settings: Settings, words: list[str]) -> None:
         if is_running(settings.state):
             raise WindtunnelError(f"{fault}: see `windtunnel status`") from None
         stack = f"no stack is running (state folder {settings.state})"
-        step = "start one with `process-compose up`"
+        step = f"start one with `{settings.start_command}`"
         raise WindtunnelError(f"{fault}; {stack}: {step}") from None
 
 

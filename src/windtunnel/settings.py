@@ -108,6 +108,11 @@ class Settings:
         return files
 
     @property
+    def start_command(self) -> str:
+        """For messages: what a person types to start this stack."""
+        return "windtunnel up" if self.project else "process-compose up"
+
+    @property
     def api_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.api}"
 
@@ -125,7 +130,7 @@ class Settings:
         try:
             return path.read_text()
         except OSError as error:
-            step = "start the stack once with `process-compose up`"
+            step = f"start the stack once with `{self.start_command}`"
             message = f"cannot read the secret {path} ({error.strerror}): {step}"
             raise UsageError(message) from None
 

@@ -72,9 +72,8 @@ def stopped(settings: Settings) -> procfs.Process | None:
 
 
 def _no_stack(settings: Settings) -> NoStackError:
-    return NoStackError(
-        f"no stack is running (state folder {settings.state}): start one with `process-compose up`",
-    )
+    fault = f"no stack is running (state folder {settings.state})"
+    return NoStackError(f"{fault}: start one with `{settings.start_command}`")
 
 
 def _silent(settings: Settings) -> WindtunnelError:

@@ -28,7 +28,7 @@ def ports(settings: Settings) -> list[Finding]:
     except psutil.Error:
         detail = "this system does not show who listens; `process-compose up` tries each port"
         return [Finding("ports", True, detail)]
-    move = f"PORT_OFFSET={settings.port_offset + 1000} process-compose up"
+    move = f"PORT_OFFSET={settings.port_offset + 1000} {settings.start_command}"
     free: list[str] = []
     findings: list[Finding] = []
     for name, port in settings.ports.items():

@@ -43,6 +43,10 @@ def newest_execution_api_first() -> Replacements:
     ]
     if any(parameters(function)[:4] != names for function, names in wanted):
         raise Unfit("Cadwyn looks different")
+    # Cadwyn 5 has neither.
+    location = "api_version_location" in parameters(generate_versioned_routers)
+    if not location or "_api_version_location" not in Cadwyn.__init__.__code__.co_names:
+        raise Unfit("Cadwyn makes its routers in another way")
 
     def newest_only(self: Any) -> None:
         newest = self.versions.versions[0]

@@ -99,7 +99,9 @@ def _without_idle_rounds(runner: Any, rounds: Rounds) -> tuple[Any, Any]:
     @functools.wraps(schedule)
     def _do_scheduling(self: Any, session: Any) -> int:
         nonlocal examined
-        free = sum(executor.slots_available for executor in self.executors)
+        # Airflow 3.1 keeps them at the job.
+        executors = self.executors if hasattr(self, "executors") else self.job.executors
+        free = sum(executor.slots_available for executor in executors)
         # With nearly all slots taken the workers are busy, so it does not look at each task's end.
         if not rounds.look(room=free * 4 > parallelism):
             return 0

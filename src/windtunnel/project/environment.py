@@ -25,6 +25,7 @@ COMPLETE = "windtunnel-complete"
 #: The programs of windtunnel and their modules. No path of Python in the first line: one with a
 #: space could not be run.
 PROGRAMS = {"windtunnel": "windtunnel.cli", "process-compose": "windtunnel.stack.launcher"}
+FAR_FUTURE = "2999-01-01T00:00:00Z"
 PROGRAM = """#!/bin/sh
 exec "$(dirname "$(readlink -f "$0")")/python" -P -c '
 import sys; sys.argv[0] = "{name}"
@@ -97,7 +98,12 @@ def _inputs(project: Project, wanted: Wanted, folder: Path, program: str) -> lis
     constraints = folder / "constraints.txt"
     requirements.write_text("".join(f"{line}\n" for line in lines))
     constraints.write_text("".join(f"{line}\n" for line in wanted.constraints))
-    return ["--requirements", str(requirements), "--constraints", str(constraints)]
+    found = ["--requirements", str(requirements), "--constraints", str(constraints)]
+    if wanted.until:
+        found += ["--exclude-newer", wanted.until]
+        for name in wanted.newer:
+            found += ["--exclude-newer-package", f"{name}={FAR_FUTURE}"]
+    return found
 
 
 def _uv(project: Project, command: list[str]) -> str:

@@ -13,14 +13,12 @@ from importlib import metadata
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from windtunnel.project import images
+from windtunnel.project import images, releases
 from windtunnel.project.claims import Claim, Packages
 from windtunnel.project.folder import Folder, clean
 
 OURS = "windtunnel"
 PYTHON_FILE = ".python-version"
-#: Minor versions of Airflow that a project's environment may have.
-MINORS = ("3.3",)
 #: A claim that names one version or one series; anything else is a range.
 PINNED = re.compile(r"={2,3}(\d[\w.+!-]{0,30}?)(\.\*)?")
 
@@ -83,11 +81,18 @@ def python(folder: Folder, packages: Packages, named: dict[str, str | None]) -> 
 
 
 def release(claim: Claim) -> str:
-    """The Airflow that runs: ours where the claim allows it or cannot be met, else its own pin."""
+    """The Airflow that runs.
+
+    Ours where the claim allows it; else the claim's release, or the newest of its series; ours
+    again where that is not supported.
+    """
     running = metadata.version("apache-airflow")
-    wanted = exact(claim)
-    supported = wanted is not None and ".".join(wanted.split(".")[:2]) in MINORS
-    return wanted if wanted and supported and not _contains(claim, running) else running
+    wanted = pinned(claim)
+    if wanted is None or _contains(claim, running):
+        return running
+    if wanted in releases.RELEASED:
+        return wanted
+    return releases.newest(wanted) or running
 
 
 def running_python(claim: Claim) -> str:

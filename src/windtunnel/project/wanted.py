@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from windtunnel.errors import WindtunnelError
-from windtunnel.project import published, versions
+from windtunnel.project import published, releases, versions
 from windtunnel.project.claims import AIRFLOW
 from windtunnel.project.survey import Project
 from windtunnel.system import locked_versions
@@ -41,6 +41,10 @@ class Wanted:
     python: str
     #: Where the constraints come from, for people.
     limited_by: str
+    #: For uv's `--exclude-newer`; None for no such limit.
+    until: str | None = None
+    #: Packages for which that limit does not hold: a requirement names their versions.
+    newer: list[str] = field(default_factory=list)
 
     def digest(self, root: Path) -> str:
         """Changes whenever the environment has to be made anew."""
@@ -82,6 +86,9 @@ def find(project: Project) -> Wanted | None:
     if locked:
         # The lock has the project's versions; ours may not contradict it.
         limits, limited_by = [], LOCK
+    until = None if limits or locked else releases.packages_until(release)
+    if until:
+        limited_by = f"the packages of Airflow {release}'s release"
     return Wanted(
         requirements=[*lines, f"apache-airflow[{','.join(sorted(extras))}]=={release}", *needed],
         constraints=[*own_limits, *limits],
@@ -89,6 +96,8 @@ def find(project: Project) -> Wanted | None:
         locked=locked,
         python=python,
         limited_by=limited_by,
+        until=until,
+        newer=sorted({_name(line) for line in [*lines, *needed] if Requirement(line).specifier}),
     )
 
 

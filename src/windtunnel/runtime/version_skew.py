@@ -81,7 +81,10 @@ def dag_file(folder: str, task: Mapping[str, Any]) -> str | None:
 
 
 def _dags_folder() -> str:
-    from airflow.sdk.configuration import conf
+    try:
+        from airflow.sdk.configuration import conf
+    except ImportError:  # Airflow 3.1
+        from airflow.configuration import conf
 
     return str(conf.get("core", "dags_folder"))
 

@@ -116,6 +116,6 @@ def check_free(settings: Settings) -> None:
         return
     said = "; ".join(f"{port} ({name}) by {holder(port)}" for name, port in taken)
     ports = "1 port is" if len(taken) == 1 else f"{len(taken)} ports are"
-    command = f"PORT_OFFSET={settings.port_offset + STEP} process-compose up"
+    command = f"PORT_OFFSET={settings.port_offset + STEP} {settings.start_command}"
     step = f"Stop the holder, or move the stack: {command}"
     raise WindtunnelError(f"{ports} taken: {said}. {step}")

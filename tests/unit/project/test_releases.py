@@ -1,0 +1,52 @@
+"""The release of Airflow that runs, for what a project wants."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+
+from tests.unit.project.conftest import Look, remarks
+from windtunnel.project import releases, versions
+
+OURS = metadata.version("apache-airflow")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "release"),
+    [
+        ("==3.2.1", "3.2.1"),
+        ("==3.1.*", "3.1.8"),
+        ("==3.3.*", OURS),
+        (">=3.1", OURS),
+        ("~=3.2.0", OURS),
+        ("==3.0.6", OURS),
+        ("==2.11.0", OURS),
+        # Yanked, so it is not in the table.
+        ("==3.1.4", OURS),
+        ("==3.9.9", OURS),
+    ],
+)
+def test_a_supported_release_runs_and_ours_stands_in_for_every_other(
+    look: Look, wanted: str, release: str
+) -> None:
+    found = look({"requirements.txt": f"apache-airflow{wanted}\n"})
+    assert versions.release(found.airflow) == release
+    stands_in = f"requirements.txt: wants Airflow {wanted}, this windtunnel runs {OURS}"
+    fits = release != OURS or wanted in ("==3.3.*", ">=3.1")
+    assert (stands_in in remarks(found)) is not fits
+
+
+def test_a_series_is_its_newest_release_by_number_not_by_text() -> None:
+    assert releases.newest("3.1") == "3.1.8"
+    assert releases.newest("3") == OURS
+    assert releases.newest("2.11") is None
+
+
+def test_the_packages_of_a_release_end_after_its_day_in_every_time_zone() -> None:
+    assert releases.packages_until("3.2.2") == "2026-05-31T00:00:00Z"
+    assert releases.packages_until("3.0.6") is None
+
+
+def test_the_table_has_the_release_that_windtunnel_itself_runs() -> None:
+    assert OURS in releases.RELEASED
