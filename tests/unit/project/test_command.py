@@ -35,15 +35,15 @@ def test_the_table_names_what_was_found_and_what_to_do(make: Make) -> None:
 
 
 def test_the_json_is_one_object_with_a_version(make: Make, tmp_path: Path) -> None:
-    root = make({"dags/a.py": DAG, "requirements.txt": "apache-airflow==3.1.8\n"})
+    root = make({"dags/a.py": DAG, "requirements.txt": "apache-airflow==3.0.6\n"})
     done = windtunnel("--project", str(root), "--json", cwd=tmp_path)
     found = json.loads(done.stdout)
     assert done.returncode == 0 and found["version"] == 1
     assert found["project"] == str(root) and found["dag_folders"] == ["dags"]
     assert found["airflow"] == {
-        "specifier": "==3.1.8",
+        "specifier": "==3.0.6",
         "source": "requirements.txt",
-        "version": "3.1.8",
+        "version": "3.0.6",
     }
     assert set(found["remarks"][0]) == {"path", "fault", "step"}
 
