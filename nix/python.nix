@@ -37,9 +37,9 @@ let
     };
   };
 
-  # Not the wheels of PostgreSQL, Valkey and Go: nixpkgs has all three.
+  # Not the wheels of PostgreSQL, Valkey and Go: nixpkgs has all three. debugpy is for one task only.
   development = workspace.deps.all // {
-    windtunnel = lib.subtractLists [ "servers" "release" ] workspace.deps.all.windtunnel;
+    windtunnel = lib.subtractLists [ "servers" "debugger" "release" ] workspace.deps.all.windtunnel;
   };
 
   setWith =

@@ -11,13 +11,21 @@ import os
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from windtunnel.errors import Exit, UsageError, WindtunnelError
 from windtunnel.settings import Settings, load
+
+if TYPE_CHECKING:
+    from windtunnel.clients.airflow import TaskInstance
+    from windtunnel.stack.run_dag import Outcome
+    from windtunnel.stack.task_error import TaskError
+
+#: How long the task of `windtunnel debug` waits for a debugger.
+DEBUG_WAIT_SECONDS = 300.0
 
 app = typer.Typer(
     name="windtunnel",
@@ -152,23 +160,67 @@ def run(
     """Trigger a DAG and follow the run to its end. Exit code 1 when it failed."""
     from windtunnel.stack import run_dag
 
-    try:
-        parameters = json.loads(conf, parse_constant=_no_json)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"--conf is not JSON: {error}") from None
-    if not isinstance(parameters, dict):
-        raise UsageError("--conf must be a JSON object, such as '{\"seconds\": 5}'")
+    parameters = _parameters(conf)
     settings = _stack_settings()
     outcome = run_dag.run(settings, dag_id, parameters, timeout, _say)
     errors = run_dag.errors(settings, outcome)
     if as_json:
         _emit(outcome.as_json(errors))
     else:
-        for task, why in errors:
-            _say(run_dag.describe(task, why))
-        summary = run_dag.summary(outcome.tasks)
-        _say(f"{dag_id} ended in {outcome.state} after {outcome.seconds:.1f} s: {summary}")
+        _tell_end(outcome, errors)
     raise typer.Exit(Exit.OK if outcome.state == "success" else Exit.FAILED)
+
+
+@app.command()
+def debug(
+    dag_id: Annotated[str, typer.Argument(help="The id of the DAG.")],
+    task_id: Annotated[str, typer.Argument(help="The id of the task; TASK[2] of a mapped one.")],
+    conf: Annotated[str, typer.Option(help="Parameters of the run, a JSON object.")] = "{}",
+    port: Annotated[
+        int | None,
+        typer.Option(min=1024, max=65535, help="Where the debugger attaches; a free one if unset."),
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(min=1.0, max=86400.0, help="Seconds that the task waits for a debugger."),
+    ] = DEBUG_WAIT_SECONDS,
+) -> None:
+    """Trigger a DAG; one task waits on its worker for a debugger. Exit code as `run`.
+
+    It prints what to type into VS Code and PyCharm, and follows the run to its end.
+    """
+    from windtunnel.stack import debug as debugging
+    from windtunnel.stack import run_dag
+
+    parameters = _parameters(conf)
+    settings = _stack_settings()
+    outcome = debugging.debug(settings, dag_id, task_id, parameters, port, timeout, _say)
+    _tell_end(outcome, run_dag.errors(settings, outcome))
+    raise typer.Exit(Exit.OK if outcome.state == "success" else Exit.FAILED)
+
+
+def _tell_end(outcome: Outcome, errors: list[tuple[TaskInstance, TaskError]]) -> None:
+    from windtunnel.stack import run_dag
+
+    for task, why in errors:
+        _say(run_dag.describe(task, why))
+    summary = run_dag.summary(outcome.tasks)
+    _say(f"{outcome.dag_id} ended in {outcome.state} after {outcome.seconds:.1f} s: {summary}")
+
+
+def _parameters(conf: str) -> dict[str, Any]:
+    """The parameters of a run.
+
+    Raises:
+        UsageError: the text is no JSON object.
+    """
+    try:
+        parameters = json.loads(conf, parse_constant=_no_json)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--conf is not JSON: {error}") from None
+    if not isinstance(parameters, dict):
+        raise UsageError("--conf must be a JSON object, such as '{\"seconds\": 5}'")
+    return parameters
 
 
 def _no_json(name: str) -> None:

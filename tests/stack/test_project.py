@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.dap import Debugger
 from tests.stack_fixture import Stack, until
 from windtunnel.stack.ports import free_offset
 
@@ -168,6 +169,34 @@ def test_the_log_of_a_task_and_of_a_process_can_be_read_by_name(project: Project
     assert "imported the connections, variables and pools" in process.stdout
     wrong = project.command("windtunnel", "logs", "nothing")
     assert wrong.returncode == 2 and "there are api-server" in wrong.stderr
+
+
+def test_a_task_is_debugged_with_the_projects_packages_and_debugpy_stays_out_of_them(
+    project: Project,
+) -> None:
+    command = subprocess.Popen(
+        ["windtunnel", "debug", "facts", "look"],
+        env=project.environment,
+        cwd=project.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert command.stdout is not None
+    line = command.stdout.readline()
+    debugger = Debugger(json.loads(line[line.index("{") :])["connect"]["port"])
+    breakpoint_ = 1 + DAG.splitlines().index("        return {")
+    debugger.attach(project.root / "dags" / "facts.py", breakpoint_)
+    thread = debugger.event("stopped")["threadId"]
+    assert debugger.value("emoji.__version__", thread) == "'2.14.0'"
+    debugger.ask("continue", threadId=thread)
+    debugger.event("terminated")
+    debugger.close()
+    _, said = command.communicate(timeout=120)
+    assert command.returncode == 0, said
+    state = project.settings.state
+    assert list((state / "environments").rglob("debugpy")) == []
+    assert len(list((state / "debugger").glob("*/debugpy"))) == 1
 
 
 def test_a_second_up_is_refused_and_a_changed_requirement_is_installed_after_a_drain(

@@ -35,7 +35,8 @@ def windtunnel(state: Path, *words: str, **more: str) -> subprocess.CompletedPro
 
 @pytest.mark.parametrize(
     ("line", "part"),
-    [("run", "'dag_id'"), ("wait --timeout abc", "--timeout"), ("status extra", "extra"), ("down --nov", "--now"), ("scale 1 2", "2"),
+    [("run", "'dag_id'"), ("wait --timeout abc", "--timeout"), ("status extra", "extra"), ("down --nov", "--now"), ("debug d", "'task_id'"), ("debug d t --port 80", "--port"),
+     ("debug d t --timeout 0", "--timeout"), ("debug d t --conf []", "--conf"), ("scale 1 2", "2"),
      ("scale -1", "'-1'"), ("drain", "'worker'"), ("drill nosuch", "'nosuch'"), ("drill --soak 0", "--soak"),
      ("drill --junit /nonexistent/x.xml broker-away", "--junit"), ("bench --rounds 0", "--rounds"), ("token x", "x"),
      ("reset --no", "--no"), ('run d --conf {"a":NaN}', "NaN"), ("run d --conf " + "[" * 100_000, "--conf"),
@@ -52,7 +53,8 @@ def test_a_wrong_command_line_is_one_line_and_two(tmp_path: Path, line: str, par
 
 
 @pytest.mark.parametrize(
-    "line", ["run hello", "token", "status", "wait", "scale 2", "drain worker-0"]
+    "line",
+    ["run hello", "debug hello greet", "token", "status", "wait", "scale 2", "drain worker-0"],
 )
 def test_without_a_stack_that_ever_ran_the_stack_is_what_is_missing(
     tmp_path: Path, line: str

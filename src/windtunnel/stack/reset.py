@@ -18,6 +18,7 @@ WRITTEN = (
     "valkey",
     "bundles",
     "environments",
+    "debugger",
     "stack.json",
     "migrated.json",
     "project.json",

@@ -113,11 +113,31 @@ def run(
     """
     airflow = Airflow(settings)
     find_dag(settings, airflow, dag_id, say)
-    start = time.monotonic()
     run_id = airflow.trigger(dag_id, conf)
+    return follow(airflow, dag_id, run_id, timeout, say)
+
+
+def follow(
+    airflow: Airflow,
+    dag_id: str,
+    run_id: str,
+    timeout: float,
+    say: Callable[[str], None],
+    look: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Follow a run that was triggered just now.
+
+    Args:
+        look: called at each look.
+
+    Raises:
+        WindtunnelError: as `run`.
+    """
+    start = time.monotonic()
     say(f"{dag_id} {run_id} triggered")
     said = ""
     while True:
+        look()
         state = airflow.run_state(dag_id, run_id)
         tasks = airflow.task_instances(dag_id, run_id)
         elapsed = time.monotonic() - start
@@ -128,7 +148,7 @@ def run(
             said = text
             say(f"{elapsed:5.1f} s  {text}")
         if elapsed > timeout:
-            page = f"{settings.api_url}/dags/{dag_id}/runs/{run_id}"
+            page = f"{airflow.settings.api_url}/dags/{dag_id}/runs/{run_id}"
             message = f"{dag_id} has not ended after {timeout:.0f} s ({text}); it goes on: {page}"
             raise WindtunnelError(message, Exit.TIMED_OUT)
         time.sleep(POLL_SECONDS)
