@@ -13,8 +13,9 @@ from pathlib import Path
 
 import windtunnel
 from windtunnel.errors import UsageError, WindtunnelError
+from windtunnel.project.pyproject import LOCK
 from windtunnel.project.survey import Project
-from windtunnel.project.wanted import LOCK, Wanted
+from windtunnel.project.wanted import Wanted
 from windtunnel.system import nix_store, uv
 
 #: The folder of the environments in the state folder, each named by its digest.
@@ -98,7 +99,10 @@ def _inputs(project: Project, wanted: Wanted, folder: Path, program: str) -> lis
     constraints = folder / "constraints.txt"
     requirements.write_text("".join(f"{line}\n" for line in lines))
     constraints.write_text("".join(f"{line}\n" for line in wanted.constraints))
-    found = ["--requirements", str(requirements), "--constraints", str(constraints)]
+    found = ["--requirements", str(requirements)]
+    if wanted.constraints:
+        # Of an empty file uv warns.
+        found += ["--constraints", str(constraints)]
     if wanted.until:
         found += ["--exclude-newer", wanted.until]
         for name in wanted.newer:

@@ -16,6 +16,7 @@ from packaging.version import Version
 from windtunnel.project import images, releases
 from windtunnel.project.claims import Claim, Packages
 from windtunnel.project.folder import Folder, clean
+from windtunnel.project.pyproject import LOCK
 
 OURS = "windtunnel"
 PYTHON_FILE = ".python-version"
@@ -47,8 +48,10 @@ def airflow(folder: Folder, packages: Packages, named: dict[str, str | None]) ->
     chosen = next((claim for claim in claims if pinned(claim)), None)
     chosen = chosen or next(iter(claims), ours)
     _contradictions(folder, chosen, claims)
-    if not _contains(chosen, release(chosen)):
+    if not runs_as_wanted(chosen):
         fault = f"wants Airflow {chosen.specifier}, this windtunnel runs {running}"
+        if chosen.source == LOCK:
+            fault += ", and takes no version from the lock"
         step = f"try the DAGs with Airflow {running}; production keeps its own version"
         folder.remark(chosen.source, fault, step)
     return chosen
@@ -70,9 +73,12 @@ def python(folder: Folder, packages: Packages, named: dict[str, str | None]) -> 
         if version:
             claims.append(Claim(f"=={version}.*", source))
     running = Claim(f"=={'.'.join(platform.python_version_tuple()[:2])}.*", OURS)
-    chosen = next(iter(claims), running)
-    _contradictions(folder, chosen, claims, "Python")
+    first = next(iter(claims), running)
+    # As for Airflow: a range says what may be, an image that is in it says what is.
     allowed = _supported_python()
+    exacts = [each for each in claims if pinned(each) in allowed and _agree(first, each)]
+    chosen = first if pinned(first) else next(iter(exacts), first)
+    _contradictions(folder, chosen, claims, "Python")
     if allowed and not any(_agree(chosen, Claim(f"=={each}.*", OURS)) for each in allowed):
         ours = f"windtunnel runs with {allowed[0]} to {allowed[-1]}"
         fault = f"wants Python {chosen.specifier}, {ours}"
@@ -93,6 +99,11 @@ def release(claim: Claim) -> str:
     if wanted in releases.RELEASED:
         return wanted
     return releases.newest(wanted) or running
+
+
+def runs_as_wanted(claim: Claim) -> bool:
+    """Whether the Airflow that runs is one that the claim allows."""
+    return _contains(claim, release(claim))
 
 
 def running_python(claim: Claim) -> str:

@@ -18,11 +18,10 @@ from packaging.utils import canonicalize_name
 from windtunnel.errors import WindtunnelError
 from windtunnel.project import published, releases, versions
 from windtunnel.project.claims import AIRFLOW
+from windtunnel.project.pyproject import LOCK
 from windtunnel.project.survey import Project
 from windtunnel.system import locked_versions
 
-#: The project's lock, as uv writes it.
-LOCK = "uv.lock"
 #: Airflow's distributions that a project may pin beside Airflow itself.
 OF_AIRFLOW = (*AIRFLOW, "apache-airflow-task-sdk")
 #: Requirements for these are replaced by what this windtunnel runs.
@@ -68,6 +67,8 @@ def find(project: Project) -> Wanted | None:
     brought = [line for line in project.image_packages if not _has(_name(line))]
     lines += [line for line in brought if _name(line) not in named]
     locked = project.packages.lock is not None and (project.root / "pyproject.toml").is_file()
+    # The lock of an Airflow that does not run excludes the one that does.
+    locked = locked and (project.airflow.source != LOCK or versions.runs_as_wanted(project.airflow))
     ours = metadata.version("apache-airflow")
     as_here = (release, python) == (ours, _running_python()) and extras == {"celery"}
     if as_here and not lines and not locked:

@@ -147,6 +147,22 @@ def test_an_airflow_that_windtunnel_does_not_run_is_said(look: Look) -> None:
             ">=3.11",
             "pyproject.toml",
         ),
+        (
+            {
+                "pyproject.toml": '[project]\nname = "x"\nrequires-python = ">=3.11"\n',
+                "Dockerfile": "FROM apache/airflow:3.1.8-python3.12\n",
+            },
+            "==3.12.*",
+            "Dockerfile",
+        ),
+        (
+            {
+                "pyproject.toml": '[project]\nname = "x"\nrequires-python = ">=3.13"\n',
+                "Dockerfile": "FROM apache/airflow:3.1.8-python3.12\n",
+            },
+            ">=3.13",
+            "pyproject.toml",
+        ),
     ],
 )
 def test_the_wanted_python_has_a_source(
@@ -159,6 +175,12 @@ def test_the_wanted_python_has_a_source(
 def test_a_python_that_windtunnel_does_not_run_with_is_said(look: Look) -> None:
     said = remarks(look({".python-version": "3.9\n"}))
     assert ".python-version: wants Python ==3.9.*, windtunnel runs with 3.11 to" in said
+
+
+def test_that_the_lock_of_another_airflow_is_of_no_use_is_said(look: Look) -> None:
+    said = remarks(look({"uv.lock": '[[package]]\nname = "apache-airflow"\nversion = "3.0.4"\n'}))
+    assert "wants Airflow ==3.0.4, this windtunnel runs " in said
+    assert ", and takes no version from the lock: " in said
 
 
 def test_a_lock_with_two_airflows_is_said_and_not_guessed(look: Look) -> None:

@@ -91,6 +91,15 @@ def test_a_lock_limits_alone_and_needs_its_pyproject(make: Make) -> None:
     assert (result.locked, result.limited_by, result.constraints) == (True, "uv.lock", [])
 
 
+def test_the_lock_of_an_airflow_that_does_not_run_pins_nothing(make: Make) -> None:
+    lock = f'{LOCK}[[package]]\nname = "apache-airflow"\nversion = "3.0.4"\n'
+    pyproject = f'{PYPROJECT}dependencies = ["apache-airflow~=3.0.0", "emoji>=2"]\n'
+    result = found(make, **{"uv.lock": lock, "pyproject.toml": pyproject})
+    assert not result.locked
+    assert result.limited_by == "Airflow's published constraints"
+    assert result.requirements[0] == "emoji>=2"
+
+
 def test_a_pin_that_excludes_ours_is_one_line_with_both_sides(make: Make) -> None:
     with pytest.raises(
         WindtunnelError, match=r"wants celery==5\.4\.0, windtunnel needs celery[<>]"
