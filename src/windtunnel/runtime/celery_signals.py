@@ -146,7 +146,7 @@ def _me() -> tuple[int, int]:
 
 
 def _log_folder() -> str:
-    from airflow.sdk.configuration import conf
+    from airflow.providers.common.compat.sdk import conf
 
     return str(conf.get("logging", "base_log_folder"))
 

@@ -49,7 +49,7 @@ def arm() -> None:
         return
     try:
         from airflow.sdk.listener import get_listener_manager
-    except ImportError:  # Airflow 3.1
+    except ImportError:  # Airflow before 3.2
         from airflow.listeners.listener import get_listener_manager
     taken = debug_request.taken_by(Path(os.environ["WINDTUNNEL_STATE"]) / "run", _pending.pid)
     get_listener_manager().add_listener(Listener(_pending, taken))

@@ -82,7 +82,7 @@ def dag_file(folder: str, task: Mapping[str, Any]) -> str | None:
 
 def _dags_folder() -> str:
     try:
-        from airflow.sdk.configuration import conf
+        from airflow.providers.common.compat.sdk import conf
     except ImportError:  # Airflow 3.1
         from airflow.configuration import conf
 

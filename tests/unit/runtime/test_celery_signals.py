@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from airflow.providers.common.compat import sdk
 
 from windtunnel.ledger import ledger
-from windtunnel.runtime import celery_signals
+from windtunnel.runtime import celery_signals, version_skew
 from windtunnel.system import procfs
 
 
@@ -92,3 +94,12 @@ def test_a_worker_that_lost_tasks_waits_before_it_serves_and_its_tasks_do_not_wa
     celery_signals.let_another_go_first()
     assert time.monotonic() - start < 5
     assert ledger.SERVE_AT not in os.environ
+
+
+def test_the_folders_are_found_with_an_airflow_that_has_no_configuration_in_its_sdk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Airflow 3.1 has none. Without them no task would get a ledger entry."""
+    monkeypatch.setitem(sys.modules, "airflow.sdk.configuration", None)
+    monkeypatch.delitem(vars(sdk), "conf", raising=False)
+    assert celery_signals._log_folder() and version_skew._dags_folder()
