@@ -49,10 +49,11 @@ def airflow(folder: Folder, packages: Packages, named: dict[str, str | None]) ->
     chosen = chosen or next(iter(claims), ours)
     _contradictions(folder, chosen, claims)
     if not runs_as_wanted(chosen):
-        fault = f"wants Airflow {chosen.specifier}, this windtunnel runs {running}"
+        runs = release(chosen)
+        fault = f"wants Airflow {chosen.specifier}, this windtunnel runs {runs}"
         if chosen.source == LOCK:
             fault += ", and takes no version from the lock"
-        step = f"try the DAGs with Airflow {running}; production keeps its own version"
+        step = f"try the DAGs with Airflow {runs}; production keeps its own version"
         folder.remark(chosen.source, fault, step)
     return chosen
 
@@ -89,16 +90,16 @@ def python(folder: Folder, packages: Packages, named: dict[str, str | None]) -> 
 def release(claim: Claim) -> str:
     """The Airflow that runs.
 
-    Ours where the claim allows it; else the claim's release, or the newest of its series; ours
-    again where that is not supported.
+    Ours where the claim allows it; else the newest release that it allows. For a patch that is not
+    supported, such as a yanked one, the newest of its series is nearer than ours.
     """
     running = metadata.version("apache-airflow")
-    wanted = pinned(claim)
-    if wanted is None or _contains(claim, running):
+    if _contains(claim, running):
         return running
-    if wanted in releases.RELEASED:
-        return wanted
-    return releases.newest(wanted) or running
+    fitting = [each for each in releases.RELEASED if _contains(claim, each)]
+    series = ".".join((pinned(claim) or "").split(".")[:2])
+    newest = max(fitting, key=Version, default=None) or releases.newest(series)
+    return newest or running
 
 
 def runs_as_wanted(claim: Claim) -> bool:
