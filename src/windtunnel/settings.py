@@ -216,6 +216,9 @@ def find_project(env: Mapping[str, str], start: Path | None = None) -> Path | No
 
     WINDTUNNEL_PROJECT, else the nearest folder upwards that has a project's state folder.
     A state folder that is named decides alone: the record in it names the project.
+
+    Raises:
+        UsageError: the folder found belongs to another user, whose programs would be run.
     """
     if named := env.get("WINDTUNNEL_PROJECT"):
         return Path(named).resolve()
@@ -224,10 +227,22 @@ def find_project(env: Mapping[str, str], start: Path | None = None) -> Path | No
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / PROJECT_STATE).is_dir():
+            _require_ours(folder / PROJECT_STATE)
             return folder
         if _is_root(folder):
             return None
     return None
+
+
+def _require_ours(state: Path) -> None:
+    """Refuse a folder that somebody else may have put in the way, for example into /tmp."""
+    # Root trusts the user who became root by sudo.
+    trusted = {"0", str(os.geteuid())}
+    if os.geteuid() == 0:
+        trusted.add(os.environ.get("SUDO_UID", ""))
+    if str(state.stat().st_uid) not in trusted:
+        step = f"set WINDTUNNEL_PROJECT={state.parent} if you trust it"
+        raise UsageError(f"{state} belongs to another user: {step}")
 
 
 #: A running stack's record has these variables, beside the port offset.

@@ -109,6 +109,8 @@ def survey(path: Path) -> Project:
 
 def _state_folder(folder: Folder) -> str | None:
     """The folder that a stack of this project will write into, and nowhere else."""
+    if named := os.environ.get("WINDTUNNEL_STATE"):
+        return named
     if os.access(folder.root, os.W_OK):
         return PROJECT_STATE
     folder.remark(".", "this folder cannot be written", "set WINDTUNNEL_STATE to another folder")

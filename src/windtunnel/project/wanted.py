@@ -158,6 +158,9 @@ def _running_python() -> str:
 
 
 def _ourselves() -> str:
-    """The windtunnel that would be put into the environment."""
+    """The windtunnel that would be put into the environment: a checkout, or a wheel's content."""
     package = Path(__file__).resolve().parents[1]
-    return f"{metadata.version('windtunnel')} {package}"
+    if (package.parents[1] / "pyproject.toml").is_file():
+        return f"{metadata.version('windtunnel')} {package}"
+    # Not its place: the copy in an environment is the same one.
+    return metadata.distribution("windtunnel").read_text("RECORD") or str(package)

@@ -9,28 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from windtunnel.project import record
-from windtunnel.project.airflow_files import ASTRONOMER, KINDS
+from windtunnel.runtime import project_object_files
 from windtunnel.services import project_objects
 from windtunnel.settings import load
-
-#: Airflow's name of a connection's field for each of Astronomer's.
-FIELDS = {
-    "conn_type": "conn_type",
-    "conn_host": "host",
-    "conn_schema": "schema",
-    "conn_login": "login",
-    "conn_password": "password",
-    "conn_port": "port",
-    "conn_extra": "extra",
-    "conn_uri": "uri",
-}
 
 
 def import_all(files: list[Path], known: dict[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -49,80 +35,54 @@ def import_all(files: list[Path], known: dict[str, str]) -> tuple[dict[str, str]
     with create_session() as session:
         for file in files:
             try:
-                found = list(_objects(file))
+                found = list(project_object_files.read(file))
             except Exception as error:  # Airflow's parsers raise what they like.
-                lines.append(f"{file.name} was not imported: {str(error).splitlines()[0]}")
+                lines.append(f"{file.name} was not imported: {_reason(error)}")
                 continue
-            for kind, name, new in found:
-                key = f"{kind}/{name}"
-                present = _present(session, kind, name)
-                if present is None and key in known:
-                    lines.append(f"{kind[:-1]} {name} was deleted in Airflow, and stays so")
-                    continue
-                if present is not None and _digest(_text(kind, present)) != known.get(key):
-                    same = _text(kind, present) == _text(kind, new)
-                    if not same:
-                        lines.append(f"{kind[:-1]} {name} was changed in Airflow, and stays so")
-                        continue
-                if present is not None:
-                    session.delete(present)
-                    session.flush()
-                session.add(new)
-                after[key] = _digest(_text(kind, new))
+            for kind, name, make in found:
+                try:
+                    # One that the database refuses must not take the others along.
+                    with session.begin_nested():
+                        line = _bring(session, kind, name, make(), after)
+                except Exception as error:
+                    line = f"{kind[:-1]} {name} was not imported: {_reason(error)}"
+                lines += [line] if line else []
     return after, lines
 
 
-def _objects(file: Path) -> Iterator[tuple[str, str, Any]]:
-    """(kind, name, object) of each object in a file, by Airflow's own parsers."""
-    from airflow.models import Pool, Variable
-    from airflow.secrets.local_filesystem import load_connections_dict, load_variables
-
-    if file.name == ASTRONOMER:
-        yield from _astronomer(yaml.safe_load(file.read_text()) or {})
-        return
-    kind = next(kind for kind in KINDS if file.name.startswith(kind))
-    if kind == "connections":
-        for name, connection in load_connections_dict(str(file)).items():
-            yield kind, name, connection
-    elif kind == "variables":
-        for name, value in load_variables(str(file)).items():
-            yield kind, name, Variable(key=name, val=_scalar(value))
-    else:
-        for name, fields in json.loads(file.read_text()).items():
-            yield kind, name, _pool(Pool, name, fields.get("slots"), fields.get("description"))
-
-
-def _astronomer(data: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """The objects in the file of Astronomer's command line; entries without a name are none."""
-    from airflow.models import Connection, Pool, Variable
-
-    airflow = data.get("airflow") or {}
-    for row in airflow.get("connections") or []:
-        if row.get("conn_id"):
-            fields = {ours: row[theirs] for theirs, ours in FIELDS.items() if row.get(theirs)}
-            if isinstance(fields.get("extra"), dict):
-                fields["extra"] = json.dumps(fields["extra"])
-            yield "connections", row["conn_id"], Connection(conn_id=row["conn_id"], **fields)
-    for row in airflow.get("variables") or []:
-        if name := row.get("variable_name"):
-            yield "variables", name, Variable(key=name, val=_scalar(row.get("variable_value")))
-    for row in airflow.get("pools") or []:
-        if name := row.get("pool_name"):
-            yield (
-                "pools",
-                name,
-                _pool(Pool, name, row.get("pool_slot"), row.get("pool_description")),
-            )
+def _bring(session: Any, kind: str, name: str, new: Any, known: dict[str, str]) -> str:
+    """Bring one object, and note its digest; returns a line where a person's change stays."""
+    key = f"{kind}/{name}"
+    present = _present(session, kind, name)
+    if present is None and key in known:
+        return f"{kind[:-1]} {name} was deleted in Airflow, and stays so"
+    if present is not None:
+        text = _text(kind, present)
+        untouched = _digest(text) == known.get(key) or _is_airflows_own(kind, present)
+        if not untouched and text != _text(kind, new):
+            return f"{kind[:-1]} {name} was changed in Airflow, and stays so"
+        session.delete(present)
+        session.flush()
+    session.add(new)
+    session.flush()
+    known[key] = _digest(_text(kind, new))
+    return ""
 
 
-def _pool(model: Any, name: str, slots: Any, description: Any) -> Any:
-    return model(
-        pool=name, slots=int(slots), description=str(description or ""), include_deferred=False
-    )
+def _is_airflows_own(kind: str, row: Any) -> bool:
+    """Whether this is the default pool, as the migration has made it."""
+    if kind != "pools" or row.pool != row.DEFAULT_POOL_NAME:
+        return False
+    from airflow.configuration import conf
+
+    slots = conf.getint("core", "default_pool_task_slot_count")
+    return bool((row.slots, row.description) == (slots, "Default pool"))
 
 
-def _scalar(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _reason(error: Exception) -> str:
+    """The first line of an error, without addresses: they may hold passwords."""
+    line = next(iter(str(error).splitlines()), "")
+    return re.sub(r"\S+://\S+", "****", line) or type(error).__name__
 
 
 def _present(session: Any, kind: str, name: str) -> Any:
@@ -141,9 +101,9 @@ def _text(kind: str, row: Any) -> str:
         values: list[Any] = [getattr(row, name) for name in names]
         values.append(row.password)
     elif kind == "variables":
-        values = [row.val]
+        values = [row.val, row.description]
     else:
-        values = [row.slots, row.description]
+        values = [row.slots, row.description, row.include_deferred]
     return json.dumps([str(value or "") for value in values])
 
 

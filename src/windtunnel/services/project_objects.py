@@ -46,7 +46,9 @@ def bring(settings: Settings, connection: Connection) -> None:
         return
     # Objects that were imported into another database were not deleted in this one.
     former = known.get("objects") if known.get("database") == wanted["database"] else None
-    write(settings, {"objects": former if isinstance(former, dict) else {}})
+    # The database stays: after a failure the next import must still know what is whose.
+    before = {"database": wanted["database"], "objects": former if isinstance(former, dict) else {}}
+    write(settings, before)
     command = [sys.executable, "-m", "windtunnel.runtime.project_objects"]
     if os.spawnv(os.P_WAIT, sys.executable, command) != 0:
         print("windtunnel: warning: the project's objects were not imported, see the lines above")

@@ -41,6 +41,10 @@ def run(folder: Path | None, arguments: list[str]) -> int:
     root = _project(folder)
     if root is None:
         return launcher.launch(["up", *arguments])
+    known = os.environ.get("WINDTUNNEL_PROJECT")
+    if known and Path(known).resolve() != root:
+        step = "leave it with `exit`, or unset WINDTUNNEL_PROJECT"
+        raise UsageError(f"this shell belongs to the stack of {known}, not to {root}: {step}")
     os.environ["WINDTUNNEL_PROJECT"] = str(root)
     _forget_the_checkout()
     project = survey.survey(root)

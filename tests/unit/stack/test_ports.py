@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from windtunnel.settings import Ports
+from windtunnel.settings import Ports, load
 from windtunnel.stack import ports
 
 
@@ -38,3 +42,52 @@ def test_an_outgoing_connection_that_holds_a_port_is_named_as_one() -> None:
             listening = ports.holder(server.getsockname()[1])
             assert listening.endswith(f"(pid {os.getpid()})")
             assert "outgoing" not in listening
+
+
+@contextmanager
+def held(port: int, **env: str) -> Iterator[None]:
+    """A child process that listens on a port."""
+    code = (
+        "import socket, sys\n"
+        f"server = socket.create_server(('127.0.0.1', {port}))\n"
+        "print('listens', flush=True)\nsys.stdin.read()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, **env},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with child:
+        assert child.stdout and child.stdout.readline() == b"listens\n"
+        try:
+            yield
+        finally:
+            child.kill()
+
+
+def test_a_stack_takes_the_next_thousand_only_where_another_stack_of_ours_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The default ports may belong to a stack of the person who runs this test.
+    offset = ports.free_offset()
+    settings = load({"WINDTUNNEL_STATE": str(tmp_path), "PORT_OFFSET": str(offset)}, client=False)
+    api = settings.ports.api
+    asked: list[int] = []
+
+    def taken(port: int) -> bool:
+        asked.append(port)
+        # The first thousand is taken too, by whomever.
+        return port in (api, Ports().shifted(ports.STEP).valkey)
+
+    monkeypatch.setattr(ports, "_taken", taken)
+    with held(api, WINDTUNNEL_STACK=str(tmp_path / "another")):
+        assert ports.beside_others(settings) == 2 * ports.STEP
+    with held(api, WINDTUNNEL_STACK=str(tmp_path)):
+        assert ports.beside_others(settings) == offset, "what it left itself is ended, not avoided"
+    ours = {name: text for name, text in os.environ.items() if name != "WINDTUNNEL_STACK"}
+    monkeypatch.setattr(os, "environ", ours)
+    with held(api):
+        assert ports.beside_others(settings) == offset, "the holder is named instead"
+    monkeypatch.setattr(ports, "_taken", lambda _: False)
+    assert ports.beside_others(settings) == offset

@@ -192,3 +192,9 @@ def test_a_file_with_the_name_of_an_installed_package_replaces_no_package(played
     known = json.loads((played.root / ".windtunnel" / "project.json").read_text())
     assert known["import_path"] == [] == known["python_path"]
     assert known["import_last"] == [str(played.root), str(played.root / "dags")]
+
+
+def test_a_shell_of_one_project_starts_no_other_one(played: Played, tmp_path: Path) -> None:
+    code, said = played.up("--project", ".", WINDTUNNEL_PROJECT=str(tmp_path))
+    assert code == 2 and f"this shell belongs to the stack of {tmp_path}, not to" in said, said
+    assert not (played.root / ".windtunnel").exists()
