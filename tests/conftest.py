@@ -19,8 +19,14 @@ from windtunnel.stack.ports import free_offset
 ROOT = Path(__file__).resolve().parents[1]
 #: Folders whose tests start stacks.
 LIVE = ("faults", "hosts", "stack")
-#: These mostly wait: their stacks disturb no other one, and the other process has time for them.
-WAITING = ("test_api_server.py", "test_down.py", "test_down_with_tasks.py")
+#: These mostly wait, for uv or for a drain. The other process has time for them.
+WAITING = (
+    "test_airflow_versions.py",
+    "test_api_server.py",
+    "test_down.py",
+    "test_down_with_tasks.py",
+    "test_project.py",
+)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ at_least() {
 find_python() {
   local name low=$1 high=$2
   shift 2
-  for name in python3 python3.13 python3.12 python3.11; do
+  # The newest that is tested comes first; `python3` may be any.
+  for name in python3.13 python3.12 python3.11 python3; do
     "$name" -c "import os, sys${*/#/, }
 if not (3, $low) <= sys.version_info[:2] <= (3, $high): sys.exit(1)
 print(os.path.realpath(sys.executable))" 2>/dev/null && return
