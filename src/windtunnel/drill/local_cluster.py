@@ -116,7 +116,8 @@ class LocalCluster(Facts):
             finally:
                 with suppress(WindtunnelError, OSError):
                     self.kill(LAB, signal.SIGCONT)
-        self.lab = None
+                # Also after an error: its wire ends with this block, and nobody may heal it later.
+                self.lab = None
 
     def celery_control(self, command: str, worker: str, **arguments: Any) -> None:
         from celery import Celery
