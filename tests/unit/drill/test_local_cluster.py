@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from windtunnel.drill import local_cluster
-from windtunnel.drill.local_cluster import LocalStack
+from windtunnel.drill.local_cluster import LocalCluster
 from windtunnel.drill.tcp_proxy import TcpProxy
 
 
@@ -23,8 +23,8 @@ def test_a_lab_worker_whose_scenario_fails_is_not_healed_after_its_wire_has_ende
             yield SimpleNamespace(proxy=proxy)
 
     monkeypatch.setattr(local_cluster, "lab_worker", lab_worker)
-    monkeypatch.setattr(LocalStack, "kill", lambda *_: None)
-    cluster = LocalStack.__new__(LocalStack)
+    monkeypatch.setattr(LocalCluster, "kill", lambda *_: None)
+    cluster = LocalCluster.__new__(LocalCluster)
     cluster.settings = SimpleNamespace()  # type: ignore[assignment]
     cluster._worker_environment = {}
     cluster.lab = None
