@@ -31,7 +31,11 @@ def test_another_user_is_not_taken_for_this_one() -> None:
         pytest.skip("only root can be another user")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        code = f"import os, socket, sys; os.setuid(65534); socket.create_connection(('127.0.0.1', {port})); sys.stdin.read()"
+        # The other user may not read this interpreter's files, so nothing is imported later.
+        code = (
+            "import os, socket, sys; os.setuid(65534); s = socket.socket(); "
+            f"s.connect(('127.0.0.1', {port})); sys.stdin.read()"
+        )
         stranger = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
         server.settimeout(30)
         accepted, _ = server.accept()
