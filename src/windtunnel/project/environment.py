@@ -72,6 +72,9 @@ def make(project: Project, wanted: Wanted, state: Path, say: Callable[[str], Non
     for line in _uv(project, command).splitlines():
         if line.startswith("warning:"):
             say(line)
+    if not list(folder.glob("lib/python3*/site-packages/airflow")):
+        fault = f"uv has put no Airflow into {folder}"
+        raise WindtunnelError(f"{fault}: take target, prefix and no-deps out of [tool.uv.pip]")
     _add_ourselves(folder)
     (folder / COMPLETE).write_text(str(folder))
     return folder

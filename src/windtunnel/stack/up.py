@@ -62,6 +62,16 @@ def require_dags(settings: Settings) -> None:
         raise UsageError(f"there is no DAG folder {settings.dags}: {step}")
 
 
+def require_paths(settings: Settings) -> None:
+    """Raises `UsageError` for a path that PATH or process-compose would split."""
+    for path in (settings.project or settings.root, settings.state):
+        if not set(":,\n").isdisjoint(str(path)):
+            fault = (
+                f"a stack cannot use the path {str(path)!r}: it has a colon, comma or line break"
+            )
+            raise UsageError(f"{fault}, which separate paths: give the folder another name")
+
+
 def _prepare(settings: Settings) -> None:
     """Everything before process-compose starts.
 

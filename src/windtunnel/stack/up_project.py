@@ -49,6 +49,7 @@ def run(folder: Path | None, arguments: list[str]) -> int:
     _forget_the_checkout()
     project = survey.survey(root)
     settings = load(client=False)
+    up.require_paths(settings)
     if not project.layout.dag_folders:
         raise UsageError(f"{root} has no DAG folder: make dags/, or name another one by --project")
     state_folder.folders(settings)

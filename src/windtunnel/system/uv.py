@@ -14,6 +14,8 @@ from pathlib import Path
 from windtunnel.errors import WindtunnelError
 from windtunnel.system import procfs
 
+#: Variables of a person's shell that would put packages elsewhere, or leave some of them out.
+MISLEADING = ("UV_TARGET", "UV_PREFIX", "UV_NO_DEPS", "UV_REQUIRE_HASHES", "UV_SYSTEM_PYTHON")
 #: A login in an address, and the query, which may be a token. uv hides most logins, but not all.
 LOGIN = re.compile(r"(://)[^/@\s]+@")
 QUERY = re.compile(r"(://[^\s?`'\"]+\?)[^\s`'\"]+")
@@ -45,6 +47,7 @@ def run(command: list[str], folder: Path, fault: str, way_out: str) -> str:
         done = subprocess.run(
             command,
             cwd=folder,
+            env={name: text for name, text in os.environ.items() if name not in MISLEADING},
             capture_output=True,
             text=True,
             errors="replace",

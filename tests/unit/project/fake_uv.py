@@ -16,7 +16,7 @@ sleep "${SLOW:-0}"
 for last; do :; done
 case "$1" in
   venv)
-    mkdir -p "$last/bin" "$last/lib/python3.MINOR/site-packages"
+    mkdir -p "$last/bin" "$last/lib/python3.MINOR/site-packages${ELSEWHERE-/airflow}"
     ln -s "PYTHON" "$last/bin/python"
     echo "PACKAGES" >"$last/lib/python3.MINOR/site-packages/packages.pth"
     echo >"$last/pyvenv.cfg" ;;

@@ -136,3 +136,12 @@ def test_a_lock_is_exported_without_the_development_group(
     (export,) = [line for line in calls.read_text().splitlines() if line.startswith("export")]
     for option in ("--frozen", "--no-dev", "--no-emit-project"):
         assert option in export
+
+
+def test_packages_that_uv_has_put_elsewhere_are_no_environment(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ELSEWHERE", "")
+    with pytest.raises(WindtunnelError, match=r"take target, prefix and no-deps out of \[tool"):
+        make_it(project, tmp_path / "state")
+    assert environment.find(project, needed(project), tmp_path / "state") is None

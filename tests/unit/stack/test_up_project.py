@@ -198,3 +198,15 @@ def test_a_shell_of_one_project_starts_no_other_one(played: Played, tmp_path: Pa
     code, said = played.up("--project", ".", WINDTUNNEL_PROJECT=str(tmp_path))
     assert code == 2 and f"this shell belongs to the stack of {tmp_path}, not to" in said, said
     assert not (played.root / ".windtunnel").exists()
+
+
+@pytest.mark.parametrize("name", ["a:b", "a,b", "a\nb"])
+def test_a_path_that_would_be_split_is_refused_before_anything_is_written(
+    played: Played, tmp_path: Path, name: str
+) -> None:
+    other = tmp_path / name
+    played.root.rename(other)
+    played.root = other
+    code, said = played.up()
+    assert code == 2 and "a colon, comma or line break" in said and len(said.splitlines()) == 1
+    assert not (other / ".windtunnel").exists()
