@@ -66,7 +66,9 @@ def make(project: Project, wanted: Wanted, state: Path, say: Callable[[str], Non
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(mode=0o700, exist_ok=True)
     program = uv.program("uv has to install the project's packages", "see docs.astral.sh/uv")
-    _uv(project, [program, "venv", "--quiet", "--python", wanted.python, str(folder)])
+    venv = [program, "venv", "--quiet", "--python", wanted.python, str(folder)]
+    fault = f"uv cannot make an environment with Python {wanted.python}"
+    uv.run(venv, project.root, fault, "install that Python, or let uv download it")
     inputs = _inputs(project, wanted, folder, program)
     command = [program, "pip", "install", "--python", str(folder), "--compile-bytecode", *inputs]
     for line in _uv(project, command).splitlines():

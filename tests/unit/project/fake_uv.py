@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-#: Makes an environment that has the packages of this one, and notes each call.
+#: Makes an environment that has the packages of this one, and notes each call. The one that BROKEN names fails.
 UV = """#!/bin/sh
 echo "$*" >>"$CALLS"
-[ -z "$BROKEN" ] || { echo "$BROKEN" >&2; exit 2; }
+[ "$BROKEN" != "$1" ] || { echo "$1 has failed" >&2; exit 2; }
 sleep "${SLOW:-0}"
 for last; do :; done
 case "$1" in

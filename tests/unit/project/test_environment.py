@@ -67,11 +67,20 @@ def test_one_without_its_last_file_is_made_anew(project: Project, tmp_path: Path
     assert not (made / "half").exists()
 
 
+def test_a_python_that_uv_cannot_find_is_no_fault_of_the_requirements(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROKEN", "venv")
+    said = rf"Python {needed(project).python}, install that Python, or .*:\nvenv has failed"
+    with pytest.raises(WindtunnelError, match=said):
+        make_it(project, tmp_path / "state")
+
+
 def test_a_failure_of_uv_leaves_no_environment_that_is_found(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BROKEN", "no solution")
-    with pytest.raises(WindtunnelError, match=r"correct requirements\.txt:\nno solution"):
+    monkeypatch.setenv("BROKEN", "pip")
+    with pytest.raises(WindtunnelError, match=r"correct requirements\.txt:\npip has failed"):
         make_it(project, tmp_path / "state")
     assert environment.find(project, needed(project), tmp_path / "state") is None
 
