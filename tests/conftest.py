@@ -23,6 +23,7 @@ LIVE = ("faults", "hosts", "stack")
 WAITING = (
     "test_airflow_versions.py",
     "test_api_server.py",
+    "test_debug.py",
     "test_down.py",
     "test_down_with_tasks.py",
     "test_project.py",
