@@ -346,6 +346,9 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
     if broker not in BROKERS:
         step = f"set one of {', '.join(BROKERS)}, or unset it"
         raise UsageError(f"BROKER={broker!r} is not a broker of this project: {step}")
+    if client and project is None:
+        # Also of a stack that has ended: a shell beside it means the same project.
+        values.setdefault("WINDTUNNEL_PROJECT", str(recorded(state).get("WINDTUNNEL_PROJECT", "")))
     if project is None and values.get("WINDTUNNEL_PROJECT"):
         project = Path(values["WINDTUNNEL_PROJECT"])
     dags = Path(values.get("DAGS_FOLDER") or (project or root) / "dags")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -82,3 +83,14 @@ def test_the_state_folder_of_another_user_is_refused(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("SUDO_UID", str((here / PROJECT_STATE).stat().st_uid))
     assert find_project({}, here) == here
+
+
+def test_a_state_folder_names_its_project_also_after_the_stack_has_ended(tmp_path: Path) -> None:
+    record = {"version": 1, "port_offset": 0, "WINDTUNNEL_PROJECT": str(tmp_path / "project")}
+    (tmp_path / "stack.json").write_text(json.dumps(record))
+    named = {"WINDTUNNEL_STATE": str(tmp_path)}
+    assert load(named).project == tmp_path / "project"
+    assert load(named, client=False).project is None, "`up` goes by the folder that it is called in"
+    record["WINDTUNNEL_PROJECT"] = 1
+    (tmp_path / "stack.json").write_text(json.dumps(record))
+    assert load(named).project is None
