@@ -13,6 +13,7 @@ from pathlib import Path
 
 import windtunnel
 from windtunnel.errors import UsageError, WindtunnelError
+from windtunnel.project import lock_pins
 from windtunnel.project.pyproject import LOCK
 from windtunnel.project.survey import Project
 from windtunnel.project.wanted import Wanted
@@ -23,6 +24,8 @@ FOLDER = "environments"
 #: The last file that is written: without it the environment is not complete. It holds the folder's
 #: path, since the programs of a moved environment name an interpreter that is not there.
 COMPLETE = "windtunnel-complete"
+#: The versions of the project's lock.
+PINS = "locked.txt"
 #: The programs of windtunnel and their modules. No path of Python in the first line: one with a
 #: space could not be run.
 PROGRAMS = {"windtunnel": "windtunnel.cli", "process-compose": "windtunnel.stack.launcher"}
@@ -71,7 +74,15 @@ def make(project: Project, wanted: Wanted, state: Path, say: Callable[[str], Non
     uv.run(venv, project.root, fault, "install that Python, or let uv download it")
     inputs = _inputs(project, wanted, folder, program)
     command = [program, "pip", "install", "--python", str(folder), "--compile-bytecode", *inputs]
-    for line in _uv(project, command).splitlines():
+    try:
+        said = _uv(project, command)
+    except WindtunnelError:
+        if not wanted.locked:
+            raise
+        changes = _loosen_lock(project, wanted, folder, program)
+        said = _uv(project, command)
+        say(f"{LOCK} excludes what the stack needs; it gives way here: {', '.join(changes)}")
+    for line in said.splitlines():
         if line.startswith("warning:"):
             say(line)
     if not list(folder.glob("lib/python3*/site-packages/airflow")):
@@ -97,7 +108,7 @@ def _inputs(project: Project, wanted: Wanted, folder: Path, program: str) -> lis
     if wanted.locked:
         export = [program, "export", "--quiet", "--frozen", "--no-dev", "--no-emit-project"]
         export += ["--no-hashes", "--python", str(folder), "--output-file"]
-        pins = folder / "locked.txt"
+        pins = folder / PINS
         _uv(project, [*export, str(pins)])
         lines.append(f"-r {pins.name}")
     requirements = folder / "requirements.txt"
@@ -113,6 +124,30 @@ def _inputs(project: Project, wanted: Wanted, folder: Path, program: str) -> lis
         for name in wanted.newer:
             found += ["--exclude-newer-package", f"{name}={FAR_FUTURE}"]
     return found
+
+
+def _loosen_lock(project: Project, wanted: Wanted, folder: Path, program: str) -> list[str]:
+    """Let versions of the lock give way that the project does not name itself.
+
+    Returns:
+        What changed, for people.
+
+    Raises:
+        WindtunnelError: there is no solution either; the message has what uv said.
+    """
+    pins = folder / PINS
+    locked = pins.read_text()
+    lines = [*wanted.indexes, *wanted.requirements]
+    lines += lock_pins.kept(locked, project.packages.lines)
+    requirements = folder / "loosened.in"
+    requirements.write_text("".join(f"{line}\n" for line in lines))
+    # uv prefers the versions that the output file holds already.
+    command = [program, "pip", "compile", "--quiet", "--python", str(folder / "bin" / "python")]
+    command += ["--no-annotate", "--no-header", "--output-file", str(pins), str(requirements)]
+    if wanted.constraints:
+        command += ["--constraints", str(folder / "constraints.txt")]
+    _uv(project, command)
+    return lock_pins.changes(locked, pins.read_text())
 
 
 def _uv(project: Project, command: list[str]) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-#: Makes an environment that has the packages of this one, and notes each call. The one that BROKEN names fails.
+#: Makes an environment that has the packages of this one, and notes each call. The one that BROKEN names fails,
+#: and so does an installation of what EXCLUDED names.
 UV = """#!/bin/sh
 echo "$*" >>"$CALLS"
 [ "$BROKEN" != "$1" ] || { echo "$1 has failed" >&2; exit 2; }
@@ -20,7 +21,12 @@ case "$1" in
     ln -s "PYTHON" "$last/bin/python"
     echo "PACKAGES" >"$last/lib/python3.MINOR/site-packages/packages.pth"
     echo >"$last/pyvenv.cfg" ;;
-  export) echo "emoji==2.14.0" >"$last" ;;
+  export) printf 'emoji==2.14.0\nredis==7.1.0\n' >"$last" ;;
+  pip)
+    case "$2" in
+      install) [ -z "$EXCLUDED" ] || ! grep "$EXCLUDED" "$4/locked.txt" >&2 || exit 2 ;;
+      compile) printf 'emoji==2.14.0\nredis==6.4.0\n' >"$9" ;;
+    esac ;;
 esac
 """
 

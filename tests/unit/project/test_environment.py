@@ -85,6 +85,27 @@ def test_a_failure_of_uv_leaves_no_environment_that_is_found(
     assert environment.find(project, needed(project), tmp_path / "state") is None
 
 
+def test_a_version_of_the_lock_that_the_project_does_not_name_gives_way_to_the_stack(
+    make: Make, calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyproject = '[project]\nname = "x"\nversion = "1"\ndependencies = ["emoji"]\n'
+    project = survey.survey(
+        make({"dags/a.py": DAG, "pyproject.toml": pyproject, "uv.lock": "version = 1\n"})
+    )
+    monkeypatch.setenv("EXCLUDED", "redis==7")
+    said: list[str] = []
+    (tmp_path / "state").mkdir()
+    made = environment.make(project, needed(project), tmp_path / "state", said.append)
+    assert said == [
+        "uv.lock excludes what the stack needs; it gives way here: redis 7.1.0 -> 6.4.0"
+    ]
+    wanted_lines = (made / "loosened.in").read_text().splitlines()
+    assert "emoji==2.14.0" in wanted_lines and "redis==7.1.0" not in wanted_lines
+    monkeypatch.setenv("EXCLUDED", "emoji")
+    with pytest.raises(WindtunnelError, match=r"correct pyproject\.toml, uv\.lock:\nemoji==2"):
+        environment.make(project, needed(project), tmp_path / "state", said.append)
+
+
 def test_one_that_was_moved_or_has_lost_its_interpreter_is_not_used(
     project: Project, tmp_path: Path
 ) -> None:
