@@ -15,11 +15,11 @@ import sys
 from typing import Any
 
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, conf
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from celery.signals import before_task_publish
 
 from windtunnel.patches import catalogue
-from windtunnel.runtime import broker_gate, celery_signals, version_skew
+from windtunnel.runtime import airflow_conf, broker_gate, celery_signals, version_skew
 
 
 def _ours() -> dict[str, Any]:
@@ -66,7 +66,7 @@ OURS: dict[str, Any] = _ours()
 
 
 def _build() -> dict[str, Any]:
-    extra = conf.getjson("celery", "extra_celery_config", fallback={})
+    extra = airflow_conf.conf().getjson("celery", "extra_celery_config", fallback={})
     config: dict[str, Any] = DEFAULT_CELERY_CONFIG | OURS
     if isinstance(extra, dict):
         config |= extra

@@ -21,7 +21,7 @@ from celery import signals
 from windtunnel.ledger import ledger, temporary
 from windtunnel.ledger.task_log import tell_log
 from windtunnel.ledger.task_processes import TASK_VARIABLE
-from windtunnel.runtime import debugger, version_skew
+from windtunnel.runtime import airflow_conf, debugger, version_skew
 from windtunnel.system import procfs
 
 #: Loaded once in the worker's main process. Otherwise each forked task process would need 0.1 to
@@ -146,9 +146,7 @@ def _me() -> tuple[int, int]:
 
 
 def _log_folder() -> str:
-    from airflow.providers.common.compat.sdk import conf
-
-    return str(conf.get("logging", "base_log_folder"))
+    return str(airflow_conf.conf().get("logging", "base_log_folder"))
 
 
 def tie_task_process(**_: Any) -> None:

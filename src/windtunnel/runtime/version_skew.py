@@ -19,6 +19,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from windtunnel.runtime import airflow_conf
 from windtunnel.system import procfs
 
 #: Message header. Celery passes headers on to the task's request.
@@ -81,12 +82,7 @@ def dag_file(folder: str, task: Mapping[str, Any]) -> str | None:
 
 
 def _dags_folder() -> str:
-    try:
-        from airflow.providers.common.compat.sdk import conf
-    except ImportError:  # Airflow 3.1
-        from airflow.configuration import conf
-
-    return str(conf.get("core", "dags_folder"))
+    return str(airflow_conf.conf().get("core", "dags_folder"))
 
 
 def workload(arguments: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from airflow.providers.common.compat import sdk
@@ -102,4 +103,13 @@ def test_the_folders_are_found_with_an_airflow_that_has_no_configuration_in_its_
     """Airflow 3.1 has none. Without them no task would get a ledger entry."""
     monkeypatch.setitem(sys.modules, "airflow.sdk.configuration", None)
     monkeypatch.delitem(vars(sdk), "conf", raising=False)
+    assert celery_signals._log_folder() and version_skew._dags_folder()
+
+
+def test_the_folders_are_found_with_the_providers_that_a_lock_of_airflow_3_1_may_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their module of the SDK has no `conf`. Neither scheduler nor worker started with them."""
+    older = ModuleType("airflow.providers.common.compat.sdk")
+    monkeypatch.setitem(sys.modules, older.__name__, older)
     assert celery_signals._log_folder() and version_skew._dags_folder()
