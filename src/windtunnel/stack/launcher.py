@@ -66,26 +66,15 @@ def launch(arguments: list[str]) -> int:
     only_tells = asks_for_help or arguments[:1] in (["__complete"], ["__completeNoDesc"])
     starts = command in ("up", "run") and not only_tells
     if starts:
+        from windtunnel.stack import locks
+
         load()  # A variable that contradicts a running stack is the mistake to name.
-    settings = load(client=not starts)
-    if starts:
-        settings = _beside_others(settings)
-    os.environ.update(settings.environment())
-    if not sys.stdout.isatty():
-        os.environ["PC_DISABLE_TUI"] = "1"
-    configuration = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    if not (configuration / "process-compose").is_dir():
-        # Otherwise process-compose creates that folder, and complains on stderr until it has.
-        os.environ.setdefault("PROC_COMP_CONFIG", str(settings.run))
+        with locks.choosing_ports():
+            return _start(arguments, command)
+    settings = load()
+    _export(settings)
     if only_tells:
         return _become(arguments)
-    if starts:
-        from windtunnel.stack import up
-
-        binary = real_binary()
-        command_line.check(binary, arguments, starts=command == "up")
-        dry_run = "--dry-run" in arguments
-        return up.up(settings, binary, arguments, dry_run=dry_run)
     if command == "down":
         from windtunnel.stack import down
 
@@ -100,6 +89,27 @@ def launch(arguments: list[str]) -> int:
     if command in CLIENTS:
         process_compose.require(settings)
     return _become(command_line.named(settings, arguments, words))
+
+
+def _start(arguments: list[str], command: str) -> int:
+    from windtunnel.stack import up
+
+    settings = _beside_others(load(client=False))
+    _export(settings)
+    binary = real_binary()
+    command_line.check(binary, arguments, starts=command == "up")
+    return up.up(settings, binary, arguments, dry_run="--dry-run" in arguments)
+
+
+def _export(settings: Settings) -> None:
+    """Give process-compose the variables of the stack."""
+    os.environ.update(settings.environment())
+    if not sys.stdout.isatty():
+        os.environ["PC_DISABLE_TUI"] = "1"
+    configuration = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    if not (configuration / "process-compose").is_dir():
+        # Otherwise process-compose creates that folder, and complains on stderr until it has.
+        os.environ.setdefault("PROC_COMP_CONFIG", str(settings.run))
 
 
 def _beside_others(settings: Settings) -> Settings:

@@ -6,11 +6,13 @@ process-compose renames replicas while it scales. Two scalings at once make it l
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from windtunnel.settings import Settings
 from windtunnel.stack.say import say
+from windtunnel.system.cache_folder import cache
 
 
 @contextmanager
@@ -44,4 +46,25 @@ def starting(settings: Settings) -> Iterator[None]:
         say("another command is starting or ending this stack; waiting for it")
 
     with exclusive(settings, waiting, name="start"):
+        yield
+
+
+@contextmanager
+def choosing_ports() -> Iterator[None]:
+    """Hold the lock of all stacks of this user while one of them chooses its ports and starts."""
+    if os.environ.get("PORT_OFFSET", "").strip():
+        yield  # There is nothing to choose.
+        return
+    try:
+        cache().mkdir(parents=True, exist_ok=True)
+        file = open(cache() / "ports.lock", "w")  # noqa: SIM115 # closed below
+    except OSError:
+        yield  # Without it two stacks that start at once may choose the same ports.
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another stack is starting; waiting until its ports are known")
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -81,13 +81,34 @@ def beside_others(settings: Settings) -> int:
 
     The default; where another stack of ours holds one of its ports, the next thousand that is free.
     """
+    others = _offsets_of_others(settings)
     taken = [port for _, port in settings.ports.items() if _taken(port)]
-    if not any(_is_of_another_stack(port, settings) for port in taken):
+    ours = settings.port_offset not in others
+    if ours and not any(_is_of_another_stack(port, settings) for port in taken):
         return settings.port_offset
     for offset in range(STEP, _first_ephemeral_port() - HIGHEST_PORT, STEP):
-        if not any(_taken(port) for _, port in Ports().shifted(offset).items()):
+        if offset not in others and not any(
+            _taken(port) for _, port in Ports().shifted(offset).items()
+        ):
             return offset
     return settings.port_offset
+
+
+def _offsets_of_others(settings: Settings) -> set[int]:
+    """The port offsets of this user's other stacks. One that is starting holds no port yet."""
+    import psutil
+
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            # The name first: /proc/PID/environ of every process costs more.
+            env = process.environ() if process.name() == "process-compose" else {}
+        except psutil.Error:
+            continue
+        offset = env.get("PORT_OFFSET", "")
+        if env.get("WINDTUNNEL_STATE", str(settings.state)) != str(settings.state):
+            found |= {int(offset)} if offset.isdecimal() else set()
+    return found
 
 
 def _is_of_another_stack(port: int, settings: Settings) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.settings import Ports, load
-from windtunnel.stack import ports
+from windtunnel.stack import locks, ports
 
 
 def test_no_port_of_a_private_stack_is_one_that_the_kernel_gives_to_outgoing_connections() -> None:
@@ -81,6 +81,7 @@ def test_a_stack_takes_the_next_thousand_only_where_another_stack_of_ours_is(
         return port in (api, Ports().shifted(ports.STEP).valkey)
 
     monkeypatch.setattr(ports, "_taken", taken)
+    monkeypatch.setattr(ports, "_offsets_of_others", lambda _: set())
     with held(api, WINDTUNNEL_STACK=str(tmp_path / "another")):
         assert ports.beside_others(settings) == 2 * ports.STEP
     with held(api, WINDTUNNEL_STACK=str(tmp_path)):
@@ -91,3 +92,46 @@ def test_a_stack_takes_the_next_thousand_only_where_another_stack_of_ours_is(
         assert ports.beside_others(settings) == offset, "the holder is named instead"
     monkeypatch.setattr(ports, "_taken", lambda _: False)
     assert ports.beside_others(settings) == offset
+
+
+def test_a_stack_that_is_starting_counts_before_it_holds_a_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offset = ports.free_offset()
+    settings = load({"WINDTUNNEL_STATE": str(tmp_path), "PORT_OFFSET": str(offset)}, client=False)
+    program = tmp_path / "process-compose"
+    program.write_text("#!/bin/sh\necho runs\nread -r line\n")
+    program.chmod(0o755)
+    for state, expected in ((tmp_path / "another", True), (tmp_path, False)):
+        env = os.environ | {"WINDTUNNEL_STATE": str(state), "PORT_OFFSET": str(offset)}
+        with subprocess.Popen(
+            [program], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as child:
+            assert child.stdout and child.stdout.readline() == b"runs\n"
+            assert (offset in ports._offsets_of_others(settings)) is expected
+            assert (ports.beside_others(settings) != offset) is expected
+            child.kill()
+
+
+def test_two_stacks_that_choose_their_ports_do_it_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINDTUNNEL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("PORT_OFFSET", raising=False)
+    code = (
+        "from windtunnel.stack import locks\n"
+        "with locks.choosing_ports(): print('chose', flush=True)"
+    )
+    command = [sys.executable, "-c", code]
+    with locks.choosing_ports():
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert child.stderr and "another stack is starting" in child.stderr.readline()
+        assert child.poll() is None
+        # A named offset leaves nothing to choose.
+        named = subprocess.run(command, env=os.environ | {"PORT_OFFSET": "1"}, check=True)
+        assert named.returncode == 0
+    with child:
+        assert child.stdout and child.stdout.read() == "chose\n"
+    monkeypatch.setenv("WINDTUNNEL_CACHE", "/proc/nowhere")
+    with locks.choosing_ports():
+        pass
