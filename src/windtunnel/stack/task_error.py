@@ -22,13 +22,16 @@ MESSAGE_CHARACTERS = 1000
 OF_AIRFLOW = ("task", "airflow.dag_processing")
 #: Frames below these paths belong to Airflow, not to the user's code.
 AIRFLOW_CODE = ("/site-packages/airflow/", "/dist-packages/airflow/")
+#: And below these, to Python and installed packages.
+INSTALLED_CODE = ("/site-packages/", "/dist-packages/", "/lib/python3.", "<frozen ")
 
 
 @dataclass(frozen=True)
 class Cause:
     """One exception.
 
-    `frames` are `file:line in function` of the user's code, the innermost last.
+    `frames` are `file:line in function`, the innermost last, without Airflow's. One is of the
+    user's own code, where there is one: the innermost ones may all be of an installed package.
     """
 
     type: str
@@ -37,12 +40,17 @@ class Cause:
 
     @classmethod
     def of(cls, detail: Mapping[str, Any]) -> Cause:
-        frames = [
-            f"{frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}"
+        files = [
+            (str(frame.get("filename")), f"{frame.get('lineno')} in {frame.get('name')}")
             for frame in detail.get("frames") or []
-            if not any(part in str(frame.get("filename")) for part in AIRFLOW_CODE)
         ]
-        return cls(str(detail.get("exc_type")), str(detail.get("exc_value")), frames[-FRAMES:])
+        files = [each for each in files if not _is_below(AIRFLOW_CODE, each[0])]
+        own = [each for each in files if not _is_below(INSTALLED_CODE, each[0])]
+        shown = files[-FRAMES:]
+        if own and own[-1] not in shown:
+            shown = [own[-1], *shown[1:]]
+        frames = [":".join(each) for each in shown]
+        return cls(str(detail.get("exc_type")), str(detail.get("exc_value")), frames)
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,10 @@ class TaskError:
         if self.output:
             shown += ["last output:", *(f"  {line}" for line in self.output)]
         return shown
+
+
+def _is_below(folders: Iterable[str], file: str) -> bool:
+    return any(folder in file for folder in folders)
 
 
 def _short(text: str) -> str:

@@ -30,6 +30,22 @@ GROUP = [
 END = [event("::group::Post Execute"), event("::endgroup::")]
 
 
+def test_a_frame_of_the_users_own_code_is_among_those_of_installed_packages() -> None:
+    library = "/p/.windtunnel/environments/1/lib/python3.11/site-packages/pandas"
+    frames = [
+        ("/venv/lib/python3.11/site-packages/airflow/sdk/task.py", 1, "run"),
+        ("/p/dags/a.py", 7, "load"),
+        *((f"{library}/{number}.py", number, "read") for number in range(3)),
+        ("<frozen posixpath>", 9, "realpath"),
+    ]
+    error = read([event("task", error_detail=[detail("OSError", "gone", *frames)])])
+    assert error.causes[0].frames == [
+        "/p/dags/a.py:7 in load",
+        f"{library}/2.py:2 in read",
+        "<frozen posixpath>:9 in realpath",
+    ]
+
+
 def test_an_exception_is_told_with_its_cause_and_only_the_frames_of_the_user() -> None:
     chain = [
         detail("RuntimeError", "no [1]", (SDK, 9, "run"), ("/dags/a.py", 14, "work")),
