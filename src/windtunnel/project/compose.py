@@ -127,7 +127,16 @@ def _is_airflow(service: str, table: dict[str, Any]) -> bool:
         return True
     if any(target.startswith(HOMES) for target in _targets(table)):
         return True
-    return service in ASTRONOMER or service.startswith("airflow")
+    if service in ASTRONOMER:
+        return not image or _runs_airflow(table)
+    return service.startswith("airflow")
+
+
+def _runs_airflow(table: dict[str, Any]) -> bool:
+    """Whether a service's command is one for Airflow's image. An `api-server` may be the user's."""
+    command = table.get("command")
+    words = command.split() if isinstance(command, str) else texts(command)
+    return not words or words[0] in (*ASTRONOMER, "airflow", "bash", "celery", "sh")
 
 
 def _serves_airflow(service: str, table: dict[str, Any], urls: str) -> bool:

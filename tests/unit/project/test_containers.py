@@ -50,3 +50,13 @@ def test_tags_of_composes_own_are_read_as_plain_values(look: Look) -> None:
     found = look({"docker-compose.override.yml": text})
     assert found.compose[0].missing == ["a"]
     assert "not valid YAML" not in remarks(found)
+
+
+def test_a_service_called_as_a_component_of_airflow_may_run_another_program(look: Look) -> None:
+    own = '{image: "team/scripts:1", command: uvicorn src.api:app --port 8000}'
+    text = (
+        f'services: {{api-server: {own}, scheduler: {{image: "team/a:1", command: [scheduler]}}}}\n'
+    )
+    compose = look({"compose.yaml": text}).compose[0]
+    assert (compose.replaced, compose.missing) == (["scheduler"], ["api-server"])
+    assert look({"compose.yaml": "services: {api-server: {restart: no}}\n"}).compose[0].replaced
