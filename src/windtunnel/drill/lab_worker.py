@@ -6,7 +6,6 @@ It is for faults that must not reach the other workers.
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from windtunnel.drill.tcp_proxy import TcpProxy
 from windtunnel.errors import WindtunnelError
 from windtunnel.health import checks
+from windtunnel.project import record
 from windtunnel.services import state_folder
 from windtunnel.settings import Settings
 from windtunnel.system import procfs
@@ -51,9 +51,11 @@ class LabWorker:
             # loop that truly hangs.
             "CELERY_RDBSIG": "1",
         }
+        # The stack's own, which may have another Airflow than this command.
+        python = record.interpreter(self.settings.state)
         with (self.settings.logs / f"{NAME}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "windtunnel.worker", "--name", NAME],
+                [python, "-m", "windtunnel.worker", "--name", NAME],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

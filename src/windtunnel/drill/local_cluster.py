@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -28,6 +27,7 @@ from windtunnel.drill.local_facts import Facts
 from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.health import checks
 from windtunnel.ledger import ledger
+from windtunnel.project import record
 from windtunnel.settings import Settings
 from windtunnel.stack import leftovers
 from windtunnel.stack import scale as scaling
@@ -194,7 +194,8 @@ class LocalCluster(Facts):
         machine_faults.jump_clock(self._worker_environment, seconds)
 
     def bring_up(self) -> None:
-        command = [str(Path(sys.executable).parent / "process-compose"), "up", "-D"]
+        python = Path(record.interpreter(self.settings.state))
+        command = [str(python.with_name("process-compose")), "up", "-D"]
         environment = {k: v for k, v in self._up_environment.items() if k != "WINDTUNNEL_PREPARED"}
         done = subprocess.run(
             command,

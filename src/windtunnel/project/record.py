@@ -63,6 +63,12 @@ def modules(folder: Path) -> set[str]:
     return files | {name for name in names if os.path.isfile(folder / name / "__init__.py")}  # noqa: PTH113
 
 
+def interpreter(state: Path) -> str:
+    """The Python of the stack in a state folder: the project's, else the one that runs now."""
+    known = read(state)
+    return known.python if known and Path(known.python).exists() else sys.executable
+
+
 def shadows(folder: Path) -> bool:
     """Whether something in the folder has the name of a module of the standard library."""
     return not sys.stdlib_module_names.isdisjoint(modules(folder))

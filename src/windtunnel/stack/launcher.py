@@ -14,6 +14,7 @@ from pathlib import Path
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, UsageError, WindtunnelError
+from windtunnel.project import record
 from windtunnel.settings import Settings, load
 from windtunnel.stack import command_line
 
@@ -92,9 +93,13 @@ def launch(arguments: list[str]) -> int:
 
 
 def _start(arguments: list[str], command: str) -> int:
-    from windtunnel.stack import up
+    from windtunnel.stack import programs, up
 
-    settings = _beside_others(load(client=False))
+    settings = load(client=False)
+    if settings.project:
+        # As the last `windtunnel up` has made it.
+        programs.change_to(record.interpreter(settings.state), arguments)
+    settings = _beside_others(settings)
     _export(settings)
     binary = real_binary()
     command_line.check(binary, arguments, starts=command == "up")

@@ -26,3 +26,13 @@ def bring() -> None:
     known = os.environ.get("PATH", "").split(os.pathsep)
     first = [folder for folder in folders if folder not in known]
     os.environ["PATH"] = os.pathsep.join([*first, *known])
+
+
+def change_to(python: str, arguments: list[str]) -> None:
+    """Go on as the `process-compose` of a project's own environment, unless this is it."""
+    launcher = Path(python).with_name("process-compose")
+    # Resolved: the same folder can have two paths, and this would go on for ever.
+    is_here = launcher.parent.resolve() == Path(sys.executable).parent.resolve()
+    if not is_here and launcher.exists():
+        sys.stderr.flush()
+        os.execv(launcher, ["process-compose", *arguments])
