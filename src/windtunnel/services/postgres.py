@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
-from windtunnel.services.postgres_user import as_service_user, service_user
+from windtunnel.services.postgres_user import as_service_user, require_name, service_user
 from windtunnel.settings import Settings, load
 
 #: The superuser of the database. It has no password and cannot log in.
@@ -70,6 +70,7 @@ def create(settings: Settings) -> None:
     if data.exists():
         # A creation was interrupted: the folder has never held any data.
         shutil.rmtree(data)
+    require_name()
     data.mkdir(mode=0o700)
     if (user := service_user(data)) is not None:
         os.chown(data, user.pw_uid, user.pw_gid)

@@ -45,6 +45,22 @@ def service_user(data: Path) -> pwd.struct_passwd | None:
     )
 
 
+def require_name() -> None:
+    """initdb refuses a uid without a name, as containers with `--user` have it.
+
+    Raises:
+        WindtunnelError: we are such a user.
+    """
+    uid = os.geteuid()
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        raise WindtunnelError(
+            f"PostgreSQL cannot be set up by uid {uid}, which has no name on this machine: "
+            "run as a user that /etc/passwd has"
+        ) from None
+
+
 def _passable(path: Path, user: pwd.struct_passwd) -> bool:
     """Whether the user may pass through every folder above this one."""
     for parent in path.parents:

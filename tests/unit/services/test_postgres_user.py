@@ -86,3 +86,12 @@ def test_a_program_that_the_user_cannot_reach_is_named_with_the_remedy(
     program.parent.mkdir(mode=0o700)
     with pytest.raises(WindtunnelError, match=r"as `nobody`, who cannot reach .*WINDTUNNEL_CACHE"):
         postgres_user.as_service_user(Path("/none yet"), [str(program)])
+
+
+def test_a_user_without_a_name_is_told_before_initdb_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    postgres_user.require_name()
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000_000)
+    with pytest.raises(WindtunnelError, match="uid 4000000000, which has no name"):
+        postgres_user.require_name()
