@@ -13,7 +13,7 @@ from pathlib import Path
 
 import windtunnel
 from windtunnel.errors import UsageError, WindtunnelError
-from windtunnel.project import lock_pins
+from windtunnel.project import lock_pins, versions
 from windtunnel.project.pyproject import LOCK
 from windtunnel.project.survey import Project
 from windtunnel.project.wanted import Wanted
@@ -69,7 +69,10 @@ def make(project: Project, wanted: Wanted, state: Path, say: Callable[[str], Non
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(mode=0o700, exist_ok=True)
     program = uv.program("uv has to install the project's packages", "see docs.astral.sh/uv")
-    venv = [program, "venv", "--quiet", "--python", wanted.python, str(folder)]
+    # The interpreter that runs here is at hand, also where PATH does not have it.
+    here = wanted.python == versions.here()
+    python = sys.executable if here else wanted.python
+    venv = [program, "venv", "--quiet", "--python", python, str(folder)]
     fault = f"uv cannot make an environment with Python {wanted.python}"
     uv.run(venv, project.root, fault, "install that Python, or let uv download it")
     inputs = _inputs(project, wanted, folder, program)

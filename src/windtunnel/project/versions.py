@@ -73,7 +73,7 @@ def python(folder: Folder, packages: Packages, named: dict[str, str | None]) -> 
         version = images.judge(reference).python if reference else None
         if version:
             claims.append(Claim(f"=={version}.*", source))
-    running = Claim(f"=={'.'.join(platform.python_version_tuple()[:2])}.*", OURS)
+    running = Claim(f"=={here()}.*", OURS)
     first = next(iter(claims), running)
     # As for Airflow: a range says what may be, an image that is in it says what is.
     allowed = _supported_python()
@@ -112,11 +112,15 @@ def running_python(claim: Claim) -> str:
 
     A claim that no supported Python meets has its remark; it changes nothing.
     """
-    here = ".".join(platform.python_version_tuple()[:2])
-    for minor in (here, *reversed(_supported_python())):
+    for minor in (here(), *reversed(_supported_python())):
         if any(_contains(claim, f"{minor}.{patch}") for patch in range(30)):
             return minor
-    return here
+    return here()
+
+
+def here() -> str:
+    """The minor version of the Python that runs this."""
+    return ".".join(platform.python_version_tuple()[:2])
 
 
 def pinned(claim: Claim) -> str | None:

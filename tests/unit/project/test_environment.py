@@ -58,6 +58,16 @@ def test_a_made_environment_is_found_and_only_its_owner_can_look_into_it(
     assert done.stdout.startswith("windtunnel "), done
 
 
+def test_the_python_that_runs_here_is_named_by_its_path_since_PATH_may_not_have_it(
+    make: Make, calls: Path, tmp_path: Path
+) -> None:
+    other = "3.13" if sys.version_info[:2] == (3, 12) else "3.12"
+    for python, text in ((sys.executable, ""), (other, f"{other}\n")):
+        files = {"dags/a.py": DAG, "requirements.txt": "emoji\n", ".python-version": text}
+        make_it(survey.survey(make(files)), tmp_path / "state")
+        assert f"venv --quiet --python {python} " in calls.read_text()
+
+
 def test_one_without_its_last_file_is_made_anew(project: Project, tmp_path: Path) -> None:
     made = make_it(project, tmp_path / "state")
     (made / environment.COMPLETE).unlink()
