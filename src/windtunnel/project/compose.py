@@ -14,16 +14,8 @@ from windtunnel.project import dockerfile, images, owned
 from windtunnel.project.folder import Folder, clean, listed
 from windtunnel.project.parsing import mapping, read_yaml, scalar, texts
 
-FILES = (
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yaml",
-    "docker-compose.yml",
-    "compose.override.yaml",
-    "compose.override.yml",
-    "docker-compose.override.yaml",
-    "docker-compose.override.yml",
-)
+NAMES = ("compose", "docker-compose", "compose.override", "docker-compose.override")
+FILES = tuple(f"{name}.{ending}" for name in NAMES for ending in ("yaml", "yml"))
 #: Services of Astronomer's command line, which an override file names without an image.
 ASTRONOMER = frozenset(
     {"scheduler", "webserver", "api-server", "triggerer", "dag-processor", "worker"}

@@ -14,6 +14,7 @@ from pathlib import Path
 import windtunnel
 from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.project import lock_pins, versions
+from windtunnel.project.limits import Limits
 from windtunnel.project.pyproject import LOCK
 from windtunnel.project.survey import Project
 from windtunnel.project.wanted import Wanted
@@ -53,7 +54,13 @@ def find(project: Project, wanted: Wanted, state: Path) -> Path | None:
     return folder if whole and (folder / "bin" / "python").exists() else None
 
 
-def make(project: Project, wanted: Wanted, state: Path, say: Callable[[str], None]) -> Path:
+def make(
+    project: Project,
+    wanted: Wanted,
+    limits: Limits,
+    state: Path,
+    say: Callable[[str], None],
+) -> Path:
     """Make the environment.
 
     Raises:
@@ -75,7 +82,7 @@ def make(project: Project, wanted: Wanted, state: Path, say: Callable[[str], Non
     venv = [program, "venv", "--quiet", "--python", python, str(folder)]
     fault = f"uv cannot make an environment with Python {wanted.python}"
     uv.run(venv, project.root, fault, "install that Python, or let uv download it")
-    inputs = _inputs(project, wanted, folder, program)
+    inputs = _inputs(project, wanted, limits, folder, program)
     command = [program, "pip", "install", "--python", str(folder), "--compile-bytecode", *inputs]
     try:
         said = _uv(project, command)
@@ -104,7 +111,13 @@ def remove_others(state: Path, kept: Path | None) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _inputs(project: Project, wanted: Wanted, folder: Path, program: str) -> list[str]:
+def _inputs(
+    project: Project,
+    wanted: Wanted,
+    limits: Limits,
+    folder: Path,
+    program: str,
+) -> list[str]:
     """The files for uv, which may hold passwords of package indexes, as its arguments."""
     folder.chmod(0o700)
     lines = [*wanted.indexes, *wanted.requirements]
@@ -117,14 +130,14 @@ def _inputs(project: Project, wanted: Wanted, folder: Path, program: str) -> lis
     requirements = folder / "requirements.txt"
     constraints = folder / "constraints.txt"
     requirements.write_text("".join(f"{line}\n" for line in lines))
-    constraints.write_text("".join(f"{line}\n" for line in wanted.constraints))
+    constraints.write_text("".join(f"{line}\n" for line in limits.constraints))
     found = ["--requirements", str(requirements)]
-    if wanted.constraints:
+    if limits.constraints:
         # Of an empty file uv warns.
         found += ["--constraints", str(constraints)]
-    if wanted.until:
-        found += ["--exclude-newer", wanted.until]
-        for name in wanted.newer:
+    if limits.until:
+        found += ["--exclude-newer", limits.until]
+        for name in limits.newer:
             found += ["--exclude-newer-package", f"{name}={FAR_FUTURE}"]
     return found
 

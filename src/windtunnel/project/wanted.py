@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from windtunnel.errors import WindtunnelError
-from windtunnel.project import published, releases, versions
+from windtunnel.project import versions
 from windtunnel.project.claims import AIRFLOW
 from windtunnel.project.pyproject import LOCK
 from windtunnel.project.survey import Project
@@ -32,18 +32,20 @@ OURS = (*OF_AIRFLOW, "windtunnel")
 class Wanted:
     """What uv gets. The lines are in the format of requirements.txt."""
 
+    #: Of Airflow.
+    release: str
     requirements: list[str]
     constraints: list[str]
     indexes: list[str]
     #: Whether uv.lock of the project has the versions.
     locked: bool
     python: str
-    #: Where the constraints come from, for people.
-    limited_by: str
-    #: For uv's `--exclude-newer`; None for no such limit.
-    until: str | None = None
-    #: Packages for which that limit does not hold: a requirement names their versions.
-    newer: list[str] = field(default_factory=list)
+    #: Packages whose version is the project's own affair; no limit is put on them.
+    decided: list[str]
+
+    def pinned(self) -> list[str]:
+        """The packages of which a requirement names the version."""
+        return sorted({_name(each) for each in self.requirements if Requirement(each).specifier})
 
     def digest(self, root: Path) -> str:
         """Changes whenever the environment has to be made anew."""
@@ -75,30 +77,16 @@ def find(project: Project) -> Wanted | None:
         return None
     needed = _needed()
     _check(project, [line for line in lines if _applies(line, python)], needed)
-    limits, limited_by = published.constraints(release, python)
-    if release == ours and not limits:
-        tested = locked_versions.versions(locked_versions.text())
-        limits = [f"{name}=={version}" for name, version in sorted(tested.items())]
-        limited_by = "windtunnel's own lock"
-    # A version that the project names itself counts; the resolver says whether it fits.
-    own_limits = [line for line in project.packages.limits if _name(line) not in OURS]
-    decided = {*OURS, *(_name(line) for line in (*lines, *own_limits))}
-    limits = [line for line in limits if _name(line) not in decided]
-    if locked:
-        # The lock has the project's versions; ours may not contradict it.
-        limits, limited_by = [], LOCK
-    until = None if limits or locked else releases.packages_until(release)
-    if until:
-        limited_by = f"the packages of Airflow {release}'s release"
+    # A constraint for one of ours would contradict what runs.
+    constraints = [line for line in project.packages.limits if _name(line) not in OURS]
     return Wanted(
+        release=release,
         requirements=[*lines, f"apache-airflow[{','.join(sorted(extras))}]=={release}", *needed],
-        constraints=[*own_limits, *limits],
+        constraints=constraints,
         indexes=project.packages.indexes,
         locked=locked,
         python=python,
-        limited_by=limited_by,
-        until=until,
-        newer=sorted({_name(line) for line in [*lines, *needed] if Requirement(line).specifier}),
+        decided=sorted({*OURS, *(_name(line) for line in (*lines, *constraints))}),
     )
 
 

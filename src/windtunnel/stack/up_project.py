@@ -13,7 +13,7 @@ from pathlib import Path
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, UsageError, WindtunnelError
-from windtunnel.project import environment, record, survey, wanted
+from windtunnel.project import environment, limits, record, survey, wanted
 from windtunnel.project.survey import Project
 from windtunnel.services import state_folder
 from windtunnel.settings import PROJECT_STATE, Settings, find_project, find_root, load
@@ -155,10 +155,10 @@ def _python(project: Project, settings: Settings, runs: bool) -> str:
     if packages is None or environment.find(project, packages, settings.state):
         return python
     start = time.monotonic()
-    count = len(packages.requirements)
-    limits = f"limited by {packages.limited_by}"
-    say(f"installing {count} requirements for Python {packages.python}, {limits} …")
-    environment.make(project, packages, settings.state, say)
+    found = limits.find(packages)
+    what = f"{len(packages.requirements)} requirements for Python {packages.python}"
+    say(f"installing {what}, limited by {found.origin} …")
+    environment.make(project, packages, found, settings.state, say)
     say(f"the project's environment is ready after {time.monotonic() - start:.0f} s")
     return python
 

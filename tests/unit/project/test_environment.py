@@ -15,7 +15,7 @@ import pytest
 from tests.unit.project import fake_uv
 from tests.unit.project.conftest import DAG, Make
 from windtunnel.errors import WindtunnelError
-from windtunnel.project import environment, published, survey, wanted
+from windtunnel.project import environment, limits, published, survey, wanted
 from windtunnel.project.survey import Project
 from windtunnel.project.wanted import Wanted
 
@@ -39,7 +39,7 @@ def needed(project: Project) -> Wanted:
 
 def make_it(project: Project, state: Path) -> Path:
     state.mkdir(exist_ok=True)
-    return environment.make(project, needed(project), state, print)
+    return environment.make(project, needed(project), limits.find(needed(project)), state, print)
 
 
 def test_a_made_environment_is_found_and_only_its_owner_can_look_into_it(
@@ -105,7 +105,9 @@ def test_a_version_of_the_lock_that_the_project_does_not_name_gives_way_to_the_s
     monkeypatch.setenv("EXCLUDED", "redis==7")
     said: list[str] = []
     (tmp_path / "state").mkdir()
-    made = environment.make(project, needed(project), tmp_path / "state", said.append)
+    made = environment.make(
+        project, needed(project), limits.find(needed(project)), tmp_path / "state", said.append
+    )
     assert said == [
         "uv.lock excludes what the stack needs; it gives way here: redis 7.1.0 -> 6.4.0"
     ]
@@ -113,7 +115,9 @@ def test_a_version_of_the_lock_that_the_project_does_not_name_gives_way_to_the_s
     assert "emoji==2.14.0" in wanted_lines and "redis==7.1.0" not in wanted_lines
     monkeypatch.setenv("EXCLUDED", "emoji")
     with pytest.raises(WindtunnelError, match=r"correct pyproject\.toml, uv\.lock:\nemoji==2"):
-        environment.make(project, needed(project), tmp_path / "state", said.append)
+        environment.make(
+            project, needed(project), limits.find(needed(project)), tmp_path / "state", said.append
+        )
 
 
 def test_one_that_was_moved_or_has_lost_its_interpreter_is_not_used(

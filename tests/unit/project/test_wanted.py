@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.project.conftest import DAG, Make
 from windtunnel.errors import WindtunnelError
-from windtunnel.project import published, survey, wanted
+from windtunnel.project import limits, published, survey, wanted
 from windtunnel.project.wanted import Wanted
 
 HERE = ".".join(platform.python_version_tuple()[:2])
@@ -50,9 +50,12 @@ def test_requirements_come_with_airflow_and_with_what_windtunnel_needs(make: Mak
     assert any(line.startswith("apache-airflow[celery]==3.") for line in result.requirements)
     assert any(line.startswith("celery") for line in result.requirements)
     assert result.indexes == ["--extra-index-url https://example.org"]
-    assert result.limited_by == "Airflow's published constraints"
+    assert limits.find(result).origin == "Airflow's published constraints"
     # What the project names itself counts.
-    assert "pandas==2.3.3" in result.constraints and "emoji==2.0.0" not in result.constraints
+    assert (
+        "pandas==2.3.3" in limits.find(result).constraints
+        and "emoji==2.0.0" not in limits.find(result).constraints
+    )
 
 
 def test_the_extras_of_airflow_are_kept_and_its_pin_is_replaced(make: Make) -> None:
@@ -70,9 +73,11 @@ def test_windtunnel_itself_is_never_asked_of_an_index(make: Make) -> None:
 def test_constraints_of_the_project_beat_the_published_ones_and_pin_no_airflow(make: Make) -> None:
     text = "pandas==2.2.0\napache-airflow==3.1.8\n"
     result = found(make, requirements="emoji\n", constraints=text)
-    assert "pandas==2.2.0" in result.constraints
+    assert "pandas==2.2.0" in limits.find(result).constraints
     assert not [
-        line for line in result.constraints if line.startswith(("pandas==2.3", "apache-airflow=="))
+        line
+        for line in limits.find(result).constraints
+        if line.startswith(("pandas==2.3", "apache-airflow=="))
     ]
 
 
@@ -81,14 +86,18 @@ def test_where_nothing_is_published_windtunnels_own_lock_limits(
 ) -> None:
     monkeypatch.setattr(published, "_fetch", lambda *_: "")
     result = found(make, requirements="emoji\n")
-    assert result.limited_by == "windtunnel's own lock"
-    assert any(line.startswith("sqlalchemy==") for line in result.constraints)
+    assert limits.find(result).origin == "windtunnel's own lock"
+    assert any(line.startswith("sqlalchemy==") for line in limits.find(result).constraints)
 
 
 def test_a_lock_limits_alone_and_needs_its_pyproject(make: Make) -> None:
     assert find(make, **{"uv.lock": LOCK}) is None
     result = found(make, **{"uv.lock": LOCK, "pyproject.toml": PYPROJECT})
-    assert (result.locked, result.limited_by, result.constraints) == (True, "uv.lock", [])
+    assert (result.locked, limits.find(result).origin, limits.find(result).constraints) == (
+        True,
+        "uv.lock",
+        [],
+    )
 
 
 def test_the_lock_of_an_airflow_that_does_not_run_pins_nothing(make: Make) -> None:
@@ -96,7 +105,7 @@ def test_the_lock_of_an_airflow_that_does_not_run_pins_nothing(make: Make) -> No
     pyproject = f'{PYPROJECT}dependencies = ["apache-airflow~=3.0.0", "emoji>=2"]\n'
     result = found(make, **{"uv.lock": lock, "pyproject.toml": pyproject})
     assert not result.locked
-    assert result.limited_by == "Airflow's published constraints"
+    assert limits.find(result).origin == "Airflow's published constraints"
     assert result.requirements[0] == "emoji>=2"
 
 
@@ -139,3 +148,15 @@ def test_the_digest_changes_with_all_that_the_environment_is_made_from(make: Mak
     digests = [found(make, **text).digest(root) for text in texts]
     assert len(set(digests)) == len(texts)
     assert found(make, **texts[-1]).digest(root) == digests[-1]
+
+
+def test_an_environment_made_without_a_network_stays_the_same_with_one(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(published, "_fetch", lambda *_: "")
+    without = found(make, requirements="emoji\n")
+    assert limits.find(without).origin == "windtunnel's own lock"
+    monkeypatch.setattr(published, "_fetch", lambda *_: "pandas==2.3.3\n")
+    online = found(make, requirements="emoji\n")
+    assert limits.find(online).origin == "Airflow's published constraints"
+    assert without.digest(tmp_path) == online.digest(tmp_path)
