@@ -45,6 +45,7 @@ def test_it_refuses_while_other_runs_are_active(faults_stack: Stack) -> None:
 
 def test_ctrl_c_in_the_middle_heals_what_was_broken(faults_stack: Stack) -> None:
     until("no run is active", lambda: not faults_stack.airflow.active_runs(), 60)
+    until("the broker answers", lambda: checks.valkey(faults_stack.settings) is None, 30)
     running = subprocess.Popen(
         ["windtunnel", "drill", "broker-away"],
         env=faults_stack.environment,
@@ -52,6 +53,8 @@ def test_ctrl_c_in_the_middle_heals_what_was_broken(faults_stack: Stack) -> None
         text=True,
         process_group=0,
     )
+    # Not before it has begun: between fork and exec a signal would be lost.
+    until("the drill has begun", lambda: list(faults_stack.settings.run.glob("drill-*")), 60)
     until(
         "the broker is stopped", lambda: checks.valkey(faults_stack.settings) is not None, 60, 0.05
     )
