@@ -42,8 +42,10 @@ def _descriptions() -> Iterator[dict[str, Any]]:
         if file.is_file():
             # The loader in C takes 0.03 s, and the one in Python half a second.
             yield yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-        for name in place.glob("providers/**/get_provider_info.py"):
-            yield _provider(name.read_text()).get("config") or {}
+        # No `**`: it passes by folders that are symlinks, as in an environment of Nix.
+        for pattern in ("providers/*/get_provider_info.py", "providers/*/*/get_provider_info.py"):
+            for name in place.glob(pattern):
+                yield _provider(name.read_text()).get("config") or {}
 
 
 def _of_absent_providers() -> Iterator[tuple[tuple[str, str], str]]:

@@ -13,6 +13,8 @@ from windtunnel.project import limits, published, survey, wanted
 from windtunnel.project.wanted import Wanted
 
 HERE = ".".join(platform.python_version_tuple()[:2])
+#: Another one that windtunnel runs with.
+OTHER = "3.12" if HERE != "3.12" else "3.13"
 LOCK = 'version = 1\n[[package]]\nname = "emoji"\nversion = "2.14.0"\n'
 PYPROJECT = '[project]\nname = "x"\nversion = "1"\n'
 
@@ -140,7 +142,7 @@ def test_the_digest_changes_with_all_that_the_environment_is_made_from(make: Mak
         {"requirements": "emoji\n"},
         {"requirements": "emoji==2.14.0\n"},
         {"requirements": "emoji==2.14.0\n", "constraints": "pandas==2.2.0\n"},
-        {"requirements": "emoji==2.14.0\n", ".python-version": "3.13\n"},
+        {"requirements": "emoji==2.14.0\n", ".python-version": f"{OTHER}\n"},
         {"requirements": "", "constraints": "", ".python-version": "", **lock},
         {**lock, "uv.lock": LOCK.replace("2.14.0", "2.14.1")},
     ]

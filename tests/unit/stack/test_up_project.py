@@ -18,6 +18,12 @@ from tests.unit.project import fake_uv
 from tests.unit.project.conftest import DAG
 from tests.unit.stack import fake_process_compose
 from windtunnel.stack.ports import free_offset
+from windtunnel.system import nix_store
+
+#: Nix makes its environments itself; `up` refuses there (tests/unit/project/test_nix.py).
+pytestmark = pytest.mark.skipif(
+    nix_store.holds(sys.prefix), reason="this windtunnel is from Nix, which installs no packages"
+)
 
 UP = [sys.executable, "-P", "-c", "from windtunnel.cli import main; main()", "up", "-D"]
 
