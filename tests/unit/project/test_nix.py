@@ -21,6 +21,6 @@ def test_the_packages_of_a_project_are_refused_with_the_way_out(
     project = survey.survey(make({"dags/a.py": DAG, "requirements.txt": "emoji\n"}))
     packages = wanted.find(project)
     assert packages is not None
-    with pytest.raises(UsageError, match="use `windtunnel.lib.dagRepository`"):
+    with pytest.raises(UsageError, match=r"use `windtunnel\.lib\.dagRepository`"):
         environment.make(project, packages, Limits("nothing", []), tmp_path, print)
     assert list(tmp_path.glob("environments/*")) == []
