@@ -47,6 +47,10 @@ Json = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object with a `version` on standard output."),
 ]
+ProjectFolder = Annotated[
+    Path,
+    typer.Option("--project", help="The project's folder; the current one by default."),
+]
 Timeout = Annotated[
     float,
     typer.Option(min=0, help="Seconds after which the command gives up with exit code 124."),
@@ -426,10 +430,7 @@ def doctor(as_json: Json = False) -> None:
 
 @app.command()
 def project(
-    folder: Annotated[
-        Path,
-        typer.Option("--project", help="The project's folder; the current one by default."),
-    ] = Path(),
+    folder: ProjectFolder = Path(),
     as_json: Json = False,
 ) -> None:
     """Say what an Airflow project's folder holds, and what cannot be used as it is.
@@ -447,10 +448,7 @@ def project(
 
 @app.command()
 def init(
-    folder: Annotated[
-        Path,
-        typer.Option("--project", help="The project's folder; the current one by default."),
-    ] = Path(),
+    folder: ProjectFolder = Path(),
     as_json: Json = False,
 ) -> None:
     """Write a CI workflow, a `pyproject.toml` and a first test, only where nothing is.

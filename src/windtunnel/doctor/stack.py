@@ -8,6 +8,7 @@ from pathlib import Path
 from windtunnel.doctor.finding import Finding
 from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.settings import SOCKET_PATH_LIMIT, Settings
+from windtunnel.stack.ports import STEP, listeners
 from windtunnel.system import disk as file_system
 
 #: Bytes of free disk for a state folder with some days of task logs, and of memory for the idle
@@ -20,15 +21,12 @@ def ports(settings: Settings) -> list[Finding]:
     """Each port is free or held by this stack, else it is a fault."""
     import psutil
 
-    holders: dict[int, int | None] = {}
     try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr:
-                holders[connection.laddr.port] = connection.pid
+        holders = listeners()
     except psutil.Error:
         detail = "this system does not show who listens; `process-compose up` tries each port"
         return [Finding("ports", True, detail)]
-    move = f"PORT_OFFSET={settings.port_offset + 1000} {settings.start_command}"
+    move = f"PORT_OFFSET={settings.port_offset + STEP} {settings.start_command}"
     free: list[str] = []
     findings: list[Finding] = []
     for name, port in settings.ports.items():

@@ -46,6 +46,11 @@ class Packages:
     indexes: list[str] = field(default_factory=list)
 
 
+def package(line: str) -> str:
+    """The package's name in a requirement, in its one spelling."""
+    return canonicalize_name(Requirement(line).name)
+
+
 def add(
     found: Packages,
     line: str,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.project import starting_files
+from windtunnel.project.claims import PYPROJECT
 from windtunnel.project.packages import REQUIREMENTS
 from windtunnel.project.survey import Project
 
@@ -62,7 +63,7 @@ def remarks(project: Project, results: list[Result]) -> list[str]:
     lines = []
     if not project.packages.own_environment:
         add = "uv add --dev windtunnel"
-        if REQUIREMENTS in project.packages.files and starting_files.PYPROJECT in written:
+        if REQUIREMENTS in project.packages.files and PYPROJECT in written:
             # Such an environment is used as it is, without requirements.txt.
             add = f"uv add --requirements {REQUIREMENTS} && {add}"
         lines.append(

@@ -17,7 +17,7 @@ from windtunnel.project import lock_pins, versions
 from windtunnel.project.limits import Limits
 from windtunnel.project.pyproject import LOCK
 from windtunnel.project.survey import Project
-from windtunnel.project.wanted import Wanted
+from windtunnel.project.wanted import Wanted, is_checkout
 from windtunnel.system import nix_store, uv
 
 #: The folder of the environments in the state folder, each named by its digest.
@@ -182,8 +182,7 @@ def _add_ourselves(folder: Path) -> None:
     package = Path(windtunnel.__file__).parent if windtunnel.__file__ else None
     if package is None:
         raise WindtunnelError("windtunnel has no folder: install it anew")
-    if (package.parents[1] / "pyproject.toml").is_file():
-        # A checkout: a change of it counts at once.
+    if is_checkout(package):
         (site / "windtunnel.pth").write_text(f"{package.parent}\n")
     else:
         ignored = shutil.ignore_patterns("__pycache__")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from windtunnel.project.claims import PYPROJECT
 from windtunnel.project.folder import Folder
 
 #: Folders of tools and of environments; none of them is a part of the project.
@@ -36,7 +37,7 @@ def find(folder: Folder) -> Layout:
     plugins = _first(folder, "plugins", "airflow/plugins")
     config = _first(folder, "config", "airflow/config")
     # A package of the project itself; it is not installed.
-    source = "src" if folder.has_file("pyproject.toml") and folder.has_folder("src") else None
+    source = "src" if folder.has_file(PYPROJECT) and folder.has_folder("src") else None
     ours = [path for path in (source, *dags, config, plugins) if path is not None]
     return Layout(
         dag_folders=dags,

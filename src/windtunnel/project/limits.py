@@ -9,10 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from importlib import metadata
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 from windtunnel.project import published, releases
+from windtunnel.project.claims import package
 from windtunnel.project.pyproject import LOCK
 from windtunnel.project.wanted import Wanted
 from windtunnel.system import locked_versions
@@ -41,14 +39,10 @@ def find(wanted: Wanted) -> Limits:
         origin = "windtunnel's own lock"
     if lines:
         # A version that the project names itself counts; the resolver says whether it fits.
-        free = [line for line in lines if _name(line) not in wanted.decided]
+        free = [line for line in lines if package(line) not in wanted.decided]
         return Limits(origin, [*wanted.constraints, *free])
     until = releases.packages_until(wanted.release)
     if until is None:
         return Limits("nothing", wanted.constraints)
     origin = f"the packages of Airflow {wanted.release}'s release"
     return Limits(origin, wanted.constraints, until, wanted.pinned())
-
-
-def _name(line: str) -> str:
-    return canonicalize_name(Requirement(line).name)

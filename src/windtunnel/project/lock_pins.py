@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from windtunnel.project.claims import package
 
 #: A line of `uv export`: name, version, and perhaps a marker.
 PIN = re.compile(r"([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==(\S+?)(\s*;.*)?")
@@ -18,7 +19,7 @@ PIN = re.compile(r"([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==(\S+?)(\s*;.*)?")
 
 def kept(locked: str, project_lines: Iterable[str]) -> list[str]:
     """The lines that hold in any case: of what the project names, and of all that is no version."""
-    named = {canonicalize_name(Requirement(line).name) for line in project_lines}
+    named = {package(line) for line in project_lines}
     lines = []
     for line in _lines(locked):
         pin = PIN.fullmatch(line)

@@ -7,11 +7,11 @@ import re
 from importlib import metadata
 
 from windtunnel.project import dag_ids
+from windtunnel.project.claims import PYPROJECT
 from windtunnel.project.survey import Project
 from windtunnel.project.versions import OURS
 
 WORKFLOW = ".github/workflows/windtunnel.yml"
-PYPROJECT = "pyproject.toml"
 TEST = "tests/test_dags.py"
 #: The DAG of the workflow where the DAG files name none.
 ANY_DAG = "my_dag"

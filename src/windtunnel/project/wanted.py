@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.project import versions
-from windtunnel.project.claims import AIRFLOW
+from windtunnel.project.claims import AIRFLOW, PYPROJECT, package
 from windtunnel.project.pyproject import LOCK
 from windtunnel.project.survey import Project
 from windtunnel.system import locked_versions
@@ -45,7 +43,7 @@ class Wanted:
 
     def pinned(self) -> list[str]:
         """The packages of which a requirement names the version."""
-        return sorted({_name(each) for each in self.requirements if Requirement(each).specifier})
+        return sorted({package(each) for each in self.requirements if Requirement(each).specifier})
 
     def digest(self, root: Path) -> str:
         """Changes whenever the environment has to be made anew."""
@@ -63,22 +61,21 @@ def find(project: Project) -> Wanted | None:
     """
     python = versions.running_python(project.python)
     release = versions.release(project.airflow)
-    lines = [line for line in project.packages.lines if _name(line) not in OURS]
+    lines = [line for line in project.packages.lines if package(line) not in OURS]
     extras = _extras(project.packages.lines, python)
-    named = {_name(line) for line in lines}
-    brought = [line for line in project.image_packages if not _has(_name(line))]
-    lines += [line for line in brought if _name(line) not in named]
-    locked = project.packages.lock is not None and (project.root / "pyproject.toml").is_file()
+    named = {package(line) for line in lines}
+    lines += [line for line in _of_image(project) if package(line) not in named]
+    locked = project.packages.lock is not None and (project.root / PYPROJECT).is_file()
     # The lock of an Airflow that does not run excludes the one that does.
     locked = locked and (project.airflow.source != LOCK or versions.runs_as_wanted(project.airflow))
     ours = metadata.version("apache-airflow")
-    as_here = (release, python) == (ours, _running_python()) and extras == {"celery"}
+    as_here = (release, python) == (ours, versions.here()) and extras == {"celery"}
     if as_here and not lines and not locked:
         return None
     needed = _needed()
     _check(project, [line for line in lines if _applies(line, python)], needed)
     # A constraint for one of ours would contradict what runs.
-    constraints = [line for line in project.packages.limits if _name(line) not in OURS]
+    constraints = [line for line in project.packages.limits if package(line) not in OURS]
     return Wanted(
         release=release,
         requirements=[*lines, f"apache-airflow[{','.join(sorted(extras))}]=={release}", *needed],
@@ -86,7 +83,7 @@ def find(project: Project) -> Wanted | None:
         indexes=project.packages.indexes,
         locked=locked,
         python=python,
-        decided=sorted({*OURS, *(_name(line) for line in (*lines, *constraints))}),
+        decided=sorted({*OURS, *(package(line) for line in (*lines, *constraints))}),
     )
 
 
@@ -94,7 +91,7 @@ def _extras(lines: list[str], python: str) -> set[str]:
     """The extras of Airflow that the project names: they stand for its providers."""
     found = {"celery"}
     for line in lines:
-        if _name(line) in OF_AIRFLOW and _applies(line, python):
+        if package(line) in OF_AIRFLOW and _applies(line, python):
             found |= Requirement(line).extras
     return found
 
@@ -109,7 +106,7 @@ def _applies(line: str, python: str) -> bool:
 def _needed() -> list[str]:
     """Windtunnel's own requirements, without its version of Airflow."""
     lines = metadata.requires("windtunnel") or []
-    return [line for line in lines if _name(line) not in OF_AIRFLOW]
+    return [line for line in lines if package(line) not in OF_AIRFLOW]
 
 
 def _check(project: Project, lines: list[str], needed: list[str]) -> None:
@@ -118,10 +115,10 @@ def _check(project: Project, lines: list[str], needed: list[str]) -> None:
     Raises:
         WindtunnelError: names both sides.
     """
-    ours = {_name(line): Requirement(line).specifier for line in needed}
+    ours = {package(line): Requirement(line).specifier for line in needed}
     for line in lines:
         wanted = Requirement(line)
-        name = canonicalize_name(wanted.name)
+        name = package(line)
         for specifier in wanted.specifier:
             exact = specifier.operator in ("==", "===") and not specifier.version.endswith(".*")
             if exact and name in ours and not ours[name].contains(specifier.version, True):
@@ -132,23 +129,23 @@ def _check(project: Project, lines: list[str], needed: list[str]) -> None:
                 )
 
 
-def _has(name: str) -> bool:
-    """Whether Airflow or windtunnel brings the package anyway."""
-    return f'name = "{name}"' in locked_versions.text()
-
-
-def _name(line: str) -> str:
-    return canonicalize_name(Requirement(line).name)
-
-
-def _running_python() -> str:
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
+def _of_image(project: Project) -> list[str]:
+    """The image's packages, without those that Airflow or windtunnel brings anyway."""
+    if not project.image_packages:
+        return []
+    lock = locked_versions.text()
+    return [line for line in project.image_packages if f'name = "{package(line)}"' not in lock]
 
 
 def _ourselves() -> str:
     """The windtunnel that would be put into the environment: a checkout, or a wheel's content."""
-    package = Path(__file__).resolve().parents[1]
-    if (package.parents[1] / "pyproject.toml").is_file():
-        return f"{metadata.version('windtunnel')} {package}"
+    folder = Path(__file__).resolve().parents[1]
+    if is_checkout(folder):
+        return f"{metadata.version('windtunnel')} {folder}"
     # Not its place: the copy in an environment is the same one.
-    return metadata.distribution("windtunnel").read_text("RECORD") or str(package)
+    return metadata.distribution("windtunnel").read_text("RECORD") or str(folder)
+
+
+def is_checkout(folder: Path) -> bool:
+    """Whether windtunnel's own package lies in a checkout, whose changes count at once."""
+    return (folder.parents[1] / PYPROJECT).is_file()

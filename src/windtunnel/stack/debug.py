@@ -6,8 +6,6 @@ import json
 import math
 import os
 import re
-import socket
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,8 +46,7 @@ def debug(
     airflow = Airflow(settings)
     find_dag(settings, airflow, dag_id, say)
     task_id, map_index = _named(airflow, dag_id, task)
-    project = record.read(settings.state) if settings.project else None
-    package = debugpy_wheel.make(settings, project.python if project else sys.executable)
+    package = debugpy_wheel.make(settings, record.interpreter(settings.state))
     me = procfs.read(os.getpid())
     request = Request(
         dag_id=dag_id,
@@ -87,14 +84,11 @@ def _port(wanted: int | None) -> int:
     Raises:
         WindtunnelError: the wanted one is taken.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted or 0))
-        except OSError as error:
-            why = f"by {ports.holder(wanted)}" if wanted else str(error.strerror)
-            raise WindtunnelError(f"port {wanted} is taken {why}: choose another") from None
-        return int(probe.getsockname()[1])
+    if wanted is None:
+        return ports.free_port()
+    if ports.is_taken(wanted):
+        raise WindtunnelError(f"port {wanted} is taken by {ports.holder(wanted)}: choose another")
+    return wanted
 
 
 class Watch:

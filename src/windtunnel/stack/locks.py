@@ -9,6 +9,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from windtunnel.settings import Settings
 from windtunnel.stack.say import say
@@ -27,12 +28,16 @@ def exclusive(
         waiting: called once when another command has the lock.
     """
     with open(settings.run / f"{name}.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
+        _hold(file, waiting)
         yield
+
+
+def _hold(file: IO[str], waiting: Callable[[], None]) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        waiting()
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 @contextmanager
@@ -62,9 +67,5 @@ def choosing_ports() -> Iterator[None]:
         yield  # Without it two stacks that start at once may choose the same ports.
         return
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another stack is starting; waiting until its ports are known")
-            fcntl.flock(file, fcntl.LOCK_EX)
+        _hold(file, lambda: say("another stack is starting; waiting until its ports are known"))
         yield

@@ -16,7 +16,7 @@ HIGHEST_PORT = max(port for _, port in Ports().items())
 STEP = 1000
 
 
-def _taken(port: int) -> bool:
+def is_taken(port: int) -> bool:
     with socket.socket() as probe:
         # The servers do the same: a connection that has just ended must not count as a holder.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,6 +35,24 @@ def _first_ephemeral_port() -> int:
         return 32768
 
 
+def _is_free(offset: int) -> bool:
+    """Whether every port of a stack with this offset is free."""
+    return not any(is_taken(port) for _, port in Ports().shifted(offset).items())
+
+
+def free_port() -> int:
+    """A free port below those of outgoing connections, for the same reason as `free_offset`.
+
+    Raises:
+        WindtunnelError: 200 random ports were taken.
+    """
+    for _ in range(200):
+        port = random.randrange(LOWEST_OFFSET, max(_first_ephemeral_port(), LOWEST_OFFSET + 1000))  # noqa: S311
+        if not is_taken(port):
+            return port
+    raise WindtunnelError("found no free port: see `ss -ltn` for what holds them")
+
+
 def free_offset() -> int:
     """A port offset, not the default one, at which every port of a private stack is free.
 
@@ -48,7 +66,7 @@ def free_offset() -> int:
     end = max(_first_ephemeral_port() - HIGHEST_PORT, LOWEST_OFFSET + 1000)
     for _ in range(200):
         offset = random.randrange(LOWEST_OFFSET, end)  # noqa: S311
-        if not any(_taken(port) for _, port in Ports().shifted(offset).items()):
+        if _is_free(offset):
             return offset
     raise WindtunnelError(
         "found no free ports for a private stack: see `ss -ltn` for what holds them",
@@ -82,14 +100,12 @@ def beside_others(settings: Settings) -> int:
     The default; where another stack of ours holds one of its ports, the next thousand that is free.
     """
     others = _offsets_of_others(settings)
-    taken = [port for _, port in settings.ports.items() if _taken(port)]
+    taken = [port for _, port in settings.ports.items() if is_taken(port)]
     ours = settings.port_offset not in others
     if ours and not any(_is_of_another_stack(port, settings) for port in taken):
         return settings.port_offset
     for offset in range(STEP, _first_ephemeral_port() - HIGHEST_PORT, STEP):
-        if offset not in others and not any(
-            _taken(port) for _, port in Ports().shifted(offset).items()
-        ):
+        if offset not in others and _is_free(offset):
             return offset
     return settings.port_offset
 
@@ -111,19 +127,30 @@ def _offsets_of_others(settings: Settings) -> set[int]:
     return found
 
 
+def listeners() -> dict[int, int | None]:
+    """port -> pid of the process that listens on it; None for a process of another user.
+
+    Raises:
+        psutil.Error: this system does not show who listens.
+    """
+    import psutil
+
+    return {
+        connection.laddr.port: connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr
+    }
+
+
 def _is_of_another_stack(port: int, settings: Settings) -> bool:
     import psutil
 
     try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.status != psutil.CONN_LISTEN or not connection.laddr:
-                continue
-            if connection.laddr.port == port and connection.pid:
-                stack = psutil.Process(connection.pid).environ().get("WINDTUNNEL_STACK")
-                return stack is not None and stack != str(settings.state)
+        pid = listeners().get(port)
+        stack = psutil.Process(pid).environ().get("WINDTUNNEL_STACK") if pid else None
     except psutil.Error:
-        pass
-    return False
+        return False
+    return stack is not None and stack != str(settings.state)
 
 
 def check_free(settings: Settings) -> None:
@@ -132,7 +159,7 @@ def check_free(settings: Settings) -> None:
     Raises:
         WindtunnelError: names each taken port, its holder, and the variable that moves the stack.
     """
-    taken = [(name, port) for name, port in settings.ports.items() if _taken(port)]
+    taken = [(name, port) for name, port in settings.ports.items() if is_taken(port)]
     if not taken:
         return
     said = "; ".join(f"{port} ({name}) by {holder(port)}" for name, port in taken)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, UsageError, WindtunnelError
-from windtunnel.project import environment, limits, record, survey, wanted
+from windtunnel.project import environment, limits, record, survey, versions, wanted
 from windtunnel.project.survey import Project
 from windtunnel.services import state_folder
 from windtunnel.settings import PROJECT_STATE, Settings, find_project, find_root, load
@@ -187,9 +187,9 @@ def _tell(project: Project) -> None:
     """One line about the project, and one for each thing that is not used as it is."""
     from importlib.metadata import version
 
-    python = ".".join(map(str, sys.version_info[:2]))
     folders = ", ".join(project.layout.dag_folders)
-    say(f"{project.root}: Airflow {version('apache-airflow')}, Python {python}, DAGs in {folders}")
+    runs = f"Airflow {version('apache-airflow')}, Python {versions.here()}"
+    say(f"{project.root}: {runs}, DAGs in {folders}")
     for remark in project.remarks:
         say(f"{remark.path}: {remark.fault}: {remark.step}")
 

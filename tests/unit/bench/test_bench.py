@@ -300,4 +300,4 @@ def test_a_port_offset_is_really_free() -> None:
     offset = ports.free_offset()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", Ports().shifted(offset).api))
-        assert ports._taken(Ports().shifted(offset).api)
+        assert ports.is_taken(Ports().shifted(offset).api)

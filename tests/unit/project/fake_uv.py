@@ -31,10 +31,21 @@ esac
 """
 
 
-def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put it in front; returns the file with its calls."""
+def play(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
+    """Put a shell script in the place of uv; returns the file for its calls, an empty one."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "uv"
+    program.write_text(script)
+    program.chmod(0o755)
+    calls = folder / "calls"
+    calls.touch()
+    monkeypatch.setenv("UV", str(program))
+    monkeypatch.setenv("CALLS", str(calls))
+    return calls
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put it in front; returns the file with its calls."""
     words = {
         "PYTHON": sys.executable,
         "PACKAGES": sysconfig.get_path("purelib"),
@@ -43,12 +54,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     text = UV
     for word, value in words.items():
         text = text.replace(word, value)
-    program.write_text(text)
-    program.chmod(0o755)
-    calls = folder / "calls"
-    calls.touch()
-    monkeypatch.setenv("UV", str(program))
-    monkeypatch.setenv("CALLS", str(calls))
+    calls = play(folder, monkeypatch, text)
     # The published constraints come from a network.
     monkeypatch.setenv("WINDTUNNEL_CACHE", str(folder / "cache"))
     return calls

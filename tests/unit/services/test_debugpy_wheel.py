@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.project import fake_uv
 from windtunnel.errors import WindtunnelError
 from windtunnel.services import debugpy_wheel, pinned_wheels
 from windtunnel.settings import Settings, load
@@ -20,11 +21,7 @@ mkdir "$2/debugpy"
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    uv = tmp_path / "uv"
-    uv.write_text(UV)
-    uv.chmod(0o755)
-    monkeypatch.setenv("UV", str(uv))
-    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    fake_uv.play(tmp_path, monkeypatch, UV)
     (tmp_path / "state").mkdir()
     return load({"WINDTUNNEL_STATE": str(tmp_path / "state")}, client=False)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.project import fake_uv
 from windtunnel.errors import WindtunnelError
 from windtunnel.services import server_wheels
 from windtunnel.system import cache_folder
@@ -38,12 +39,7 @@ sleep "${SLOW:-0}"
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, and a `uv` that plays the installation."""
-    uv = tmp_path / "uv"
-    uv.write_text(UV)
-    uv.chmod(0o755)
-    (tmp_path / "calls").touch()
-    monkeypatch.setenv("UV", str(uv))
-    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    fake_uv.play(tmp_path, monkeypatch, UV)
     monkeypatch.setenv("WINDTUNNEL_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 

@@ -80,7 +80,7 @@ def test_a_stack_takes_the_next_thousand_only_where_another_stack_of_ours_is(
         # The first thousand is taken too, by whomever.
         return port in (api, Ports().shifted(ports.STEP).valkey)
 
-    monkeypatch.setattr(ports, "_taken", taken)
+    monkeypatch.setattr(ports, "is_taken", taken)
     monkeypatch.setattr(ports, "_offsets_of_others", lambda _: set())
     with held(api, WINDTUNNEL_STACK=str(tmp_path / "another")):
         assert ports.beside_others(settings) == 2 * ports.STEP
@@ -90,7 +90,7 @@ def test_a_stack_takes_the_next_thousand_only_where_another_stack_of_ours_is(
     monkeypatch.setattr(os, "environ", ours)
     with held(api):
         assert ports.beside_others(settings) == offset, "the holder is named instead"
-    monkeypatch.setattr(ports, "_taken", lambda _: False)
+    monkeypatch.setattr(ports, "is_taken", lambda _: False)
     assert ports.beside_others(settings) == offset
 
 

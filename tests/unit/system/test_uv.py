@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.project import fake_uv
 from windtunnel.errors import WindtunnelError
 from windtunnel.system import uv
 
@@ -19,10 +20,7 @@ error: Invalid URL in `r.txt` at position 0: https://me:s3cr3t@host:abc/simple
 def test_no_login_and_no_token_of_an_address_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = tmp_path / "uv"
-    program.write_text('#!/bin/sh\nprintf %s "$SAID" >&2\nexit 2\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("UV", str(program))
+    fake_uv.play(tmp_path, monkeypatch, '#!/bin/sh\nprintf %s "$SAID" >&2\nexit 2\n')
     monkeypatch.setenv("SAID", SAID)
     with pytest.raises(WindtunnelError) as error:
         uv.run([uv.program("", ""), "venv", str(tmp_path / "x")], tmp_path, "it failed", "mend it")
