@@ -11,6 +11,9 @@ tools="$root/.tools"
 log="$tools/setup.log"
 mkdir -p "$tools/cache"
 
+# Nix and uv answer Ctrl-C with an exit code of their own, which would look like a failure of the step.
+trap 'trap - INT; kill -INT $$' INT
+
 say() { printf 'dev: %s\n' "$*"; }
 
 # ticks WHAT START: shows that a step goes on: its seconds on a terminal, else now and then a line.
@@ -40,7 +43,7 @@ step() {
   set +e
   (set -e; "$@") >>"$log" 2>&1 9>&-
   code=$?
-  kill "$ticking"
+  kill "$ticking" 2>/dev/null
   wait "$ticking" 2>/dev/null
   set -e
   if [ -t 1 ]; then printf '\rdev: %s ... ' "$what"; fi
@@ -78,18 +81,26 @@ fi
 say "setting up $root (once)"
 
 # -- Nix, where it can realise the flake; the answer is remembered until the flake changes ---------------------------
-# The shell as a script, with a profile that keeps garbage collection away from what it names.
-nix_shell() {
-  cd "$root"
-  nix --extra-experimental-features 'nix-command flakes' print-dev-env . --profile "$tools/nix" >"$tools/nix-shell.sh"
-  set +eu # the script is Nix's, for a shell without these
-  # shellcheck disable=SC1091
-  . "$tools/nix-shell.sh"
-  python -c 'import windtunnel'
+# The shell as a script, with a profile that keeps garbage collection away from what it names. It takes the place of the
+# former one when it is whole: that one may be wanted again, after `git checkout`.
+nix_shell() { # each step with `||`: errexit is off in what an `if` calls
+  local link script="$tools/nix-shell.sh"
+  cd "$root" || return
+  nix --extra-experimental-features 'nix-command flakes' print-dev-env . --profile "$tools/nix" >"$script.new" || return
+  # In a shell of its own, since the script is Nix's and may end it, and without errexit and nounset.
+  # shellcheck disable=SC1090,SC1091
+  (set +eu; . "$script.new"; python -P -c 'import windtunnel') || return
+  rm -f "$stamp" # it speaks of the former script
+  mv "$script.new" "$script" || return
+  # Each recording adds a generation, which would keep its packages for ever.
+  for link in "$tools"/nix-*-link; do
+    if ! [ "$link" -ef "$tools/nix" ]; then rm -f "$link"; fi
+  done
 }
 case $stamp in *-nix)
   if step "the flake's environment (nix develop)" nix_shell; then finish "nix_shell=$tools/nix"; fi
-  say "Nix cannot make it here; using this machine's own tools (WINDTUNNEL_NO_NIX=1 skips the attempt)" ;;
+  say "Nix cannot make it here; using this machine's own tools (WINDTUNNEL_NO_NIX=1 skips the attempt)"
+  say "to have Nix tried again, delete $stamp" ;;
 esac
 
 # -- what only the system can bring ----------------------------------------------------------------------------------

@@ -460,6 +460,11 @@ def test_a_process_compose_that_is_too_old_is_said_and_replaced_by_a_built_one(
 
 
 NIX = """echo "nix $*" >>"$CALLS"
+if [ -n "$SLOW" ]; then
+  trap 'echo error: interrupted by the user >&2; exit 1' INT
+  : >"$CALLS.begun"
+  sleep "$SLOW" & wait
+fi
 [ -z "$BROKEN" ] || { echo flake is broken >&2; exit 1; }
 touch "$6"
 echo "PATH=$PREFIX/bin:\\$PATH; export OF_THE_SHELL=yes; : \\$unset_is_no_error; false"
@@ -502,6 +507,78 @@ def test_the_hosts_tools_are_used_where_nix_fails_or_is_turned_off(checkout: Che
     checkout.calls.write_text("")
     assert checkout.dev("true", WINDTUNNEL_NO_NIX="1").returncode == 0
     assert "nix " not in checkout.calls.read_text()
+
+
+def test_an_environment_on_path_does_not_hide_that_nix_failed(checkout: Checkout) -> None:
+    """The person's terminal or editor may have activated .venv."""
+    (checkout.root / "flake.nix").write_text("{}")
+    checkout.program("nix", NIX)
+    checkout.program("python", f'exec "{sys.executable}" "$@"')
+    done = checkout.dev("echo", "reached", BROKEN="1")
+    assert (done.returncode, done.stdout) == (0, "reached\n"), done.stderr
+    assert "Nix cannot make it here" in done.stderr
+
+
+def test_ctrl_c_while_nix_builds_is_no_failure_of_nix(checkout: Checkout) -> None:
+    (checkout.root / "flake.nix").write_text("{}")
+    checkout.program("nix", NIX)
+    process = subprocess.Popen(
+        [str(checkout.root / "dev"), "true"],
+        env=checkout.env(SLOW="30"),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 20
+    while not Path(f"{checkout.calls}.begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=10)[1]
+    assert process.returncode == -signal.SIGINT, said
+    assert "using this machine's own tools" not in said
+    assert checkout.syncs == 0
+    assert checkout.dev("bash", "-c", "echo $OF_THE_SHELL").stdout == "yes\n"
+
+
+def test_a_recording_that_failed_leaves_the_former_shell_usable(checkout: Checkout) -> None:
+    """`git pull`, Ctrl-C, and back to the former commit."""
+    flake = checkout.root / "flake.nix"
+    flake.write_text("{}")
+    checkout.program("nix", NIX)
+    assert checkout.dev("true").returncode == 0
+    flake.write_text("{ }")
+    with subprocess.Popen(
+        [str(checkout.root / "dev"), "true"],
+        env=checkout.env(SLOW="30"),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + 20
+        while not Path(f"{checkout.calls}.begun").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    flake.write_text("{}")
+    done = checkout.dev("bash", "-c", "echo $OF_THE_SHELL")
+    assert done.stdout == "yes\n", done.stderr
+
+
+def test_generations_of_the_shell_before_the_last_are_let_go(checkout: Checkout) -> None:
+    flake = checkout.root / "flake.nix"
+    checkout.program(
+        "nix",
+        NIX.replace(
+            'touch "$6"',
+            'n=$(cat "$6-n" 2>/dev/null || echo 0); n=$((n + 1)); echo $n >"$6-n"\n'
+            'mkdir "$6-store-$n"; ln -s "$6-store-$n" "$6-$n-link"; ln -sfn "nix-$n-link" "$6"',
+        ),
+    )
+    for text in ("{}", "{ }", "{  }"):
+        flake.write_text(text)
+        assert checkout.dev("true").returncode == 0
+    links = [path.name for path in (checkout.root / ".tools").glob("nix-*-link")]
+    assert links == ["nix-3-link"], "each would keep its packages from garbage collection"
 
 
 def test_without_a_command_it_explains_itself(checkout: Checkout) -> None:
