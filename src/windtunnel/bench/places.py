@@ -1,45 +1,17 @@
-"""Where a private stack lives: an environment without anything of the user's own stack."""
+"""What a benchmark needs of the machine: programs, and no other stack that is at work."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import is_running, load
 from windtunnel.stack.launcher import real_binary
 
-#: Variables that say which stack is meant, or how it is to be: the user's own must not reach the
-#: private ones.
-_OWN = (
-    "WINDTUNNEL_",
-    "PC_",
-    "WORKER_",
-    "WORKERS",
-    "PORT_OFFSET",
-    "DAGS_FOLDER",
-    "BROKER",
-    "PYTHONDONTWRITEBYTECODE",
-    "SPT_NOENV",
-)
-_KEPT = ("WINDTUNNEL_PROCESS_COMPOSE", "WINDTUNNEL_NO_NIX")
 PROGRAMS = ("airflow", "postgres", "initdb", "valkey-server", "process-compose")
-
-
-def clean_environment(env: Mapping[str, str], *, airflow: bool) -> dict[str, str]:
-    """The caller's variables without those of a stack.
-
-    Args:
-        airflow: whether exported Airflow settings go along, as they do with `process-compose up`.
-    """
-    dropped = _OWN if airflow else (*_OWN, "AIRFLOW", "_AIRFLOW")
-    kept = _KEPT if airflow else ()
-    return {
-        name: value for name, value in env.items() if name in kept or not name.startswith(dropped)
-    }
 
 
 def prepare_environment() -> None:

@@ -10,13 +10,14 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from windtunnel.bench import places, processes, stock_services
+from windtunnel.bench import processes, stock_services
 from windtunnel.bench.shape import SAME, Shape
 from windtunnel.bench.stack import Stack
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import ADMIN, Settings, load
 from windtunnel.stack import leftovers
 from windtunnel.stack.launcher import real_binary
+from windtunnel.stack.private import clean_environment
 
 FILE = Path(__file__).with_name("stock.yaml")
 #: Seconds until an orderly stop counts as failed: three steps of Docker's grace.
@@ -65,7 +66,7 @@ def environment(settings: Settings, dags: Path, env: Mapping[str, str]) -> dict[
         "AIRFLOW__CELERY__FLOWER_BASIC_AUTH": settings.secret("flower-basic-auth"),
         "STATE": str(settings.state),
     }
-    return places.clean_environment(env, airflow=False) | compose_file | same | container
+    return clean_environment(env, airflow=False) | compose_file | same | container
 
 
 class Stock(Stack):
@@ -118,7 +119,7 @@ class Stock(Stack):
     def _stop(self) -> None:
         assert self._process is not None
         asking = [real_binary(), "-U", "-u", str(self.settings.socket), "-L", os.devnull, "down"]
-        env = places.clean_environment(os.environ, airflow=False) | {"PC_DISABLE_DOTENV": "1"}
+        env = clean_environment(os.environ, airflow=False) | {"PC_DISABLE_DOTENV": "1"}
         subprocess.run(
             asking,
             env=env,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 
-from windtunnel.bench import places, processes
+from windtunnel.bench import places
 from windtunnel.bench.shape import SAME, Shape
 from windtunnel.bench.stack import Stack
 from windtunnel.errors import WindtunnelError
 from windtunnel.health import checks
 from windtunnel.settings import Settings, find_root, load
-from windtunnel.stack import leftovers
+from windtunnel.stack import private
 
 
 class Ours(Stack):
@@ -23,7 +22,7 @@ class Ours(Stack):
 
     def variables(self, shape: Shape | None = None) -> dict[str, str]:
         """What a person would export for this stack, beside their own environment."""
-        env = places.clean_environment(os.environ, airflow=True)
+        env = private.clean_environment(os.environ, airflow=True)
         env |= {"WINDTUNNEL_ROOT": str(find_root(os.environ)), "WINDTUNNEL_STATE": str(self.state)}
         env |= {
             "PORT_OFFSET": str(self.offset),
@@ -69,17 +68,6 @@ class Ours(Stack):
             )
 
     def _kill(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            # Still in its preflight: what that runs, such as `initdb`, is not known as part of a
-            # stack.
-            leftovers.end(processes.family(self._process.pid))
+        private.end(self.settings)
+        if self._process is not None:
             self._process.wait()
-        end = time.monotonic() + 20
-        while found := leftovers.find(self.settings):
-            if time.monotonic() > end:
-                raise WindtunnelError(
-                    f"cannot end {', '.join(str(p.pid) for p in found)} of the private stack: "
-                    "end them by hand",
-                )
-            # PostgreSQL is asked, so that it removes its shared memory; the rest is killed.
-            leftovers.end(found)

@@ -99,11 +99,22 @@ class Airflow:
                 return None
             raise
 
+    def change_dag(self, dag_id: str, *, is_paused: bool) -> None:
+        self.call("PATCH", f"/dags/{_part(dag_id)}", json={"is_paused": is_paused})
+
+    def store(self, kind: str, body: dict[str, Any]) -> None:
+        """Create a variable, connection or pool."""
+        self.call("POST", f"/{kind}", json=body)
+
     def trigger(
-        self, dag_id: str, conf: dict[str, Any] | None = None, run_id: str | None = None
+        self,
+        dag_id: str,
+        conf: dict[str, Any] | None = None,
+        run_id: str | None = None,
+        logical_date: str | None = None,
     ) -> str:
         """Create a run that starts now; returns its run id."""
-        body: dict[str, Any] = {"logical_date": None, "conf": conf or {}}
+        body: dict[str, Any] = {"logical_date": logical_date, "conf": conf or {}}
         if run_id is not None:
             body["dag_run_id"] = run_id
         run = self.call("POST", f"/dags/{_part(dag_id)}/dagRuns", json=body)
@@ -170,10 +181,25 @@ class Airflow:
         events = self.log_events(dag_id, run_id, task_id, try_number, map_index)
         return "\n".join(str(event.get("event", event)) for event in events)
 
+    def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
+        """What a task returned; None where it returned nothing."""
+        path = f"{_task(dag_id, run_id, task_id)}/xcomEntries/return_value"
+        params = {"deserialize": True, "map_index": map_index}
+        try:
+            return self.call("GET", path, params=params)["value"]
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def import_traces(self) -> list[tuple[str, str]]:
+        """(file, traceback) of every DAG file that cannot be imported."""
+        rows = self.pages("/importErrors", "import_errors")
+        return [(row["filename"], row["stack_trace"].strip()) for row in rows]
+
     def import_errors(self) -> list[tuple[str, str]]:
         """(file, last line of the traceback) of every DAG file that cannot be imported."""
-        rows = self.pages("/importErrors", "import_errors")
-        return [(row["filename"], row["stack_trace"].strip().splitlines()[-1]) for row in rows]
+        return [(file, trace.splitlines()[-1]) for file, trace in self.import_traces()]
 
     def execution_api(self) -> None:
         """Return when the task-execution API answers, which the workers use. Needs no token."""

@@ -105,6 +105,8 @@ def make(
 
 def remove_others(state: Path, kept: Path | None) -> None:
     """Delete the environments of former requirements. No stack of the state folder may run."""
+    if (state / FOLDER).is_symlink():
+        return  # Several stacks share that folder.
     kept = kept and kept.resolve()
     for folder in (state / FOLDER).resolve().glob("*"):
         if folder != kept:

@@ -13,11 +13,19 @@ from pathlib import Path
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, UsageError, WindtunnelError
-from windtunnel.project import environment, limits, record, survey, versions, wanted
+from windtunnel.project import environment, limits, survey, versions, wanted
 from windtunnel.project.survey import Project
 from windtunnel.services import state_folder
 from windtunnel.settings import PROJECT_STATE, Settings, find_project, find_root, load
-from windtunnel.stack import command_line, down, launcher, programs, project_record, up
+from windtunnel.stack import (
+    command_line,
+    down,
+    launcher,
+    programs,
+    project_changes,
+    project_record,
+    up,
+)
 from windtunnel.stack.locks import exclusive
 from windtunnel.stack.say import say
 
@@ -76,7 +84,7 @@ def _start(project: Project, settings: Settings, arguments: list[str]) -> int:
             sys.stderr.flush()
             # The lock ends here, and the same command takes it again.
             os.execv(Path(python).with_name("windtunnel"), ["windtunnel", "up", *arguments])
-    elif runs and not _changes(settings, sys.executable):
+    elif runs and not project_changes.since_start(settings, sys.executable):
         raise up.running_already(settings)
     os.environ |= _variables(project)
     if runs:
@@ -143,12 +151,10 @@ def _python(project: Project, settings: Settings, runs: bool) -> str:
     Raises:
         WindtunnelError: a stack runs, and it needs no other one.
     """
-    packages = None if _is_own_environment(project) else wanted.find(project)
-    python = sys.executable
-    if packages is not None:
-        python = str(environment.place(project, packages, settings.state) / "bin" / "python")
+    packages = None if project_changes.is_own_environment(project) else wanted.find(project)
+    python = project_changes.interpreter(project, packages, settings)
     if runs:
-        changes = _changes(settings, python)
+        changes = project_changes.since_start(settings, python)
         if not changes:
             raise up.running_already(settings)
         say(f"{changes} changed: the tasks in hand finish, then the stack starts anew")
@@ -161,26 +167,6 @@ def _python(project: Project, settings: Settings, runs: bool) -> str:
     environment.make(project, packages, found, settings.state, say)
     say(f"the project's environment is ready after {time.monotonic() - start:.0f} s")
     return python
-
-
-def _changes(settings: Settings, python: str) -> str:
-    """What of the project has changed since the running stack was started; empty for nothing."""
-    known = record.read(settings.state)
-    if known is None:
-        return ""
-    if files := record.changed(known):
-        return ", ".join(files)
-    # The Dockerfile may name another Airflow, and a new DAG may import another provider.
-    places = {str(Path(each).parents[1]) for each in (python, known.python)}
-    made = [each for each in places if environment.FOLDER in Path(each).parts]
-    return "the packages that it wants" if made and len(places) > 1 else ""
-
-
-def _is_own_environment(project: Project) -> bool:
-    """Whether this process runs in an environment of the project that has windtunnel in it."""
-    here = Path(sys.prefix)
-    ours = here.parent.name == environment.FOLDER
-    return project.packages.own_environment and here.is_relative_to(project.root) and not ours
 
 
 def _tell(project: Project) -> None:

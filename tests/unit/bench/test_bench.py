@@ -21,6 +21,7 @@ from windtunnel.cli import app
 from windtunnel.errors import Exit, UsageError, WindtunnelError
 from windtunnel.settings import Settings, load
 from windtunnel.stack import ports
+from windtunnel.stack.private import clean_environment
 
 MACHINE: dict[str, Any] = {
     "cores": 2,
@@ -214,7 +215,7 @@ def test_stock_has_the_settings_of_the_compose_file(settings: Settings) -> None:
 
 
 def test_ours_keeps_what_a_person_exported_but_not_their_stack() -> None:
-    env = places.clean_environment(USER, airflow=True)
+    env = clean_environment(USER, airflow=True)
     assert env["AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME"] == "0.1"
     assert not [
         name

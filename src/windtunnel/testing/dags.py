@@ -1,0 +1,88 @@
+"""Waiting until Airflow has read a DAG file as it is now."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from windtunnel.clients.airflow import Airflow
+from windtunnel.errors import UsageError, WindtunnelError
+from windtunnel.project import record
+from windtunnel.settings import Settings
+from windtunnel.stack.run_dag import PARSE_SECONDS
+from windtunnel.system.waiting import wait_for
+from windtunnel.testing.results import moment
+from windtunnel.testing.runs import POLL_SECONDS
+
+
+def wait_until_read(
+    settings: Settings, airflow: Airflow, dag_id: str, since: float, timeout: float
+) -> None:
+    """Return when the DAG can be triggered in the version that its file has now.
+
+    Args:
+        since: when the stack was ready, in Unix seconds: its first look at the files takes a while.
+
+    Raises:
+        AssertionError: the file cannot be imported, or it was not read in `timeout` seconds.
+        WindtunnelError: there is no such DAG, or it is paused.
+    """
+    __tracebackhide__ = True
+    folders = folders_of(settings)
+
+    def read() -> bool:
+        __tracebackhide__ = True
+        dag = airflow.dag(dag_id)
+        file = _file(folders, dag)
+        for path, trace in airflow.import_traces():
+            if (file is not None and file.as_posix().endswith(path)) or Path(path).stem == dag_id:
+                raise AssertionError(f"{path} cannot be imported:\n{trace}")
+        if dag is None or dag.get("is_stale"):
+            if time.time() > max(since, _newest(folders)) + PARSE_SECONDS:
+                raise _no_dag(airflow, dag_id, folders)
+            return False
+        if file is not None and file.exists():
+            parsed = moment(dag.get("last_parsed_time"))
+            if parsed is None or parsed < file.stat().st_mtime:
+                return False
+        if dag["is_paused"]:
+            raise UsageError(f'{dag_id} is paused, its runs would wait: `unpause("{dag_id}")`')
+        return True
+
+    if not wait_for(read, timeout, POLL_SECONDS):
+        raise AssertionError(f"Airflow has not read the file of {dag_id} after {timeout:.0f} s")
+
+
+def folders_of(settings: Settings) -> list[Path]:
+    """The folders that the stack reads DAG files from."""
+    known = record.read(settings.state)
+    text = known.variables.get("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST") if known else None
+    if text:
+        return [Path(bundle["kwargs"]["path"]) for bundle in json.loads(text)]
+    return [settings.dags]
+
+
+def _file(folders: list[Path], dag: dict[str, Any] | None) -> Path | None:
+    name = dag.get("relative_fileloc") if dag else None
+    paths = [folder / name for folder in folders if name]
+    return next((path for path in paths if path.exists()), None)
+
+
+def _newest(folders: list[Path]) -> float:
+    """The time of the newest DAG file."""
+    times = [path.stat().st_mtime for folder in folders for path in folder.rglob("*.py")]
+    return max(times, default=0.0)
+
+
+def _no_dag(airflow: Airflow, dag_id: str, folders: list[Path]) -> WindtunnelError:
+    known = [str(row["dag_id"]) for row in airflow.pages("/dags", "dags")]
+    near = difflib.get_close_matches(dag_id, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
+    broken = [path for path, _ in airflow.import_errors()]
+    if broken:
+        hint += f"; these files cannot be imported and may hold it: {', '.join(broken[:5])}"
+    where = ", ".join(map(str, folders))
+    return UsageError(f"there is no DAG {dag_id!r} in {where}; {hint}")

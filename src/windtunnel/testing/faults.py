@@ -1,0 +1,133 @@
+"""Breaking a part of the stack for the length of a block, with the operations of the drills."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, suppress
+
+from windtunnel.clients import process_compose
+from windtunnel.drill.lab_worker import NAME as REMOTE
+from windtunnel.drill.local_cluster import LocalCluster
+from windtunnel.errors import Exit, UsageError, WindtunnelError
+from windtunnel.health import wait
+from windtunnel.settings import Settings
+from windtunnel.system.waiting import wait_for
+from windtunnel.testing.runs import POLL_SECONDS, Task
+
+#: What a test calls a part -> its process.
+PARTS = {
+    "worker": "",
+    "broker": "valkey",
+    "database": "postgres",
+    "scheduler": "scheduler",
+    "api-server": "api-server",
+    "dag-processor": "dag-processor",
+    "triggerer": "triggerer",
+}
+WAYS = ("killed", "away")
+#: A part that was broken has this time to come back.
+BACK_SECONDS = 120.0
+#: A process that was killed has this time to be gone.
+GONE_SECONDS = 10.0
+
+
+@contextmanager
+def broken(cluster: LocalCluster, part: str, of: Task | str | None, how: str) -> Iterator[str]:
+    """See `Windtunnel.broken`."""
+    if part == "partition":
+        with _cut_off(cluster, of) as name:
+            yield name
+        return
+    if part not in PARTS:
+        raise UsageError(f"{part!r} cannot be broken; choose {', '.join([*PARTS, 'partition'])}")
+    if how not in ("", *WAYS):
+        raise UsageError(f"how={how!r} is no way to break a part; choose {' or '.join(WAYS)}")
+    name = _worker(cluster, of) if part == "worker" else PARTS[part]
+    killed = (how or ("killed" if part == "worker" else "away")) == "killed"
+    former = cluster.main_pid(name)
+    if former is None:
+        raise WindtunnelError(f"{name} does not run, so it cannot be broken: see `status()`")
+    if killed:
+        cluster.kill(name)
+        if not wait_for(lambda: cluster.main_pid(name) != former, GONE_SECONDS, 0.02):
+            raise WindtunnelError(
+                f"{name} (pid {former}) lives on {GONE_SECONDS:.0f} s after SIGKILL"
+            )
+    else:
+        cluster.stop(name)
+    try:
+        yield name
+    finally:
+        if not killed:
+            cluster.start(name)
+        _wait_until_back(cluster, name, former)
+
+
+@contextmanager
+def remote_worker(cluster: LocalCluster) -> Iterator[str]:
+    """See `Windtunnel.remote_worker`."""
+    others = [row.name for row in cluster.compose.workers() if row.is_running]
+    with cluster.lab_worker() as name:
+        try:
+            for other in others:
+                cluster.compose.stop(other)
+            yield name
+        finally:
+            for other in others:
+                with suppress(WindtunnelError):
+                    cluster.compose.start(other)
+            wait_for_workers(cluster.settings)
+
+
+def wait_for_workers(settings: Settings) -> None:
+    """Return when every part of the stack is well and Flower lists each worker.
+
+    Raises:
+        WindtunnelError: that took longer than `BACK_SECONDS`; the text names the parts.
+    """
+    said = io.StringIO()
+    with redirect_stderr(said):
+        code = wait.wait(settings, BACK_SECONDS, lambda _: None)
+    if code != Exit.OK:
+        raise WindtunnelError(said.getvalue().strip().removeprefix("windtunnel: "))
+
+
+def _wait_until_back(cluster: LocalCluster, name: str, former: int) -> None:
+    def is_back() -> bool:
+        with suppress(WindtunnelError):
+            return cluster.main_pid(name) not in (None, former)
+        return False
+
+    if not wait_for(is_back, BACK_SECONDS, POLL_SECONDS):
+        raise WindtunnelError(f"{name} has not come back after {BACK_SECONDS:.0f} s")
+    wait_for_workers(cluster.settings)
+
+
+@contextmanager
+def _cut_off(cluster: LocalCluster, of: Task | str | None) -> Iterator[str]:
+    name = _worker(cluster, of) if of is not None else REMOTE
+    if cluster.lab is None or name != REMOTE:
+        step = "begin the block `with windtunnel.remote_worker():` before the run"
+        raise UsageError(f"only the remote worker can be cut off from the broker: {step}")
+    with cluster.partition(REMOTE):
+        yield name
+    if not wait_for(lambda: cluster.up(REMOTE), BACK_SECONDS, POLL_SECONDS):
+        raise WindtunnelError(f"{REMOTE} has not come back after {BACK_SECONDS:.0f} s")
+
+
+def _worker(cluster: LocalCluster, of: Task | str | None) -> str:
+    """The name of the worker that is meant."""
+    if isinstance(of, str):
+        return of
+    if of is not None:
+        name = of.worker
+        if not name:
+            raise UsageError(
+                f"{of.label} has no worker yet: `run.wait_for({of.label!r}, 'running')`"
+            )
+        return name
+    first = next((row.name for row in cluster.compose.workers() if row.is_running), None)
+    if first is None:
+        raise WindtunnelError("no worker runs, so none can be broken")
+    return process_compose.node(first)

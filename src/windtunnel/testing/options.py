@@ -1,0 +1,61 @@
+"""The command-line options of the plugin, and what a session keeps in pytest's stash."""
+
+from __future__ import annotations
+
+import pytest
+
+MODES = ("private", "reuse", "attach")
+#: The name of the session's folder, and the process that ends its stack.
+SESSION = pytest.StashKey[str]()
+OWNER = pytest.StashKey[int]()
+STACK = pytest.StashKey[object]()
+
+
+def add(parser: pytest.Parser) -> None:
+    """Add the options to pytest."""
+    group = parser.getgroup("windtunnel", "windtunnel: DAGs on real workers")
+    group.addoption(
+        "--windtunnel",
+        choices=MODES,
+        default="private",
+        help="which stack the tests use: one of this session (private, the default), "
+        "one that outlives the session and is found again (reuse), "
+        "or the running stack of the project (attach)",
+    )
+    group.addoption(
+        "--windtunnel-workers",
+        type=_count,
+        metavar="N",
+        help="the number of Celery workers (1 by default)",
+    )
+    group.addoption(
+        "--windtunnel-start-timeout",
+        type=_seconds,
+        default=300.0,
+        metavar="SECONDS",
+        help="how long the start may take, with the installation of the project's packages",
+    )
+    group.addoption(
+        "--windtunnel-schedules",
+        action="store_true",
+        help="let the scheduler also start the runs of schedules and assets; "
+        "otherwise only tests start runs",
+    )
+    group.addoption(
+        "--windtunnel-keep",
+        action="store_true",
+        help="leave a private stack running at the end, and say where",
+    )
+
+
+def _count(text: str) -> int:
+    if text.isdecimal() and 1 <= int(text) <= 100:
+        return int(text)
+    raise ValueError(text)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if seconds > 0:
+        return seconds
+    raise ValueError(text)

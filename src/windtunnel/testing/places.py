@@ -1,0 +1,141 @@
+"""The folders of test stacks, below the cache folder: nothing lies in a project's own folder.
+
+`SESSION/STACK/state` is one stack. A session's folder names the process that ends its stacks. The
+next session ends what a killed one has left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from windtunnel.project import record
+from windtunnel.project.environment import FOLDER as ENVIRONMENTS
+from windtunnel.settings import Settings, is_running, load
+from windtunnel.stack import private
+from windtunnel.system import procfs
+from windtunnel.system.cache_folder import cache
+
+OWNER = "owner.json"
+#: The folder of stacks that outlive their session.
+REUSED = "reused"
+#: An environment that no test session has used for this long is deleted.
+ENVIRONMENT_SECONDS = 14 * 86400.0
+
+
+def base() -> Path:
+    """The folder of all test stacks of this user."""
+    return cache() / "testing"
+
+
+def state_of(session: str, project: Path) -> Path:
+    """The state folder of a session's stack of one project, made where it is missing."""
+    state = base() / session / _name(project) / "state"
+    state.mkdir(parents=True, exist_ok=True)
+    # Environments take a while to make, so that all sessions share them.
+    shared = base() / ENVIRONMENTS
+    shared.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        (state / ENVIRONMENTS).symlink_to(shared)
+    return state
+
+
+@contextmanager
+def starting(project: Path) -> Iterator[None]:
+    """Hold the lock of the project's starts: two could make the same environment at once."""
+    with open(base() / f"{_name(project)}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _name(project: Path) -> str:
+    return hashlib.sha256(os.fsencode(project)).hexdigest()[:12]
+
+
+def settings_of(state: Path) -> Settings:
+    """The settings of a test stack, for its end."""
+    variables = {
+        "WINDTUNNEL_STATE": str(state),
+        "WINDTUNNEL_ROOT": os.environ.get("WINDTUNNEL_ROOT", ""),
+    }
+    return load(variables, client=False)
+
+
+def begin_session(session: str, owner: int) -> None:
+    """Make the session's folder, and end what sessions have left whose process is dead."""
+    base().mkdir(parents=True, exist_ok=True)
+    with _alone():
+        folder = base() / session
+        if not folder.exists():
+            process = procfs.read(owner)
+            start = process.start if process else 0
+            folder.mkdir()
+            text = json.dumps({"pid": owner, "start": start, "boot": procfs.boot_id()})
+            (folder / OWNER).write_text(text)
+        for other in base().iterdir():
+            is_session = other.is_dir() and other.name not in (ENVIRONMENTS, REUSED)
+            # Without the file its process died before it wrote it: both happen under this lock.
+            if is_session and not _lives(other / OWNER):
+                _end(other)
+        _remove_old_environments()
+
+
+def end_session(session: str) -> None:
+    """End every stack of a session and delete its folder.
+
+    Raises:
+        WindtunnelError: a process could not be ended.
+    """
+    if (base() / session).exists():
+        with _alone():
+            _end(base() / session)
+
+
+def running(session: str) -> list[Path]:
+    """The state folders of stacks that run, of this session and of those that are reused."""
+    found = [*base().glob(f"{session}/*/state"), *base().glob(f"{REUSED}/*/state")]
+    return [state for state in found if is_running(state)]
+
+
+def _lives(file: Path) -> bool:
+    try:
+        known = json.loads(file.read_text())
+        return procfs.find(known["pid"], known["start"], known["boot"]) is not None
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _end(folder: Path) -> None:
+    for state in folder.glob("*/state"):
+        private.destroy(settings_of(state))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def note_use(state: Path) -> None:
+    """Mark the environment of a stack as used now, so that it is kept."""
+    environment = Path(record.interpreter(state)).parents[1]
+    if environment.parent == (base() / ENVIRONMENTS).resolve():
+        with contextlib.suppress(OSError):
+            os.utime(environment)
+
+
+def _remove_old_environments() -> None:
+    for folder in (base() / ENVIRONMENTS).glob("*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > ENVIRONMENT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with open(base() / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

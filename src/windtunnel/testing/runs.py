@@ -1,0 +1,169 @@
+"""A DAG run that a test started, and its tasks while it runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from windtunnel.clients.airflow import Airflow, ApiError, TaskInstance
+from windtunnel.errors import NoStackError
+from windtunnel.stack import run_dag
+from windtunnel.system.waiting import wait_for
+from windtunnel.testing.results import Place, RunResult, no_task
+
+T = TypeVar("T")
+POLL_SECONDS = 0.1
+#: States of a run, and of a task, that do not change any more.
+ENDED = ("success", "failed")
+TASK_ENDED = (*ENDED, "skipped", "upstream_failed", "removed")
+#: The default of every `timeout`, in seconds.
+TIMEOUT = 120.0
+
+
+class Task:
+    """One task of a run, or one index of a mapped task. Each property is asked anew.
+
+    After the end of a run, take `result["task"]`: its values are those of the end.
+    """
+
+    def __init__(self, run: DagRun, label: str) -> None:
+        self.run, self.label = run, label
+
+    def __repr__(self) -> str:
+        return f"<Task {self.run.dag_id}.{self.label}: {self.state}>"
+
+    def instance(self) -> TaskInstance:
+        """What Airflow's API says about the last try.
+
+        Raises:
+            WindtunnelError: the run has no such task.
+        """
+        known = {task.label: task for task in self.run.instances()}
+        if self.label not in known:
+            raise no_task(self.run.place, self.label, list(known))
+        return known[self.label]
+
+    @property
+    def state(self) -> str | None:
+        """None until the scheduler has looked at the task."""
+        return self.instance().state
+
+    @property
+    def tries(self) -> int:
+        """The number of the last try; 0 before the first."""
+        return self.instance().try_number
+
+    @property
+    def worker(self) -> str | None:
+        """The worker of the last try, such as `worker-0`."""
+        return self.instance().hostname or None
+
+
+class DagRun:
+    """A run that was triggered. `run["task"]` is one of its tasks."""
+
+    def __init__(self, airflow: Airflow, dag_id: str, run_id: str) -> None:
+        self.airflow, self.dag_id, self.run_id = airflow, dag_id, run_id
+        self._since = time.monotonic()
+        self.place = Place(airflow, dag_id, run_id, time.time())
+
+    def __repr__(self) -> str:
+        return f"<DagRun {self.dag_id} {self.run_id}>"
+
+    def __getitem__(self, label: str) -> Task:
+        return Task(self, label)
+
+    @property
+    def state(self) -> str:
+        """queued, running, success or failed."""
+        return self.airflow.run_state(self.dag_id, self.run_id)
+
+    @property
+    def url(self) -> str:
+        """The run's page in Airflow's UI."""
+        return self.place.url
+
+    def instances(self) -> list[TaskInstance]:
+        """Every task as Airflow's API shows it."""
+        return self.airflow.task_instances(self.dag_id, self.run_id)
+
+    def wait_for(self, label: str, *states: str, timeout: float = TIMEOUT) -> Task:
+        """Return the task as soon as it is in one of the states, such as "running".
+
+        A part of the stack may be away meanwhile.
+
+        Raises:
+            AssertionError: the task or the run ended otherwise, or `timeout` seconds have passed.
+        """
+        __tracebackhide__ = True
+        seen: str | None = None
+
+        def reached() -> bool:
+            nonlocal seen
+            run_state = _answer(lambda: self.state)
+            tasks = _answer(self.instances) or []
+            found = next((task for task in tasks if task.label == label), None)
+            if found is None:
+                if run_state in ENDED:
+                    raise no_task(self.place, label, [task.label for task in tasks])
+                return False
+            seen = found.state
+            if seen in states:
+                return True
+            if seen in TASK_ENDED or run_state in ENDED:
+                self._fail(f"{label} is {seen} and was not seen {' or '.join(states)}")
+            return False
+
+        if not wait_for(reached, timeout, POLL_SECONDS):
+            wanted = " or ".join(states)
+            self._fail(f"{label} is not {wanted} after {timeout:.0f} s, but {seen or 'waiting'}")
+        return Task(self, label)
+
+    def result(self, timeout: float = TIMEOUT) -> RunResult:
+        """Wait for the end of the run. A part of the stack may be away meanwhile.
+
+        Raises:
+            AssertionError: `timeout` seconds have passed. The run goes on.
+        """
+        __tracebackhide__ = True
+        state: str | None = None
+
+        def ended() -> bool:
+            nonlocal state
+            state = _answer(lambda: self.state)
+            return state in ENDED
+
+        if not wait_for(ended, timeout, POLL_SECONDS):
+            self._fail(f"the run has not ended after {timeout:.0f} s, it is {state or 'not known'}")
+        seconds = time.monotonic() - self._since
+        return RunResult(self.place, str(state), seconds, self.instances())
+
+    def _fail(self, text: str) -> None:
+        __tracebackhide__ = True
+        states = run_dag.summary(_answer(self.instances) or [])
+        raise AssertionError(f"{self.dag_id} {self.run_id}: {text} ({states}): {self.url}")
+
+
+def _answer(call: Callable[[], T]) -> T | None:
+    """What the API says; None while it or the database is away, which a test may have caused."""
+    try:
+        return call()
+    except NoStackError:
+        return None
+    except ApiError as error:
+        if error.status >= 500:
+            return None
+        raise
+
+
+def new_run_id() -> str:
+    """A run id with the running test's name, by which a person finds the run in the UI."""
+    node = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0]
+    name = Path(node.partition("::")[0]).stem + "." + node.rpartition("::")[2]
+    test = re.sub(r"[^A-Za-z0-9_.~-]+", "_", name)[:150].strip("._") or "test"
+    return f"{test}__{uuid.uuid4().hex[:8]}"

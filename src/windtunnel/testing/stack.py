@@ -1,0 +1,192 @@
+"""What a test does with the running stack: start runs, set objects, break parts, scale."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from typing import Any
+
+from windtunnel.clients.airflow import Airflow
+from windtunnel.drill.local_cluster import LocalCluster
+from windtunnel.health import status
+from windtunnel.settings import Settings
+from windtunnel.stack import scale
+from windtunnel.system.waiting import wait_for
+from windtunnel.testing import dags, faults, objects
+from windtunnel.testing.results import RunResult
+from windtunnel.testing.runs import ENDED, POLL_SECONDS, TIMEOUT, DagRun, Task, new_run_id
+
+
+class Windtunnel:
+    """The stack of a test session. All processes of pytest-xdist share it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.airflow = Airflow(settings)
+        self._since = time.time()
+        self._remote: LocalCluster | None = None
+
+    def __repr__(self) -> str:
+        return f"<Windtunnel {self.settings.api_url}>"
+
+    # -- runs ------------------------------------------------------------------------------
+    def start(
+        self,
+        dag_id: str,
+        conf: dict[str, Any] | None = None,
+        *,
+        logical_date: datetime | None = None,
+        timeout: float = TIMEOUT,
+    ) -> DagRun:
+        """Trigger a run, as soon as Airflow has read this version of the DAG's file.
+
+        Args:
+            conf: JSON for the run. logical_date: with a time zone; a run has none by default.
+
+        Raises:
+            AssertionError: the file cannot be imported, or Airflow has not read it in `timeout`
+                seconds.
+            WindtunnelError: there is no such DAG, it is paused, or the API refuses the run.
+        """
+        __tracebackhide__ = True
+        dags.wait_until_read(self.settings, self.airflow, dag_id, self._since, timeout)
+        run_id = new_run_id()
+        when = None if logical_date is None else logical_date.isoformat()
+        self.airflow.trigger(dag_id, conf, run_id, when)
+        return DagRun(self.airflow, dag_id, run_id)
+
+    def run(
+        self,
+        dag_id: str,
+        conf: dict[str, Any] | None = None,
+        *,
+        logical_date: datetime | None = None,
+        timeout: float = TIMEOUT,
+    ) -> RunResult:
+        """`start`, and the result of the run. Errors as there."""
+        __tracebackhide__ = True
+        return self.start(dag_id, conf, logical_date=logical_date).result(timeout)
+
+    def backfill(
+        self, dag_id: str, first: datetime, last: datetime, *, timeout: float = TIMEOUT
+    ) -> list[RunResult]:
+        """Run a DAG for each date of its schedule from `first` to `last`, both with a time zone.
+
+        Returns:
+            The results by date, oldest first.
+
+        Raises:
+            AssertionError: as `start`, or a run has not ended in `timeout` seconds.
+            WindtunnelError: as `start`; also where a backfill of this DAG is under way.
+        """
+        __tracebackhide__ = True
+        dags.wait_until_read(self.settings, self.airflow, dag_id, self._since, timeout)
+        end = time.monotonic() + timeout
+        dates = {"from_date": first.isoformat(), "to_date": last.isoformat()}
+        body = {"dag_id": dag_id, "reprocess_behavior": "completed", **dates}
+        number = self.airflow.call("POST", "/backfills", json=body)["id"]
+        call = self.airflow.call
+        completed = wait_for(
+            lambda: call("GET", f"/backfills/{number}")["completed_at"], timeout, POLL_SECONDS
+        )
+        runs = self.airflow.pages(
+            f"/dags/{dag_id}/dagRuns",
+            "dag_runs",
+            run_type="backfill",
+            logical_date_gte=first.isoformat(),
+            logical_date_lte=last.isoformat(),
+            order_by="logical_date",
+        )
+        if not completed and not all(run["state"] in ENDED for run in runs):
+            call("PUT", f"/backfills/{number}/cancel")
+            raise AssertionError(f"the backfill of {dag_id} has not ended after {timeout:.0f} s")
+        ids = [str(run["dag_run_id"]) for run in runs]
+        left = max(end - time.monotonic(), 1.0)
+        return [DagRun(self.airflow, dag_id, run_id).result(left) for run_id in ids]
+
+    def pause(self, dag_id: str) -> None:
+        """Pause a DAG: its runs wait."""
+        self.airflow.change_dag(dag_id, is_paused=True)
+
+    def unpause(self, dag_id: str) -> None:
+        """Let a DAG's runs go on."""
+        self.airflow.change_dag(dag_id, is_paused=False)
+
+    # -- faults ----------------------------------------------------------------------------
+    def broken(
+        self, part: str, *, of: Task | str | None = None, how: str = ""
+    ) -> AbstractContextManager[str]:
+        """Break a part of the stack for the length of a `with` block; its end mends the part.
+
+        Args:
+            part: worker, broker, database, scheduler, api-server, dag-processor, triggerer, or
+                partition, which cuts the worker of `remote_worker` off from the broker.
+            of: for a worker, a task that runs on it, or its name. The first one by default.
+            how: killed, by SIGKILL, after which the part comes back by itself; away, stopped until
+                the block ends. A worker is killed, the others are away by default.
+
+        Returns:
+            A context manager whose value is the name of what was broken, such as `worker-0`.
+
+        Raises:
+            UsageError: there is no such part.
+            WindtunnelError: the part has not come back.
+        """
+        return faults.broken(self._remote or self._cluster(), part, of, how)
+
+    @contextmanager
+    def remote_worker(self) -> Iterator[str]:
+        """Let a single worker serve, whose way to the broker `broken("partition")` can cut.
+
+        The other workers finish their tasks and are away until the block ends.
+        """
+        self._remote = self._cluster()
+        try:
+            with faults.remote_worker(self._remote) as name:
+                yield name
+        finally:
+            self._remote = None
+
+    def scale(self, workers: int) -> None:
+        """Set the number of workers; surplus ones finish their tasks first.
+
+        Raises:
+            WindtunnelError: the workers are not all at work after two minutes.
+        """
+        scale.scale(self.settings, workers)
+        faults.wait_for_workers(self.settings)
+
+    # -- objects ---------------------------------------------------------------------------
+    @contextmanager
+    def variable(self, key: str, value: str) -> Iterator[None]:
+        """An Airflow variable for the length of a block; a former one comes back."""
+        body = {"key": key, "value": value}
+        with objects.replaced(self.airflow, "variables", key, body):
+            yield
+
+    @contextmanager
+    def connection(self, conn_id: str, conn_type: str, **fields: Any) -> Iterator[None]:
+        """A connection for the length of a block; a former one comes back.
+
+        Args:
+            fields: host, login, password, port, schema, extra (JSON text), description.
+        """
+        body = {"connection_id": conn_id, "conn_type": conn_type, **fields}
+        with objects.replaced(self.airflow, "connections", conn_id, body):
+            yield
+
+    @contextmanager
+    def pool(self, name: str, slots: int) -> Iterator[None]:
+        """A pool for the length of a block; a former one comes back."""
+        with objects.replaced(self.airflow, "pools", name, {"name": name, "slots": slots}):
+            yield
+
+    # -- the stack -------------------------------------------------------------------------
+    def status(self) -> dict[str, Any]:
+        """What `windtunnel status --json` says."""
+        return status.collect(self.settings).as_json()
+
+    def _cluster(self) -> LocalCluster:
+        return LocalCluster(self.settings, self.settings.run / "marks")

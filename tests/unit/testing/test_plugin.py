@@ -1,0 +1,117 @@
+"""The plugin costs nothing where it is not used, and keeps its folders in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from windtunnel.project.environment import FOLDER as ENVIRONMENTS
+from windtunnel.system import procfs
+from windtunnel.testing import places
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WINDTUNNEL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "testing"
+
+
+def test_a_session_that_uses_no_stack_loads_only_two_small_files() -> None:
+    code = (
+        "import sys, time, pytest; before = set(sys.modules); start = time.perf_counter(); "
+        "import windtunnel.testing.plugin; took = time.perf_counter() - start; "
+        "print(took, *sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    took, *loaded = done.stdout.split()
+    ours = [name for name in loaded if name.startswith("windtunnel")]
+    assert ours == [
+        "windtunnel",
+        "windtunnel.testing",
+        "windtunnel.testing.options",
+        "windtunnel.testing.plugin",
+    ]
+    assert not {"airflow", "httpx", "psutil", "celery"} & set(loaded)
+    assert float(took) < 0.5, "it is 1 ms on an idle machine"
+
+
+def test_a_session_that_uses_no_stack_makes_no_folder(
+    base: Path, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.assert_outcomes(passed=1)
+    assert not base.exists()
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--windtunnel=elsewhere", "--windtunnel-workers=0", "--windtunnel-start-timeout=soon"],
+)
+def test_an_option_that_cannot_be_used_is_named(pytester: pytest.Pytester, option: str) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+    done = pytester.runpytest_subprocess(option)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines([f"*{option.partition('=')[0]}*"])
+
+
+def test_the_next_session_removes_what_a_dead_one_has_left(base: Path, tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    places.begin_session("killed", dead.pid)
+    state = places.state_of("killed", tmp_path)
+    dead.communicate()
+    places.begin_session("next", os.getpid())
+    assert not state.exists() and not (base / "killed").exists()
+    places.end_session("next")
+    assert not (base / "next").exists()
+
+
+def test_a_session_that_lives_is_left_alone(base: Path, tmp_path: Path) -> None:
+    places.begin_session("living", os.getpid())
+    state = places.state_of("living", tmp_path)
+    places.begin_session("other", os.getpid())
+    assert state.exists()
+
+
+def test_a_pid_that_another_process_has_by_now_is_not_the_session(base: Path) -> None:
+    places.begin_session("old", os.getpid())
+    own = procfs.read(os.getpid())
+    assert own is not None
+    owner = {"pid": os.getpid(), "start": own.start - 1, "boot": procfs.boot_id()}
+    (base / "old" / places.OWNER).write_text(json.dumps(owner))
+    places.begin_session("next", os.getpid())
+    assert not (base / "old").exists()
+
+
+@pytest.mark.parametrize("text", ["[", "{}", ""])
+def test_a_session_without_a_readable_owner_is_removed(base: Path, text: str) -> None:
+    places.begin_session("odd", os.getpid())
+    (base / "odd" / places.OWNER).unlink()
+    if text:
+        (base / "odd" / places.OWNER).write_text(text)
+    places.begin_session("next", os.getpid())
+    assert not (base / "odd").exists()
+
+
+def test_stacks_of_one_project_share_environments_until_nobody_uses_them(
+    base: Path, tmp_path: Path
+) -> None:
+    for session in ("one", "two"):
+        places.begin_session(session, os.getpid())
+    shared = {places.state_of(name, tmp_path) / ENVIRONMENTS for name in ("one", "two")}
+    assert len(shared) == 2 and len({path.resolve() for path in shared}) == 1
+    old, used = base / ENVIRONMENTS / "old", base / ENVIRONMENTS / "used"
+    for folder in (old, used):
+        folder.mkdir()
+    long_ago = time.time() - places.ENVIRONMENT_SECONDS - 60
+    os.utime(old, (long_ago, long_ago))
+    places.begin_session("three", os.getpid())
+    assert not old.exists() and used.exists()
