@@ -58,6 +58,7 @@ let
     pkgs.writeShellApplication {
       name = "windtunnel-dags";
       text = ''
+        ${hooks.forget}
         export DAGS_FOLDER="''${DAGS_FOLDER:-$PWD/dags}"
         exec ${lib.getExe ((project pkgs).up (environment pkgs))} "$@"
       '';
@@ -94,12 +95,13 @@ in
       shellHook = ''
         unset PYTHONPATH
         ${hooks.temporary}
+        ${hooks.forget}
         home=$PWD
         ${hooks.state}
+        ${hooks.dags}
         unset home
         export PATH=${environment pkgs}/bin:$PATH
         export AIRFLOW_HOME="$WINDTUNNEL_ROOT/airflow-home"
-        export DAGS_FOLDER="''${DAGS_FOLDER:-$PWD/dags}"
       '';
     };
   });

@@ -22,6 +22,7 @@ let
       # The environment first: its `process-compose` is the launcher, which executes the other one.
       runtimeInputs = [ environment ] ++ python.tools pkgs;
       text = ''
+        ${hooks.forget}
         home=$PWD
         ${hooks.checkout}
         if [[ -n $home ]]; then

@@ -32,18 +32,19 @@ pkgs.mkShell {
   shellHook = ''
     unset PYTHONPATH
     ${hooks.temporary}
-    # `./dev` names the checkout; typed `nix develop` may be anywhere in it.
-    home=''${WINDTUNNEL_ROOT:-$PWD}
+    ${hooks.forget}
+    # `./dev` names the checkout; typed `nix develop` may be anywhere in it. WINDTUNNEL_ROOT may be another shell's.
+    home=''${windtunnel_root:-$PWD}
     ${hooks.checkout}
     if [[ -z $home ]]; then
       echo "windtunnel: this shell is for a checkout of windtunnel, and $PWD is in none: go to one, or use \`nix run\` here" >&2
       exit 1
     fi
     ${hooks.state}
-    export REPO_ROOT=$home PATH=${lib.getBin environment}/bin:$PATH
+    ${hooks.dags}
+    export REPO_ROOT=$home WINDTUNNEL_ROOT=$home PATH=${lib.getBin environment}/bin:$PATH
     unset home
     export AIRFLOW_HOME="$REPO_ROOT/airflow-home"
-    export DAGS_FOLDER="''${DAGS_FOLDER:-$REPO_ROOT/dags}"
     export WINDTUNNEL_API_PORT=$((8080 + ''${PORT_OFFSET:-0}))
     export WINDTUNNEL_FLOWER_PORT=$((5555 + ''${PORT_OFFSET:-0}))
     export WINDTUNNEL_POSTGRES_PORT=$((5432 + ''${PORT_OFFSET:-0}))

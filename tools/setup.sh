@@ -84,12 +84,17 @@ say "setting up $root (once)"
 # The shell as a script, with a profile that keeps garbage collection away from what it names. It takes the place of the
 # former one when it is whole: that one may be wanted again, after `git checkout`.
 nix_shell() { # each step with `||`: errexit is off in what an `if` calls
-  local link script="$tools/nix-shell.sh"
+  local folder=$root link script="$tools/nix-shell.sh"
   cd "$root" || return
+  while [ -n "$folder" ] && ! [ -e "$folder/.git" ]; do folder=${folder%/*}; done
+  if [ -z "$folder" ] && [ -e .state/secrets ]; then
+    echo "Nix copies a folder outside of git whole into its store: all users could read the secrets in $root/.state"
+    return 1
+  fi
   nix --extra-experimental-features 'nix-command flakes' print-dev-env . --profile "$tools/nix" >"$script.new" || return
   # In a shell of its own, since the script is Nix's and may end it, and without errexit and nounset.
-  # shellcheck disable=SC1090,SC1091
-  (set +eu; . "$script.new"; python -P -c 'import windtunnel') || return
+  # shellcheck disable=SC1090,SC1091,SC2034
+  (set +eu; windtunnel_root=$root; . "$script.new"; python -P -c 'import windtunnel') || return
   rm -f "$stamp" # it speaks of the former script
   mv "$script.new" "$script" || return
   # Each recording adds a generation, which would keep its packages for ever.

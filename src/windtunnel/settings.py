@@ -26,10 +26,14 @@ BROKERS = ("valkey",)
 ADMIN = "admin"
 #: process-compose's ceiling lies this many seconds above the worker supervisor's own.
 DRAIN_MARGIN_SECONDS = 10
+#: A checkout's state folder.
+STATE = ".state"
 #: A project's state folder; a command finds the project upwards by it.
 PROJECT_STATE = ".windtunnel"
 #: A project's own processes, and its overrides of ours, in process-compose's format.
 PROJECT_PROCESSES = "windtunnel.yaml"
+#: A folder with these is a checkout, or an archive of one.
+ROOT_FILES = ("process-compose.yaml", "airflow-home/airflow.cfg")
 #: A unix socket's path may have 107 bytes (unix(7), sun_path).
 SOCKET_PATH_LIMIT = 107
 
@@ -197,18 +201,23 @@ def find_root(env: Mapping[str, str], start: Path | None = None) -> Path:
 
     WINDTUNNEL_ROOT, else the nearest one upwards, else this checkout. An installed windtunnel
     brings both files along.
+
+    Raises:
+        UsageError: the folder found belongs to another user, whose commands would be run.
     """
     if named := env.get("WINDTUNNEL_ROOT"):
         return Path(named).resolve()
     here = (start or Path.cwd()).resolve()
     package = Path(__file__).resolve().parent
-    candidates = (here, *here.parents, package.parents[1])
-    return next((folder for folder in candidates if _is_root(folder)), package / "files")
+    ours = package.parents[1]
+    found = next((f for f in (here, *here.parents, ours) if _is_root(f)), package / "files")
+    if found not in (ours, package / "files"):
+        _require_ours("WINDTUNNEL_ROOT", found, found, *(found / name for name in ROOT_FILES))
+    return found
 
 
 def _is_root(folder: Path) -> bool:
-    needed = (folder / "process-compose.yaml", folder / "airflow-home" / "airflow.cfg")
-    return all(path.is_file() for path in needed)
+    return all((folder / name).is_file() for name in ROOT_FILES)
 
 
 def find_project(env: Mapping[str, str], start: Path | None = None) -> Path | None:
@@ -227,22 +236,29 @@ def find_project(env: Mapping[str, str], start: Path | None = None) -> Path | No
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / PROJECT_STATE).is_dir():
-            _require_ours(folder / PROJECT_STATE)
+            _require_ours("WINDTUNNEL_PROJECT", folder, folder / PROJECT_STATE)
             return folder
         if _is_root(folder):
             return None
     return None
 
 
-def _require_ours(state: Path) -> None:
-    """Refuse a folder that somebody else may have put in the way, for example into /tmp."""
+def _require_ours(variable: str, folder: Path, *paths: Path) -> None:
+    """Refuse a folder that somebody else may have put in the way, for example into /tmp.
+
+    Args:
+        variable: names the folder, for a person who trusts it.
+        folder: what was found.
+        paths: what makes it one of ours.
+    """
     # Root trusts the user who became root by sudo.
     trusted = {"0", str(os.geteuid())}
     if os.geteuid() == 0:
         trusted.add(os.environ.get("SUDO_UID", ""))
-    if str(state.stat().st_uid) not in trusted:
-        step = f"set WINDTUNNEL_PROJECT={state.parent} if you trust it"
-        raise UsageError(f"{state} belongs to another user: {step}")
+    for path in paths:
+        if str(path.lstat().st_uid) not in trusted:
+            step = f"go elsewhere, or set {variable}={folder} if you trust it"
+            raise UsageError(f"{path} belongs to another user: {step}")
 
 
 #: A running stack's record has these variables, beside the port offset.
@@ -318,7 +334,7 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
     env = os.environ if env is None else env
     root = find_root(env)
     project = find_project(env)
-    default_state = project / PROJECT_STATE if project else root / ".state"
+    default_state = project / PROJECT_STATE if project else root / STATE
     state = Path(env.get("WINDTUNNEL_STATE") or default_state)
     state = state if state.is_absolute() else Path.cwd() / state
     state = Path(os.path.normpath(state))

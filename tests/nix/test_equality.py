@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,83 @@ def test_an_archive_without_git_keeps_its_state_where_nix_does_not_copy_it(
         "/s/windtunnel/checkout-"
     )
     assert enter(data, checkout, WINDTUNNEL_STATE="/mine")["WINDTUNNEL_STATE"] == "/mine"
+    # The specification of XDG's folders: a relative path is to be ignored.
+    assert enter(data, checkout, XDG_STATE_HOME="s")["WINDTUNNEL_STATE"].startswith("/home/me/")
+
+
+def test_the_state_of_an_archive_stays_where_it_is_after_git_init(
+    checkout: Path, tmp_path: Path, data: dict[str, Any]
+) -> None:
+    home = str(tmp_path / "home")
+    state = Path(enter(data, checkout, HOME=home)["WINDTUNNEL_STATE"])
+    state.mkdir(parents=True)
+    (state / "stack.json").touch()
+    (checkout / ".git").mkdir()
+    assert enter(data, checkout, HOME=home)["WINDTUNNEL_STATE"] == str(state)
+    # The stack of a new clone at the same path is its own.
+    (checkout / ".state").mkdir()
+    (checkout / ".state" / "stack.json").touch()
+    assert enter(data, checkout, HOME=home)["WINDTUNNEL_STATE"] == str(checkout / ".state")
+
+
+def test_a_symlink_to_an_archive_is_the_same_archive(
+    checkout: Path, tmp_path: Path, data: dict[str, Any]
+) -> None:
+    (tmp_path / "link").mkdir()
+    link = tmp_path / "link" / "checkout"
+    link.symlink_to(checkout)
+    states = {
+        enter(data, folder, PWD=str(folder))["WINDTUNNEL_STATE"] for folder in (checkout, link)
+    }
+    assert len(states) == 1
+
+
+def test_secrets_that_nix_copies_into_its_store_are_pointed_out(
+    checkout: Path, data: dict[str, Any]
+) -> None:
+    (checkout / ".state" / "secrets").mkdir(parents=True)
+    (checkout / ".state" / "stack.json").touch()
+    shell = data["shell"]["env"] | {"PATH": os.environ["PATH"], "HOME": "/home/me"}
+    command = ["bash", "-euc", data["shell"]["hook"] + 'echo "$WINDTUNNEL_STATE"']
+    done = subprocess.run(
+        command, cwd=checkout, env=shell, capture_output=True, text=True, check=True
+    )
+    assert "with its secrets into its store" in done.stderr
+    assert done.stdout.startswith("/home/me/.local/state/windtunnel/checkout-")
+    (checkout / ".git").mkdir()
+    done = subprocess.run(
+        command, cwd=checkout, env=shell, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (f"{checkout}/.state\n", "")
+
+
+def test_a_shell_in_the_shell_of_another_checkout_is_this_ones(
+    checkout: Path, tmp_path: Path, data: dict[str, Any]
+) -> None:
+    (checkout / ".git").mkdir()
+    other = tmp_path / "other"
+    shutil.copytree(checkout, other)
+    names = ("WINDTUNNEL_", "DAGS_FOLDER", "REPO_ROOT", "AIRFLOW_HOME", "PORT_OFFSET")
+    outer = {k: v for k, v in enter(data, other).items() if k.startswith(names)}
+    assert outer["WINDTUNNEL_STATE"] == f"{other}/.state"
+    inner = enter(data, checkout, **outer)
+    assert str(other) not in " ".join(inner[name] for name in outer)
+    named = enter(data, checkout, **outer | {"WINDTUNNEL_STATE": "/named", "DAGS_FOLDER": "/d"})
+    assert (named["WINDTUNNEL_STATE"], named["DAGS_FOLDER"]) == ("/named", "/d")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("foreign", ["process-compose.yaml", "airflow-home"])
+def test_a_checkout_that_another_user_put_in_the_way_is_refused(
+    foreign: str, checkout: Path, data: dict[str, Any]
+) -> None:
+    (checkout / "mine").mkdir()
+    os.chown(checkout / foreign, 4711, 4711)
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        enter(data, checkout / "mine")
+    assert "belongs to another user" in error.value.stderr
+    enter(data, checkout / "mine", WINDTUNNEL_ROOT=str(checkout))
+    enter(data, checkout / "mine", SUDO_UID="4711")
 
 
 def test_a_dev_shell_outside_of_a_checkout_says_so(tmp_path: Path, data: dict[str, Any]) -> None:
@@ -266,6 +344,15 @@ def test_the_dev_shell_leaves_no_temporary_folder(
     have = enter(data, checkout, NIX_BUILD_TOP=str(made), TMPDIR=str(made))
     assert not made.exists()
     assert have["TMPDIR"] == have["TMP"] == str(tmp_path / "tmp")
+
+
+def test_a_dev_shell_whose_temporary_folder_is_missing_has_no_empty_variables(
+    checkout: Path, data: dict[str, Any]
+) -> None:
+    """Nix's script sets them all to what mktemp(1) did not make."""
+    names = ("NIX_BUILD_TOP", "TMPDIR", "TMP", "TEMP", "TEMPDIR")
+    have = enter(data, checkout, **dict.fromkeys(names, ""))
+    assert not set(names) & have.keys()
 
 
 def test_the_dev_shell_has_what_the_stacks_commands_call(data: dict[str, Any]) -> None:

@@ -226,6 +226,22 @@ def test_the_command_sees_this_checkout_even_from_within_another(checkout: Check
     assert not {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH"} & lines.keys()
 
 
+def test_a_shell_of_another_checkout_hands_on_no_state_folder(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    """`./dev windtunnel reset` would delete the other one's stack."""
+    other = Checkout(tmp_path / "other")
+    show = 'echo "$WINDTUNNEL_STATE $DAGS_FOLDER $PORT_OFFSET"'
+    inner = f"'{checkout.root}/dev' bash -c '{show}'"
+    assert checkout.dev("true").returncode == 0
+    done = other.dev("bash", "-c", f"{show}; {inner}", PORT_OFFSET="100")
+    outside, inside = done.stdout.splitlines()
+    assert outside == f"{other.root}/.state {other.root}/dags 100"
+    assert inside == f"{checkout.root}/.state {checkout.root}/dags 100", "the person named it"
+    done = other.dev("bash", "-c", inner, WINDTUNNEL_STATE="/named")
+    assert done.stdout.startswith(f"/named {checkout.root}/dags "), done.stderr
+
+
 @pytest.mark.parametrize(
     ("command", "env", "code", "line"),
     [
@@ -579,6 +595,22 @@ def test_generations_of_the_shell_before_the_last_are_let_go(checkout: Checkout)
         assert checkout.dev("true").returncode == 0
     links = [path.name for path in (checkout.root / ".tools").glob("nix-*-link")]
     assert links == ["nix-3-link"], "each would keep its packages from garbage collection"
+
+
+def test_nix_is_not_asked_where_it_would_copy_the_secrets_into_its_store(
+    checkout: Checkout,
+) -> None:
+    (checkout.root / "flake.nix").write_text("{}")
+    checkout.program("nix", NIX)
+    (checkout.root / ".state" / "secrets").mkdir(parents=True)
+    done = checkout.dev("echo", "reached")
+    assert done.stdout == "reached\n", done.stderr
+    assert "all users could read the secrets in" in done.stderr
+    assert "nix " not in checkout.calls.read_text()
+    # Nix copies only the files that git tracks.
+    (checkout.root / ".git").mkdir()
+    (checkout.root / ".tools" / "ready-nix").unlink()
+    assert checkout.dev("bash", "-c", "echo $OF_THE_SHELL").stdout == "yes\n"
 
 
 def test_without_a_command_it_explains_itself(checkout: Checkout) -> None:

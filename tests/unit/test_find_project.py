@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.errors import UsageError
-from windtunnel.settings import PROJECT_STATE, find_project, load
+from windtunnel.settings import PROJECT_STATE, find_project, find_root, load
 
 
 def project(folder: Path) -> Path:
@@ -76,7 +76,7 @@ def test_the_state_folder_of_another_user_is_refused(
     if owner == 0:
         assert find_project({}, here) == here, "root is trusted"
         os.chown(here / PROJECT_STATE, 4712, 4712)
-    with pytest.raises(UsageError, match="belongs to another user: set WINDTUNNEL_PROJECT="):
+    with pytest.raises(UsageError, match=r"belongs to another user: .* set WINDTUNNEL_PROJECT="):
         find_project({}, here)
     assert find_project({"WINDTUNNEL_PROJECT": str(here)}, here) == here
     # Root by sudo trusts the user who asked for it.
@@ -94,3 +94,21 @@ def test_a_state_folder_names_its_project_also_after_the_stack_has_ended(tmp_pat
     record["WINDTUNNEL_PROJECT"] = 1
     (tmp_path / "stack.json").write_text(json.dumps(record))
     assert load(named).project is None
+
+
+@pytest.mark.parametrize("foreign", ["", "process-compose.yaml", "airflow-home/airflow.cfg"])
+def test_the_checkout_of_another_user_is_refused_unless_named(
+    foreign: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anyone may put one into /tmp, and its commands would be run."""
+    (tmp_path / "mine").mkdir()
+    root = checkout(tmp_path)
+    assert find_root({}, tmp_path / "mine") == root
+    owner = os.geteuid()
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    if owner == 0:
+        os.chown(root / foreign, 4712, 4712)
+    with pytest.raises(UsageError, match=r"belongs to another user: .* set WINDTUNNEL_ROOT="):
+        find_root({}, tmp_path / "mine")
+    assert find_root({"WINDTUNNEL_ROOT": str(root)}, tmp_path / "mine") == root

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.services import valkey
-from windtunnel.settings import ADMIN, SOCKET_PATH_LIMIT, Settings
+from windtunnel.settings import ADMIN, SOCKET_PATH_LIMIT, STATE, Settings
 from windtunnel.system import socket_folder
 
 DATABASE = "airflow"
@@ -151,6 +151,10 @@ def prepare(settings: Settings) -> None:
     from windtunnel.services import postgres
 
     folders(settings)
+    ignored = settings.state / ".gitignore"
+    if settings.state.name == STATE and not ignored.exists():
+        # A repository of DAGs may not name it, and `git add .` would take the secrets along.
+        write_private(ignored, "*\n")
     _secrets(settings)
     write_private(valkey.file(settings), valkey.configuration(settings))
     postgres.create(settings)

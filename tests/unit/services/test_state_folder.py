@@ -76,3 +76,14 @@ def test_a_socket_that_finds_no_short_enough_place_is_refused_by_its_path(
     deep = load({"WINDTUNNEL_STATE": str(tmp_path / ("s" * 100))}, client=False)
     with pytest.raises(WindtunnelError, match="too long for the kernel"):
         state_folder.prepare(deep)
+
+
+def test_git_ignores_the_default_folder_in_any_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`nix run` also serves repositories that have never heard of it."""
+    monkeypatch.setattr("windtunnel.services.postgres.create", lambda _: None)
+    for name, ignored in ((".state", True), ("mine", False)):
+        state_folder.prepare(load({"WINDTUNNEL_STATE": str(tmp_path / name)}, client=False))
+        assert (tmp_path / name / ".gitignore").exists() == ignored
+    assert (tmp_path / ".state" / ".gitignore").read_text() == "*\n"
