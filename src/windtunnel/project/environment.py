@@ -5,19 +5,18 @@ The project's packages, the Airflow that it pins, and this very windtunnel.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
-import windtunnel
 from windtunnel.errors import UsageError, WindtunnelError
-from windtunnel.project import lock_pins, versions
+from windtunnel.project import lock_pins, ourselves, versions
 from windtunnel.project.limits import Limits
 from windtunnel.project.pyproject import LOCK
 from windtunnel.project.survey import Project
-from windtunnel.project.wanted import Wanted, is_checkout
+from windtunnel.project.wanted import Wanted
 from windtunnel.system import nix_store, uv
 
 #: The folder of the environments in the state folder, each named by its digest.
@@ -27,15 +26,7 @@ FOLDER = "environments"
 COMPLETE = "windtunnel-complete"
 #: The versions of the project's lock.
 PINS = "locked.txt"
-#: The programs of windtunnel and their modules. No path of Python in the first line: one with a
-#: space could not be run.
-PROGRAMS = {"windtunnel": "windtunnel.cli", "process-compose": "windtunnel.stack.launcher"}
 FAR_FUTURE = "2999-01-01T00:00:00Z"
-PROGRAM = """#!/bin/sh
-exec "$(dirname "$(readlink -f "$0")")/python" -P -c '
-import sys; sys.argv[0] = "{name}"
-from {module} import main; main()' "$@"
-"""
 
 
 def place(project: Project, wanted: Wanted, state: Path) -> Path:
@@ -73,7 +64,7 @@ def make(
         )
     folder = place(project, wanted, state)
     # An incomplete one of an interrupted run.
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
     folder.parent.mkdir(mode=0o700, exist_ok=True)
     program = uv.program("uv has to install the project's packages", "see docs.astral.sh/uv")
     # The interpreter that runs here is at hand, also where PATH does not have it.
@@ -98,7 +89,7 @@ def make(
     if not list(folder.glob("lib/python3*/site-packages/airflow")):
         fault = f"uv has put no Airflow into {folder}"
         raise WindtunnelError(f"{fault}: take target, prefix and no-deps out of [tool.uv.pip]")
-    _add_ourselves(folder)
+    ourselves.put_into(folder)
     (folder / COMPLETE).write_text(str(folder))
     return folder
 
@@ -110,7 +101,14 @@ def remove_others(state: Path, kept: Path | None) -> None:
     kept = kept and kept.resolve()
     for folder in (state / FOLDER).resolve().glob("*"):
         if folder != kept:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    # First: a run that is killed here must not leave half an environment that counts as a whole.
+    with contextlib.suppress(OSError):
+        (folder / COMPLETE).unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _inputs(
@@ -173,28 +171,3 @@ def _uv(project: Project, command: list[str]) -> str:
     files = ", ".join([*project.packages.files, *([LOCK] if project.packages.lock else [])])
     fault = f"uv cannot install the packages of {project.root}"
     return uv.run(command, project.root, fault, f"correct {files or 'its requirements'}")
-
-
-def _add_ourselves(folder: Path) -> None:
-    """Put this windtunnel into the environment.
-
-    Its own requirement of one Airflow does not count there, so no installer is asked.
-    """
-    (site,) = folder.glob("lib/python3*/site-packages")
-    package = Path(windtunnel.__file__).parent if windtunnel.__file__ else None
-    if package is None:
-        raise WindtunnelError("windtunnel has no folder: install it anew")
-    if is_checkout(package):
-        (site / "windtunnel.pth").write_text(f"{package.parent}\n")
-    else:
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(package, site / "windtunnel", ignore=ignored)
-    for file in metadata.distribution("windtunnel").files or []:
-        if file.parts[0].endswith(".dist-info"):
-            target = site / file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(str(file.locate()), target)
-    for name, module in PROGRAMS.items():
-        program = folder / "bin" / name
-        program.write_text(PROGRAM.format(name=name, module=module))
-        program.chmod(0o755)

@@ -14,7 +14,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from windtunnel.errors import WindtunnelError
-from windtunnel.project import versions
+from windtunnel.project import ourselves, versions
 from windtunnel.project.claims import AIRFLOW, PYPROJECT, package
 from windtunnel.project.pyproject import LOCK
 from windtunnel.project.survey import Project
@@ -47,7 +47,7 @@ class Wanted:
 
     def digest(self, root: Path) -> str:
         """Changes whenever the environment has to be made anew."""
-        parts = [json.dumps(asdict(self), sort_keys=True), _ourselves()]
+        parts = [json.dumps(asdict(self), sort_keys=True), ourselves.identity()]
         if self.locked:
             parts.append((root / LOCK).read_text())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -135,17 +135,3 @@ def _of_image(project: Project) -> list[str]:
         return []
     lock = locked_versions.text()
     return [line for line in project.image_packages if f'name = "{package(line)}"' not in lock]
-
-
-def _ourselves() -> str:
-    """The windtunnel that would be put into the environment: a checkout, or a wheel's content."""
-    folder = Path(__file__).resolve().parents[1]
-    if is_checkout(folder):
-        return f"{metadata.version('windtunnel')} {folder}"
-    # Not its place: the copy in an environment is the same one.
-    return metadata.distribution("windtunnel").read_text("RECORD") or str(folder)
-
-
-def is_checkout(folder: Path) -> bool:
-    """Whether windtunnel's own package lies in a checkout, whose changes count at once."""
-    return (folder.parents[1] / PYPROJECT).is_file()

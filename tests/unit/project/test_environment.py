@@ -151,6 +151,17 @@ def test_the_environment_in_use_is_kept_also_where_the_state_folder_is_a_symlink
     assert list((tmp_path / "disk" / "environments").iterdir()) == []
 
 
+def test_one_that_was_half_deleted_is_not_used(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_it(project, tmp_path / "state")
+    # Killed at the first step, or a folder in it cannot be deleted.
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    environment.remove_others(tmp_path / "state", None)
+    assert made.exists()
+    assert environment.find(project, needed(project), tmp_path / "state") is None
+
+
 def test_uv_ends_with_the_command_that_was_killed(
     project: Project, tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
