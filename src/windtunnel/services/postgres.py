@@ -21,6 +21,8 @@ OTHER_FOLDERS = (
     "/usr/pgsql-{}/bin",
     "/opt/homebrew/opt/postgresql@{}/bin",
 )
+#: The last file that is written: without it the cluster is not complete.
+CREATED = "created"
 PG_HBA = """\
 # Only Airflow's own role, only from this machine, only with its password.
 host airflow airflow 127.0.0.1/32 scram-sha-256
@@ -54,7 +56,7 @@ def create(settings: Settings) -> None:
     """
     data = _data(settings)
     version = data / "PG_VERSION"
-    if (data / "created").exists() and version.exists():
+    if (data / CREATED).exists() and version.exists():
         have, wants = installed_major(), version.read_text().strip()
         if str(have) != wants:
             raise WindtunnelError(
@@ -85,7 +87,7 @@ def create(settings: Settings) -> None:
         "CREATE DATABASE airflow OWNER airflow",
     )
     _run(settings, [*server, "postgres"], "".join(f"{text};\n" for text in statements))
-    (data / "created").touch()
+    (data / CREATED).touch()
 
 
 def _way_on(major: str) -> str:

@@ -1,4 +1,4 @@
-"""A lock between commands of one stack.
+"""Locks between commands of one stack, and of all stacks of one user.
 
 process-compose renames replicas while it scales. Two scalings at once make it lose workers.
 """
@@ -9,11 +9,17 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
+from windtunnel.services import state_folder
 from windtunnel.settings import Settings
 from windtunnel.stack.say import say
 from windtunnel.system.cache_folder import cache
+
+#: The open lock of a project that a command has left to the program which it has become.
+KEPT = "WINDTUNNEL_PROJECT_LOCK"
+_BUSY = "another `windtunnel up` of this project is at work; waiting for it"
 
 
 @contextmanager
@@ -21,15 +27,51 @@ def exclusive(
     settings: Settings,
     waiting: Callable[[], None],
     name: str = "commands",
-) -> Iterator[None]:
+) -> Iterator[IO[str]]:
     """Hold one of the stack's locks; the kernel frees it when this process dies.
 
     Args:
         waiting: called once when another command has the lock.
+
+    Yields:
+        The locked file.
     """
-    with open(settings.run / f"{name}.lock", "w") as file:
-        _hold(file, waiting)
-        yield
+    path = settings.run / f"{name}.lock"
+    while True:
+        with open(path, "w") as file:
+            _hold(file, waiting)
+            if _is_at(file.fileno(), path):
+                yield file
+                return
+        # A `windtunnel reset` had the lock, and has deleted it with everything else.
+        state_folder.folders(settings)
+
+
+@contextmanager
+def project(settings: Settings) -> Iterator[IO[str]]:
+    """Hold the lock of a project's environment: nobody else makes, deletes or starts from it."""
+    kept = os.environ.pop(KEPT, "")
+    if kept.isdecimal() and _is_at(int(kept), settings.run / "project.lock"):
+        os.set_inheritable(int(kept), False)
+        with open(int(kept), "w") as file:
+            yield file
+        return
+    with exclusive(settings, lambda: say(_BUSY), "project") as file:
+        yield file
+
+
+def keep(file: IO[str]) -> None:
+    """Leave the lock of a project to the program that this process is about to become."""
+    os.set_inheritable(file.fileno(), True)
+    os.environ[KEPT] = str(file.fileno())
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether a file is still the one at its path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
 
 
 def _hold(file: IO[str], waiting: Callable[[], None]) -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, UsageError, WindtunnelError
@@ -21,12 +22,12 @@ from windtunnel.stack import (
     command_line,
     down,
     launcher,
+    locks,
     programs,
     project_changes,
     project_record,
     up,
 )
-from windtunnel.stack.locks import exclusive
 from windtunnel.stack.say import say
 
 #: The environment that a first `up` has made for the second, so that it makes none.
@@ -61,18 +62,14 @@ def run(folder: Path | None, arguments: list[str]) -> int:
     if not project.layout.dag_folders:
         raise UsageError(f"{root} has no DAG folder: make dags/, or name another one by --project")
     state_folder.folders(settings)
-    _ignore_itself(settings)
     # Of two at once the second waits: it may neither empty the environment that the first one makes
     # nor stop the stack that the first one starts.
-    with exclusive(settings, _say_waiting, name="project"):
-        return _start(project, settings, arguments)
+    with locks.project(settings) as lock:
+        _ignore_itself(settings)
+        return _start(project, settings, arguments, lock)
 
 
-def _say_waiting() -> None:
-    say("another `windtunnel up` of this project is at work; waiting for it")
-
-
-def _start(project: Project, settings: Settings, arguments: list[str]) -> int:
+def _start(project: Project, settings: Settings, arguments: list[str], lock: IO[str]) -> int:
     made = os.environ.pop(MADE, None)
     runs = process_compose.answers(settings)
     if runs:
@@ -82,7 +79,8 @@ def _start(project: Project, settings: Settings, arguments: list[str]) -> int:
         if python != sys.executable:
             os.environ[MADE] = python
             sys.stderr.flush()
-            # The lock ends here, and the same command takes it again.
+            # A `reset` or another `up` between both would delete the environment.
+            locks.keep(lock)
             os.execv(Path(python).with_name("windtunnel"), ["windtunnel", "up", *arguments])
     elif runs and not project_changes.since_start(settings, sys.executable):
         raise up.running_already(settings)
@@ -166,7 +164,8 @@ def _python(project: Project, settings: Settings, runs: bool) -> str:
     say(f"installing {what}, limited by {found.origin} …")
     environment.make(project, packages, found, settings.state, say)
     say(f"the project's environment is ready after {time.monotonic() - start:.0f} s")
-    return python
+    # It took a while: a person may have written another requirement meanwhile.
+    return _python(survey.survey(project.root), settings, runs=False)
 
 
 def _tell(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from pathlib import Path
 
@@ -64,6 +65,25 @@ def test_reset_deletes_what_a_stack_wrote_and_nothing_else(settings: Settings) -
     (settings.state / "notes.txt").write_text("mine")
     reset.reset(settings)
     assert [path.name for path in settings.state.iterdir()] == ["notes.txt"]
+
+
+def test_a_reset_that_is_killed_leaves_no_half_database_that_counts_as_a_whole(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state_folder.prepare(settings)
+    (settings.state / "postgres").mkdir()
+    (settings.state / "postgres" / "created").touch()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        reset.reset(settings)
+    assert not (settings.state / "postgres" / "created").exists()
+    # Another password or key would lock `up` out of a database that is still there.
+    assert {path.name for path in settings.secrets.iterdir()} >= set(state_folder.GENERATED)
+    assert reset.WRITTEN.index("postgres") < reset.WRITTEN.index("secrets")
 
 
 def test_a_socket_that_finds_no_short_enough_place_is_refused_by_its_path(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,56 @@ def test_a_change_stops_the_stack_and_starts_it_anew_and_no_change_is_refused(
     first, second = played.starts()
     assert not alive(first) and alive(second)
     assert len(played.environments()) == 1 and played.made() == 2
+
+
+def wait_until_uv_works(played: Played) -> None:
+    end = time.monotonic() + 60
+    while not played.made() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def test_a_requirement_that_is_written_while_uv_works_is_installed_too(played: Played) -> None:
+    process = played.begin(SLOW="0.5")
+    wait_until_uv_works(played)
+    played.write("requirements.txt", "emoji==2.14.1\n")
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, said
+    (environment,) = played.environments()
+    assert "emoji==2.14.1" in (environment / "requirements.txt").read_text()
+
+
+def test_a_reset_waits_for_the_packages_and_then_stops_what_was_started(played: Played) -> None:
+    process = played.begin(SLOW="0.5")
+    wait_until_uv_works(played)
+    done = subprocess.run(
+        [*UP[:-2], "reset", "--yes"],
+        cwd=played.root,
+        env=played.env,
+        capture_output=True,
+        text=True,
+    )
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, said
+    assert done.returncode == 0, done
+    assert "another `windtunnel up` of this project is at work" in done.stderr
+    (start,) = played.starts()
+    assert not alive(start) and not (played.root / ".windtunnel").exists()
+
+
+def test_nobody_gets_the_lock_while_the_command_goes_on_with_the_new_environments_python(
+    played: Played,
+) -> None:
+    process = played.begin(SLOW="0.1")
+    wait_until_uv_works(played)
+    with (played.root / ".windtunnel" / "run" / "project.lock").open() as lock:
+        while not played.starts() and process.poll() is None:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            time.sleep(0.01)
+        said, _ = process.communicate(timeout=100)
+        assert process.returncode == 0, said
+        # process-compose has not inherited it.
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.mark.parametrize(
