@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,22 @@ from windtunnel.runtime import project_object_files
 from windtunnel.services import project_objects
 from windtunnel.settings import load
 
+#: `kind/name` -> digest of an object.
+Digests = dict[str, str]
 
-def import_all(files: list[Path], known: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+
+def import_all(
+    files: list[Path],
+    known: Digests,
+    begun: Digests,
+    note: Callable[[Digests], None],
+) -> tuple[Digests, list[str]]:
     """Bring the objects of the files into Airflow's database.
 
     Args:
-        known: `kind/name` -> digest of each object as it was imported last.
+        known: the digest of each object as it was imported last.
+        begun: the digests of a later import, which may have been killed before or after its commit.
+        note: called with the new digests before the commit.
 
     Returns:
         The new digests, and one line for each object that was left alone or cannot be used.
@@ -43,14 +54,15 @@ def import_all(files: list[Path], known: dict[str, str]) -> tuple[dict[str, str]
                 try:
                     # One that the database refuses must not take the others along.
                     with session.begin_nested():
-                        line = _bring(session, kind, name, make(), after)
+                        line = _bring(session, kind, name, make(), after, begun)
                 except Exception as error:
                     line = f"{kind[:-1]} {name} was not imported: {_reason(error)}"
                 lines += [line] if line else []
+        note(after)
     return after, lines
 
 
-def _bring(session: Any, kind: str, name: str, new: Any, known: dict[str, str]) -> str:
+def _bring(session: Any, kind: str, name: str, new: Any, known: Digests, begun: Digests) -> str:
     """Bring one object, and note its digest; returns a line where a person's change stays."""
     key = f"{kind}/{name}"
     present = _present(session, kind, name)
@@ -58,7 +70,8 @@ def _bring(session: Any, kind: str, name: str, new: Any, known: dict[str, str]) 
         return f"{kind[:-1]} {name} was deleted in Airflow, and stays so"
     if present is not None:
         text = _text(kind, present)
-        untouched = _digest(text) == known.get(key) or _is_airflows_own(kind, present)
+        ours = _digest(text) in (known.get(key), begun.get(key))
+        untouched = ours or _is_airflows_own(kind, present)
         if not untouched and text != _text(kind, new):
             return f"{kind[:-1]} {name} was changed in Airflow, and stays so"
         session.delete(present)
@@ -119,10 +132,16 @@ def main() -> None:
     record.enter()
     files = [Path(found.root) / name for name in found.objects]
     state = project_objects.read(settings)
-    known, lines = import_all(files, state.get("objects", {}))
+
+    def note(digests: Digests) -> None:
+        # The file and the database cannot change in one step. Without this, a kill in between would
+        # make our own objects look like a person's.
+        project_objects.write(settings, state | {"begun": digests})
+
+    known, lines = import_all(files, state.get("objects", {}), state.get("begun", {}), note)
     for line in lines:
         print(f"windtunnel: {line}", flush=True)
-    project_objects.write(settings, state | {"objects": known})
+    project_objects.write(settings, state | {"objects": known, "begun": {}})
     print(f"imported the connections, variables and pools of {', '.join(found.objects)}")
 
 

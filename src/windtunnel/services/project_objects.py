@@ -13,7 +13,8 @@ from windtunnel.project import record
 from windtunnel.services.state_folder import write_private
 from windtunnel.settings import Settings
 
-#: In the state folder: the database, the files' digests, and a digest of each object.
+#: In the state folder: the database, the files' digests, a digest of each object, and those of an
+#: import that has begun.
 NAME = "objects.json"
 
 
@@ -45,10 +46,11 @@ def bring(settings: Settings, connection: Connection) -> None:
     if wanted.items() <= known.items():
         return
     # Objects that were imported into another database were not deleted in this one.
-    former = known.get("objects") if known.get("database") == wanted["database"] else None
+    former = known if known.get("database") == wanted["database"] else {}
+    digests = {name: former.get(name) for name in ("objects", "begun")}
+    kept = {name: each if isinstance(each, dict) else {} for name, each in digests.items()}
     # The database stays: after a failure the next import must still know what is whose.
-    before = {"database": wanted["database"], "objects": former if isinstance(former, dict) else {}}
-    write(settings, before)
+    write(settings, {"database": wanted["database"], **kept})
     command = [sys.executable, "-m", "windtunnel.runtime.project_objects"]
     if os.spawnv(os.P_WAIT, sys.executable, command) != 0:
         print("windtunnel: warning: the project's objects were not imported, see the lines above")

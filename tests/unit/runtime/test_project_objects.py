@@ -31,7 +31,7 @@ base = Connection.metadata
 names = [n for n in ("team", "connection", "variable", "slot_pool") if n in base.tables]
 base.create_all(engine, tables=[base.tables[n] for n in names])
 add_default_pool_if_not_exists()
-known = {}
+known, begun = {}, {}
 for step in json.load(sys.stdin):
     files = []
     for name, content in step["files"].items():
@@ -40,7 +40,10 @@ for step in json.load(sys.stdin):
     with create_session() as session:
         for statement in step.get("sql", []):
             session.execute(text(statement))
-    known, lines = project_objects.import_all(files, known if step.get("remembers", True) else {})
+    remembered, noted = known if step.get("remembers", True) else {}, {}
+    known, lines = project_objects.import_all(files, remembered, begun, noted.update)
+    if step.get("killed"):
+        known, begun = remembered, noted  # after the commit, before it had written the digests
     with create_session() as session:
         rows = {f"pool {p.pool}": [p.slots, p.include_deferred] for p in session.query(Pool)}
         rows |= {f"variable {v.key}": [v.val, v.description] for v in session.query(Variable)}
@@ -76,6 +79,17 @@ def take(settings: Settings, folder: Path, steps: list[dict[str, Any]]) -> list[
     found = [line[5:] for line in done.stdout.splitlines() if line.startswith("STEP ")]
     assert len(found) == len(steps), done.stderr[-3000:]
     return [json.loads(line) for line in found]
+
+
+def test_an_import_that_was_killed_after_its_commit_is_no_persons_change(tmp_path: Path) -> None:
+    steps: list[dict[str, Any]] = [
+        {"files": settings_file("a.example", "blue"), "killed": True},
+        {"files": settings_file("b.example", "green")},
+    ]
+    with servers.running(tmp_path / "state", "postgres") as settings:
+        _, second = take(settings, tmp_path, steps)
+    assert second["rows"]["connection shop"] == ["b.example", "secret"]
+    assert not [line for line in second["lines"] if "in Airflow" in line]
 
 
 def test_a_file_is_followed_until_a_person_changes_or_deletes_the_object(tmp_path: Path) -> None:

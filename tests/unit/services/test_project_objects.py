@@ -87,6 +87,19 @@ def test_a_failed_import_is_tried_again_and_still_knows_what_it_imported_before(
     assert imports.known == [{}, {"variables/1": "digest"}, {"variables/1": "digest"}]
 
 
+def test_what_a_killed_import_had_begun_is_known_to_the_next_one_in_that_database_only(
+    settings: Settings, imports: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imports.fails = True
+    bring(settings, monkeypatch)
+    begun = {"variables/a": "digest"}
+    project_objects.write(settings, project_objects.read(settings) | {"begun": begun})
+    bring(settings, monkeypatch)
+    assert project_objects.read(settings)["begun"] == begun
+    bring(settings, monkeypatch, "two")
+    assert project_objects.read(settings)["begun"] == {}
+
+
 def test_a_stack_without_a_project_or_without_objects_imports_nothing(
     settings: Settings, imports: Import, monkeypatch: pytest.MonkeyPatch
 ) -> None:
