@@ -26,6 +26,7 @@ WAITING = (
     "test_debug.py",
     "test_down.py",
     "test_down_with_tasks.py",
+    "test_plugin.py",
     "test_project.py",
 )
 

@@ -9,6 +9,8 @@ MODES = ("private", "reuse", "attach")
 SESSION = pytest.StashKey[str]()
 OWNER = pytest.StashKey[int]()
 STACK = pytest.StashKey[object]()
+#: Whether the running test has the stack for itself.
+ALONE = pytest.StashKey[bool]()
 
 
 def add(parser: pytest.Parser) -> None:

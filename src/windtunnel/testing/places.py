@@ -38,7 +38,7 @@ def base() -> Path:
 
 def state_of(session: str, project: Path) -> Path:
     """The state folder of a session's stack of one project, made where it is missing."""
-    state = base() / session / _name(project) / "state"
+    state = base() / session / name_of(project) / "state"
     state.mkdir(parents=True, exist_ok=True)
     # Environments take a while to make, so that all sessions share them.
     shared = base() / ENVIRONMENTS
@@ -51,12 +51,12 @@ def state_of(session: str, project: Path) -> Path:
 @contextmanager
 def starting(project: Path) -> Iterator[None]:
     """Hold the lock of the project's starts: two could make the same environment at once."""
-    with open(base() / f"{_name(project)}.lock", "w") as file:
+    with open(base() / f"{name_of(project)}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _name(project: Path) -> str:
+def name_of(project: Path) -> str:
     return hashlib.sha256(os.fsencode(project)).hexdigest()[:12]
 
 
@@ -69,11 +69,13 @@ def settings_of(state: Path) -> Settings:
     return load(variables, client=False)
 
 
-def begin_session(session: str, owner: int) -> None:
+def begin_session(session: str, owner: int) -> Path:
     """Make the session's folder, and end what sessions have left whose process is dead."""
+    folder = base() / session
+    if (folder / OWNER).exists():
+        return folder
     base().mkdir(parents=True, exist_ok=True)
     with _alone():
-        folder = base() / session
         if not folder.exists():
             process = procfs.read(owner)
             start = process.start if process else 0
@@ -86,6 +88,7 @@ def begin_session(session: str, owner: int) -> None:
             if is_session and not _lives(other / OWNER):
                 _end(other)
         _remove_old_environments()
+    return folder
 
 
 def end_session(session: str) -> None:

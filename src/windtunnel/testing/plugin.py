@@ -9,14 +9,14 @@ import os
 import shlex
 import signal
 import uuid
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from windtunnel.testing import options
-from windtunnel.testing.options import OWNER, SESSION, STACK
+from windtunnel.testing.options import ALONE, OWNER, SESSION, STACK
 
 if TYPE_CHECKING:
     from windtunnel.clients.airflow import Airflow
@@ -31,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
     given: Mapping[str, Any] = getattr(config, "workerinput", {})
     config.stash[SESSION] = given.get("windtunnel_session") or uuid.uuid4().hex[:12]
     config.stash[OWNER] = given.get("windtunnel_owner") or os.getpid()
+    line = "windtunnel_alone: under pytest-xdist no other test uses the stack meanwhile"
+    config.addinivalue_line("markers", line)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -49,6 +51,21 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
     if not config.getoption("--windtunnel-keep"):
         places.end_session(config.stash[SESSION])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Under pytest-xdist a test that breaks the stack has it alone."""
+    shares = hasattr(item.config, "workerinput")
+    if not shares or "windtunnel" not in getattr(item, "fixturenames", ()):
+        return (yield)
+    from windtunnel.testing import places, turns
+
+    config = item.config
+    folder = places.begin_session(config.stash[SESSION], config.stash[OWNER])
+    config.stash[ALONE] = turns.is_alone(item)
+    with turns.turn(folder, config.stash[ALONE]):
+        return (yield)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -72,8 +89,15 @@ def end_on_sigterm() -> None:
 
 @pytest.fixture(scope="session")
 def windtunnel_project(pytestconfig: pytest.Config) -> Path:
-    """The folder of the project whose DAGs are tested: pytest's rootdir unless overridden."""
-    return pytestconfig.rootpath
+    """The folder of the project whose DAGs are tested. Override it to name another one.
+
+    pytest's rootdir; where it has no DAGs, the folder in which pytest was started.
+    """
+    from windtunnel.project import layout
+    from windtunnel.project.folder import Folder
+
+    root, here = pytestconfig.rootpath, pytestconfig.invocation_params.dir
+    return next((each for each in (root, here) if layout.dag_folders(Folder(each))), root)
 
 
 @pytest.fixture(scope="session")

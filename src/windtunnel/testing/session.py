@@ -22,7 +22,7 @@ from windtunnel.services import state_folder
 from windtunnel.settings import Settings, find_root, load
 from windtunnel.stack import ports, private, project_changes, scale
 from windtunnel.testing import places
-from windtunnel.testing.options import OWNER, SESSION
+from windtunnel.testing.options import ALONE, OWNER, SESSION
 from windtunnel.testing.stack import Windtunnel
 
 #: The file with the variables that a stack was started with. They may hold secrets.
@@ -53,7 +53,7 @@ class Session:
         except WindtunnelError as error:
             pytest.fail(f"windtunnel: {error}", pytrace=False)
         places.note_use(settings.state)
-        return Windtunnel(settings)
+        return Windtunnel(settings, lambda: self.config.stash.get(ALONE, True))
 
     def _attach(self) -> Settings:
         settings = load({"WINDTUNNEL_PROJECT": str(self.project), **_named_state()})

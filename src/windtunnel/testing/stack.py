@@ -1,9 +1,12 @@
-"""What a test does with the running stack: start runs, set objects, break parts, scale."""
+"""What a test does with the running stack: start runs, set objects, break parts, scale.
+
+Over 200 lines, because one class has everything that a test calls, with its documentation.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any
@@ -14,7 +17,7 @@ from windtunnel.health import status
 from windtunnel.settings import Settings
 from windtunnel.stack import scale
 from windtunnel.system.waiting import wait_for
-from windtunnel.testing import dags, faults, objects
+from windtunnel.testing import dags, faults, objects, turns
 from windtunnel.testing.results import RunResult
 from windtunnel.testing.runs import ENDED, POLL_SECONDS, TIMEOUT, DagRun, Task, new_run_id
 
@@ -22,8 +25,10 @@ from windtunnel.testing.runs import ENDED, POLL_SECONDS, TIMEOUT, DagRun, Task, 
 class Windtunnel:
     """The stack of a test session. All processes of pytest-xdist share it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, is_alone: Callable[[], bool] = lambda: True) -> None:
+        """`is_alone`: whether no other process uses the stack now."""
         self.settings = settings
+        self._is_alone = is_alone
         self.airflow = Airflow(settings)
         self._since = time.time()
         self._remote: LocalCluster | None = None
@@ -108,10 +113,12 @@ class Windtunnel:
 
     def pause(self, dag_id: str) -> None:
         """Pause a DAG: its runs wait."""
+        turns.require("pause", self._is_alone())
         self.airflow.change_dag(dag_id, is_paused=True)
 
     def unpause(self, dag_id: str) -> None:
         """Let a DAG's runs go on."""
+        turns.require("unpause", self._is_alone())
         self.airflow.change_dag(dag_id, is_paused=False)
 
     # -- faults ----------------------------------------------------------------------------
@@ -134,6 +141,7 @@ class Windtunnel:
             UsageError: there is no such part.
             WindtunnelError: the part has not come back.
         """
+        turns.require("broken", self._is_alone())
         return faults.broken(self._remote or self._cluster(), part, of, how)
 
     @contextmanager
@@ -142,6 +150,7 @@ class Windtunnel:
 
         The other workers finish their tasks and are away until the block ends.
         """
+        turns.require("remote_worker", self._is_alone())
         self._remote = self._cluster()
         try:
             with faults.remote_worker(self._remote) as name:
@@ -155,6 +164,7 @@ class Windtunnel:
         Raises:
             WindtunnelError: the workers are not all at work after two minutes.
         """
+        turns.require("scale", self._is_alone())
         scale.scale(self.settings, workers)
         faults.wait_for_workers(self.settings)
 
@@ -162,6 +172,7 @@ class Windtunnel:
     @contextmanager
     def variable(self, key: str, value: str) -> Iterator[None]:
         """An Airflow variable for the length of a block; a former one comes back."""
+        turns.require("variable", self._is_alone())
         body = {"key": key, "value": value}
         with objects.replaced(self.airflow, "variables", key, body):
             yield
@@ -173,6 +184,7 @@ class Windtunnel:
         Args:
             fields: host, login, password, port, schema, extra (JSON text), description.
         """
+        turns.require("connection", self._is_alone())
         body = {"connection_id": conn_id, "conn_type": conn_type, **fields}
         with objects.replaced(self.airflow, "connections", conn_id, body):
             yield
@@ -180,6 +192,7 @@ class Windtunnel:
     @contextmanager
     def pool(self, name: str, slots: int) -> Iterator[None]:
         """A pool for the length of a block; a former one comes back."""
+        turns.require("pool", self._is_alone())
         with objects.replaced(self.airflow, "pools", name, {"name": name, "slots": slots}):
             yield
 

@@ -1,0 +1,231 @@
+"""The pytest plugin as a person uses it: the guide word for word, interrupted sessions, failed starts."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.stack_fixture import until
+from windtunnel.stack import private
+from windtunnel.testing import places
+
+pytestmark = pytest.mark.timeout(900)
+ROOT = Path(__file__).resolve().parents[2]
+GUIDE = (ROOT / "docs" / "guides" / "testing.md").read_text()
+#: A file that the guide shows, below its name.
+FILE = re.compile(r"^In `(dags|tests)`, a file `(\w+\.py)`:\n\n```python\n(.*?)^```", re.M | re.S)
+#: A test that is at work on its stack until somebody ends it.
+BUSY = """
+import pathlib, time
+
+def test_busy(windtunnel):
+    run = windtunnel.start("orders")
+    run.wait_for("load", "running")
+    pathlib.Path("busy").write_text(str(windtunnel.settings.state))
+    time.sleep(600)
+"""
+
+
+def commands() -> list[str]:
+    """The commands of the guide's first block."""
+    block = re.search(r"^```sh\n(.*?)^```", GUIDE, re.M | re.S)
+    assert block is not None
+    return block[1].splitlines()
+
+
+def write(project: Path) -> Path:
+    """The project of the guide, made by its commands and files."""
+    project.mkdir()
+    script = "\n".join(commands()[1:]).replace("~/windtunnel/dev python", sys.executable)
+    for folder in ("dags", "tests"):
+        (project / folder).mkdir()
+    subprocess.run(["bash", "-ec", script], cwd=project, check=True)
+    for folder, name, text in FILE.findall(GUIDE):
+        (project / folder / name).write_text(text)
+    return project
+
+
+def environment() -> dict[str, str]:
+    """A person's: without what this very test session exports."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words]
+
+
+def session(
+    project: Path, *words: str, timeout: float = 600, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """One test session in a project's folder."""
+    return subprocess.run(
+        command(*words),
+        cwd=project,
+        env=environment() | variables,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def left(state: Path) -> list[str]:
+    """The processes of a stack that live."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("WINDTUNNEL_STATE") == str(state):
+                found.append(f"{process.pid} {process.name()}")
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    made = write(tmp_path_factory.mktemp("projects") / "my-dags")
+    yield made
+    for folder in places.base().glob(f"*/{places.name_of(made)}"):
+        private.destroy(places.settings_of(folder / "state"))
+
+
+def test_the_guide_holds_word_for_word(project: Path) -> None:
+    done = session(project, "tests", "--windtunnel=reuse", "-v")
+    assert done.returncode == 0, done.stdout + done.stderr
+    tests = re.findall(r"^def (test_\w+)", "".join(text for *_, text in FILE.findall(GUIDE)), re.M)
+    assert len(tests) == 5 and all(f"{name} PASSED" in done.stdout for name in tests)
+    assert "the stack is ready after" in done.stdout
+    assert "a stack goes on running; end it with: WINDTUNNEL_STATE=" in done.stdout
+    kept = sorted(path.name for path in project.iterdir())
+    assert kept == ["dags", "requirements.txt", "tests"], "nothing of the project is written"
+
+
+def test_the_next_session_finds_the_stack_and_two_processes_share_it(project: Path) -> None:
+    done = session(project, "tests", "--windtunnel=reuse", "-n", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 passed" in done.stdout
+    assert "starting a stack" not in done.stdout
+    assert "a stack goes on running" in done.stdout
+
+
+def test_a_failed_run_says_why_in_the_test(project: Path) -> None:
+    (project / "dags" / "red.py").write_text(
+        "from airflow.sdk import dag, task\n"
+        "@dag(schedule=None)\n"
+        "def red():\n"
+        "    @task\n"
+        "    def bad():\n"
+        "        print('looking for orders')\n"
+        "        raise ValueError('no such table: orders')\n"
+        "    bad()\n"
+        "red()\n"
+    )
+    (project / "dags" / "wrong.py").write_text(
+        "from airflow.sdk import dag\nimport no_such_thing\n"
+    )
+    (project / "tests" / "test_red.py").write_text(
+        "def test_red(windtunnel):\n"
+        "    windtunnel.run('red').assert_success()\n"
+        "def test_wrong(windtunnel):\n"
+        "    windtunnel.run('wrong')\n"
+        "def test_missing(windtunnel):\n"
+        "    windtunnel.run('tutorial_taskflow_apj')\n"
+        "def test_no_task(windtunnel):\n"
+        "    windtunnel.run('red')['badd']\n"
+        "def test_ended_otherwise(windtunnel):\n"
+        "    windtunnel.start('red').wait_for('bad', 'success')\n"
+        "def test_never(windtunnel):\n"
+        "    windtunnel.start('orders').result(timeout=0.5)\n"
+    )
+    try:
+        done = session(project, "tests/test_red.py", "--windtunnel=reuse")
+    finally:
+        for name in ("dags/red.py", "dags/wrong.py", "tests/test_red.py"):
+            (project / name).unlink()
+    assert "6 failed" in done.stdout, done.stdout + done.stderr
+    for expected in (
+        r"E +bad failed on worker-0, try 1: ValueError: no such table: orders",
+        r"E +looking for orders",
+        r"E .*wrong.py cannot be imported:",
+        r"E .*ModuleNotFoundError: No module named 'no_such_thing'",
+        r"E .*there is no DAG 'tutorial_taskflow_apj' in .*did you mean 'tutorial_taskflow_api'\?",
+        r"E .*has no task 'badd': did you mean 'bad'\?",
+        r"E .*bad is failed and was not seen success",
+        r"E .*the run has not ended after 0 s, it is (queued|running)",
+    ):
+        assert re.search(expected, done.stdout), f"{expected}\n{done.stdout}"
+
+
+def test_objects_last_as_long_as_their_block_and_a_former_one_comes_back(project: Path) -> None:
+    (project / "tests" / "test_objects.py").write_text(
+        "def test_objects(windtunnel, windtunnel_airflow):\n"
+        "    def variable():\n"
+        "        return windtunnel_airflow.call('GET', '/variables/colour')['value']\n"
+        "    with windtunnel.variable('colour', 'blue'):\n"
+        "        with windtunnel.variable('colour', 'red'):\n"
+        "            assert variable() == 'red'\n"
+        "        assert variable() == 'blue'\n"
+        "    with windtunnel.connection('shop', 'http', host='example.org', password='hidden'):\n"
+        "        with windtunnel.connection('shop', 'http', host='example.com'):\n"
+        "            pass\n"
+        "        found = windtunnel_airflow.call('GET', '/connections/shop')\n"
+        "        assert found['host'] == 'example.org' and found['password']\n"
+        "    with windtunnel.pool('narrow', 1):\n"
+        "        assert windtunnel_airflow.call('GET', '/pools/narrow')['slots'] == 1\n"
+        "    names = [row['connection_id'] for row in\n"
+        "             windtunnel_airflow.pages('/connections', 'connections')]\n"
+        "    assert 'shop' not in names\n"
+    )
+    done = session(project, "tests/test_objects.py", "--windtunnel=reuse")
+    (project / "tests" / "test_objects.py").unlink()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_session_leaves_nothing(tmp_path: Path, signum: signal.Signals) -> None:
+    project = write(tmp_path / "my-dags")
+    (project / "requirements.txt").unlink()
+    (project / "tests" / "test_busy.py").write_text(BUSY)
+    running = subprocess.Popen(
+        command("tests/test_busy.py"),
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        until("the test is at work", (project / "busy").exists, 300)
+        state = Path((project / "busy").read_text())
+        assert left(state)
+        running.send_signal(signum)
+        out, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        running.wait()
+    if signum == signal.SIGKILL:
+        # The next session cleans up before it starts anything of its own.
+        (project / "dags").rename(project / "elsewhere")
+        assert "no DAG folder" in session(project, "tests/test_busy.py").stdout
+    else:
+        assert running.returncode == pytest.ExitCode.INTERRUPTED, out
+    assert left(state) == []
+    assert not state.exists() and not state.parents[1].exists()
+
+
+def test_a_start_that_failed_fails_each_test_with_the_same_cause(tmp_path: Path) -> None:
+    project = write(tmp_path / "my-dags")
+    (project / "requirements.txt").write_text("celery==5.4.0\n")
+    done = session(project, "tests", "-n", "2")
+    assert "5 errors" in done.stdout, done.stdout + done.stderr
+    causes = re.findall(r"^E? *(?:Failed: )?windtunnel: the stack did not start", done.stdout, re.M)
+    assert len(causes) >= 5
+    assert "celery==5.4.0" in done.stdout
+    assert "Traceback" not in done.stdout
