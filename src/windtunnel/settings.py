@@ -18,7 +18,7 @@ from pathlib import Path
 
 from windtunnel.errors import UsageError
 from windtunnel.system import events, socket_folder
-from windtunnel.variables import connections
+from windtunnel.variables import connections, proxies
 from windtunnel.variables.queue_names import queue_names
 
 BROKERS = ("valkey",)
@@ -141,7 +141,8 @@ class Settings:
     def environment(self) -> dict[str, str]:
         """The variables that process-compose.yaml, airflow.cfg and our commands read."""
         project = {"WINDTUNNEL_PROJECT": str(self.project)} if self.project else {}
-        return project | {
+        few = project | proxies.bypassed(os.environ)
+        return few | {
             "WINDTUNNEL_ROOT": str(self.root),
             "WINDTUNNEL_STATE": str(self.state),
             "WINDTUNNEL_API_PORT": str(self.ports.api),

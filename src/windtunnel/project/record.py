@@ -15,6 +15,8 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from windtunnel.variables import proxies
+
 NAME = "project.json"
 
 
@@ -89,8 +91,12 @@ def changed(record: Record) -> list[str]:
 
 
 def variables(record: Record, env: Mapping[str, str]) -> dict[str, str]:
-    """The project's variables that the environment does not have already."""
-    return {name: text for name, text in record.variables.items() if name not in env}
+    """The project's variables that the environment does not have already.
+
+    Exceptions from a proxy add up.
+    """
+    found = {name: text for name, text in record.variables.items() if name not in env}
+    return found | proxies.bypassed(env, record.variables)
 
 
 def enter(env: MutableMapping[str, str] = os.environ) -> None:

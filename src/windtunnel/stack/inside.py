@@ -10,6 +10,7 @@ from pathlib import Path
 
 from windtunnel.project import record
 from windtunnel.settings import Settings
+from windtunnel.variables import proxies
 
 
 def variables(settings: Settings) -> dict[str, str]:
@@ -19,6 +20,7 @@ def variables(settings: Settings) -> dict[str, str]:
     if project is None:
         return found
     found = record.variables(project, os.environ) | found
+    found |= proxies.bypassed(os.environ, project.variables)
     folder = str(Path(project.python).parent)
     path = os.environ.get("PATH", "").split(os.pathsep)
     found["PATH"] = os.pathsep.join([folder, *(part for part in path if part != folder)])

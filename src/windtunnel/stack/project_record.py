@@ -15,15 +15,12 @@ from windtunnel.services import state_folder
 from windtunnel.settings import PROJECT_PROCESSES, Settings
 from windtunnel.stack.say import say
 
-PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-
 
 def write(project: Project, settings: Settings) -> None:
     """The record for Airflow's processes."""
     folder = Folder(project.root)
     taken = dict(project.options.variables) if project.options else {}
     taken |= variables.values(folder, project.variables)
-    taken |= _without_proxy(taken)
     taken |= _bundles(project)
     if project.layout.plugins:
         taken.setdefault(
@@ -45,15 +42,6 @@ def write(project: Project, settings: Settings) -> None:
         files={name: record.digest(project.root / name) for name in names},
     )
     state_folder.write_private(settings.state / record.NAME, written.text())
-
-
-def _without_proxy(taken: dict[str, str]) -> dict[str, str]:
-    """Keeps a proxy of the project away from the stack's own addresses: each task calls them."""
-    if not any(name.lower() in PROXIES for name in taken):
-        return {}
-    kept = [taken[name] for name in ("no_proxy", "NO_PROXY") if taken.get(name)]
-    text = ",".join([*dict.fromkeys(kept), "127.0.0.1", "localhost"])
-    return {"no_proxy": text, "NO_PROXY": text}
 
 
 def _import_path(project: Project) -> tuple[list[Path], list[Path]]:

@@ -11,6 +11,7 @@ from windtunnel.project import record
 from windtunnel.project.record import Record
 from windtunnel.settings import load
 from windtunnel.stack import inside
+from windtunnel.variables import proxies
 
 
 def test_a_project_brings_its_variables_and_its_environment_first_on_path(
@@ -35,6 +36,30 @@ def test_a_project_brings_its_variables_and_its_environment_first_on_path(
     assert found["MINE"] == "project"
     assert "TAKEN" not in found, "what the person exports counts"
     assert found["WORKERS"] == "1", "what the stack decides counts"
+
+
+def test_a_proxy_of_the_shell_or_of_the_project_never_stands_before_the_stacks_own_addresses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*proxies.EXCEPTIONS, "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    settings = load({"WINDTUNNEL_PROJECT": str(tmp_path)}, client=False)
+    known = Record(str(tmp_path), "python", {"HTTP_PROXY": "http://a", "NO_PROXY": ".example.org"})
+    settings.state.mkdir()
+    (settings.state / record.NAME).write_text(known.text())
+    entered = {"WINDTUNNEL_STATE": str(settings.state), "WINDTUNNEL_PROJECT": str(tmp_path)}
+    with monkeypatch.context() as scope:
+        scope.chdir(tmp_path)
+        record.enter(entered)
+    assert entered["no_proxy"] == entered["NO_PROXY"] == ".example.org,127.0.0.1,localhost"
+    assert inside.variables(settings)["no_proxy"] == entered["no_proxy"]
+    monkeypatch.setenv("https_proxy", "http://b")
+    monkeypatch.setenv("NO_PROXY", "intranet, localhost")
+    assert settings.environment()["NO_PROXY"] == "intranet,localhost,127.0.0.1"
+    both = "intranet,localhost,.example.org,127.0.0.1"
+    assert inside.variables(settings)["NO_PROXY"] == both
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert inside.variables(settings)["no_proxy"] == "*"
 
 
 def test_without_a_project_they_are_those_of_the_stack(tmp_path: Path) -> None:

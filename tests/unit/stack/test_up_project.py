@@ -240,18 +240,14 @@ def test_airflow_reads_no_file_of_the_state_folder_where_the_project_itself_hold
     assert lines == [f"['{played.root}/mine.py']"] * 2
 
 
-def test_the_record_keeps_packages_and_the_stacks_own_addresses_from_the_project(
-    played: Played,
-) -> None:
+def test_the_record_keeps_packages_from_the_project(played: Played) -> None:
     played.write("celery.py", "")
     played.write("dags/redis.py", "")
     # The environment of the test has its packages elsewhere.
     played.write("requirements.txt", "")
-    played.write(".env", "HTTP_PROXY=http://proxy:3128\nNO_PROXY=.example.org\n")
     code, said = played.up()
     assert code == 0 and ".: celery is an installed package too, which counts" in said, said
     known = json.loads((played.root / ".windtunnel" / "project.json").read_text())
-    assert known["variables"]["no_proxy"] == ".example.org,127.0.0.1,localhost"
     assert known["import_path"] == [] == known["python_path"]
     assert known["import_last"] == [str(played.root), str(played.root / "dags")]
 
