@@ -131,9 +131,13 @@ class Airflow:
 
     def latest_run(self, dag_id: str) -> str | None:
         """The id of the newest run."""
-        params = {"order_by": "-run_after", "limit": 1}
+        return next(iter(self.newest_runs(dag_id, 1)), None)
+
+    def newest_runs(self, dag_id: str, limit: int) -> list[str]:
+        """The ids of the newest runs, the newest first."""
+        params = {"order_by": "-run_after", "limit": limit}
         rows = self.call("GET", f"/dags/{_part(dag_id)}/dagRuns", params=params)["dag_runs"]
-        return str(rows[0]["dag_run_id"]) if rows else None
+        return [str(row["dag_run_id"]) for row in rows]
 
     def active_runs(self) -> list[tuple[str, str]]:
         """(dag id, run id) of every run that is queued or running."""

@@ -69,7 +69,7 @@ def find_dag(settings: Settings, airflow: Airflow, dag_id: str, say: Callable[[s
                 raise WindtunnelError(f"DAG {dag_id!r} is paused, its runs would wait: {step}")
             return
         if not saved.is_file():
-            raise _no_dag(airflow, dag_id)
+            raise no_dag(airflow, dag_id)
         if time.monotonic() > end:
             fault = f"{saved} defines no DAG {dag_id!r} (looked for {PARSE_SECONDS:.0f} s)"
             hint = "Airflow reads only files that contain the words `airflow` and `dag`"
@@ -80,7 +80,8 @@ def find_dag(settings: Settings, airflow: Airflow, dag_id: str, say: Callable[[s
         time.sleep(POLL_SECONDS)
 
 
-def _no_dag(airflow: Airflow, dag_id: str) -> UsageError:
+def no_dag(airflow: Airflow, dag_id: str) -> UsageError:
+    """The refusal of a DAG that does not exist, with those that do."""
     known = [str(row["dag_id"]) for row in airflow.pages("/dags", "dags")]
     near = difflib.get_close_matches(dag_id, known, n=1)
     hint = f"known: {', '.join(sorted(known)) or 'none'}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import httpx
 import pytest
 
-from windtunnel.clients.airflow import TaskInstance
+from windtunnel.clients.airflow import ApiError, TaskInstance
 from windtunnel.errors import UsageError
 from windtunnel.settings import Settings, load
-from windtunnel.stack import show_logs
+from windtunnel.stack import show_logs, traceback_text
 
 
 @pytest.fixture
@@ -65,14 +66,29 @@ class Api:
     """Airflow's API with one run of two tasks; `later` has not begun."""
 
     runs: str | None = "newest"
+    events: ClassVar[list[dict[str, Any]]] = []
 
     def __init__(self, _: Settings) -> None:
         self.asked: list[Any] = []
+
+    def dag(self, dag_id: str) -> dict[str, Any] | None:
+        return None if dag_id == "strange" else {}
+
+    def pages(self, *_: Any) -> list[dict[str, Any]]:
+        return [{"dag_id": "dag"}]
+
+    def import_errors(self) -> list[tuple[str, str]]:
+        return []
+
+    def newest_runs(self, dag_id: str, limit: int) -> list[str]:
+        return ["run 2", "run 1"]
 
     def latest_run(self, dag_id: str) -> str | None:
         return self.runs
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        if run_id == "no run":
+            raise ApiError(httpx.Response(404, json={"detail": "not found"}))
         empty = dict.fromkeys(TaskInstance.__dataclass_fields__)
         rows: list[dict[str, Any]] = [
             {"task_id": "look", "try_number": 2, "map_index": 3, "state": "failed"},
@@ -81,7 +97,11 @@ class Api:
         return [TaskInstance(**{**empty, **row}) for row in rows]
 
     def log_events(self, *words: Any) -> list[dict[str, Any]]:
-        return [{"timestamp": "12:00", "event": words}, {"event": "bare"}, {"other": 1}]
+        return self.events or [
+            {"timestamp": "12:00", "event": words},
+            {"event": "bare", "timestamp": None},
+            {"other": 1},
+        ]
 
 
 def test_the_log_of_a_task_is_that_of_its_last_try(
@@ -99,6 +119,72 @@ def test_a_run_or_a_task_that_is_not_there_is_said_with_those_that_are(
     for task, said in (("none", "it has later, look"), ("later", "has not begun")):
         with pytest.raises(UsageError, match=said):
             list(show_logs.of_task(settings, "dag", "run", task))
+    for dag, run, said in (
+        ("strange", "run", "no DAG 'strange'; known: dag"),
+        ("dag", "no run", "no run 'no run'; the newest: run 2, run 1"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            list(show_logs.of_task(settings, dag, run, "look"))
     monkeypatch.setattr(Api, "runs", None)
     with pytest.raises(UsageError, match="`windtunnel run dag`"):
         list(show_logs.of_task(settings, "dag", show_logs.LATEST, "look"))
+
+
+def test_the_log_of_a_task_that_failed_has_the_whole_traceback_as_python_prints_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    code = tmp_path / "dag.py"
+    code.write_text("import os\nfirst()\nsecond()\n")
+
+    def frame(line: int) -> dict[str, Any]:
+        return {"filename": str(code), "lineno": line, "name": "work"}
+
+    detail = [
+        {
+            "exc_type": "ValueError",
+            "exc_value": "outer",
+            "exc_notes": ["hint"],
+            "frames": [frame(3)],
+        },
+        {"exc_type": "KeyError", "exc_value": "'a'", "is_cause": True, "frames": [frame(2)]},
+    ]
+    failed = {
+        "timestamp": "12:00",
+        "level": "error",
+        "event": "Task failed with exception",
+        "error_detail": detail,
+    }
+    monkeypatch.setattr(show_logs, "Airflow", Api)
+    monkeypatch.setattr(Api, "events", [failed])
+    lines = list(show_logs.of_task(settings, "dag", "run", "look[3]"))
+    assert lines == [
+        "12:00 ERROR Task failed with exception",
+        "Traceback (most recent call last):",
+        f'  File "{code}", line 2, in work',
+        "    first()",
+        "KeyError: 'a'",
+        "",
+        "The above exception was the direct cause of the following exception:",
+        "",
+        "Traceback (most recent call last):",
+        f'  File "{code}", line 3, in work',
+        "    second()",
+        "ValueError: outer",
+        "hint",
+    ]
+
+
+def test_a_group_of_exceptions_and_a_syntax_error_are_shown_and_another_shape_is_none() -> None:
+    wrong = {"filename": "a.py", "lineno": 7, "line": " x = (\n"}
+    member = [{"exc_type": "SyntaxError", "exc_value": "", "syntax_error": wrong}]
+    group = {"exc_type": "ExceptionGroup", "exc_value": "two", "exceptions": [member]}
+    assert list(traceback_text.lines([group])) == [
+        "Traceback (most recent call last):",
+        "ExceptionGroup: two",
+        "  ---------------- 1 ----------------",
+        "  Traceback (most recent call last):",
+        '    File "a.py", line 7',
+        "      x = (",
+        "  SyntaxError",
+    ]
+    assert list(traceback_text.lines("text")) == [] == list(traceback_text.lines(None))
