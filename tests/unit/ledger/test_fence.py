@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from windtunnel.ledger.fence import Generation, fence, leftovers
+from windtunnel.ledger.survivors import TITLE
 from windtunnel.system import procfs
 
 #: A leader with a child in its session, and a grandchild in a session of its own, as BashOperator makes them.
@@ -98,6 +100,26 @@ def test_finds_by_its_marks_what_left_the_session(group: list[subprocess.Popen[b
     )
     assert fence("worker-x", "/state/a", None, reap=stray.poll) == [stray.pid]
     assert other.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("marks", "is_ours"),
+    [({}, True), ({"WINDTUNNEL_WORKER": "worker-y", "WINDTUNNEL_STATE": "/state/a"}, False)],
+)
+def test_a_task_that_another_worker_has_in_hand_by_now_is_left_alone(
+    group: list[subprocess.Popen[bytes]], marks: dict[str, str], is_ours: bool
+) -> None:
+    """A fork of the lost task has its title and no environment; the retry has both."""
+    task = subprocess.Popen(
+        [f"{TITLE}0199"],
+        executable=shutil.which("bash"),
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+        env=marks,
+    )
+    group.append(task)
+    found = leftovers("worker-x", "/state/a", None, instances={"0199"})
+    assert [process.pid for process in found] == ([task.pid] if is_ours else [])
 
 
 @pytest.mark.parametrize("change", [{"start": 1}, {"boot": "another boot"}])

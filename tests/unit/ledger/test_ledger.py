@@ -92,3 +92,29 @@ def test_a_task_in_hand_is_shown_with_its_worker_how_long_it_has_run_and_until_w
     assert held.listing([first] * 7).endswith("; and 2 more")
     ledger.write(files.supervisor, record | {"start": me.start + 1})
     assert held.tasks(load({"WINDTUNNEL_STATE": str(tmp_path)})) == []
+
+
+def test_an_entry_belongs_to_the_process_that_runs_the_task_also_when_the_message_comes_again(
+    tmp_path: Path,
+) -> None:
+    files = WorkerFiles(tmp_path, "worker-0")
+    files.create()
+    files.receive("a", {"received": 1.0})
+    files.receive("a", {"received": 2.0})
+    assert files.in_hand() == {"a": {"received": 1.0}}, "the first delivery's"
+    first, second = {"pid": 7, "start": 70}, {"pid": 8, "start": 80}
+    assert files.claim("a", first)
+    assert not files.claim("a", second)
+    # The kernel gives a number to another process later.
+    assert not files.claim("a", {"pid": 7, "start": 71})
+    files.receive("a", {"received": 3.0})
+    files.forget_unclaimed("a")
+    files.release("a", 8, 80)
+    files.release("a", 7, 71)
+    assert files.in_hand() == {"a": first}
+    assert files.claim("a", {**first, "id": "0199"}), "the same process may add to it"
+    files.release("a", 7, 70)
+    assert files.in_hand() == {}
+    files.receive("a", {"received": 4.0})
+    files.forget_unclaimed("a")
+    assert files.in_hand() == {}

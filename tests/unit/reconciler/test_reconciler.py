@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
+import signal
 import subprocess
 import time
 
@@ -265,3 +268,56 @@ def test_what_an_abandoned_worker_left_is_ended_and_reported(
         assert ledger.read(files.supervisor)["state"] == "stopped"
     finally:
         leader.kill()
+
+
+def test_an_abandoned_worker_whose_name_a_new_supervisor_has_taken_is_left_to_it(
+    settings: Settings, broker: Redis
+) -> None:
+    """It has the lock before it writes its own number, and fences by itself."""
+    said = Said()
+    leader = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        found = procfs.read(leader.pid)
+        assert found is not None
+        files = ledger.WorkerFiles(settings.run, "worker-3")
+        files.create()
+        record = {"pid": 999_999_999, "boot": procfs.boot_id()}
+        record |= {"celery_pid": leader.pid, "celery_start": found.start}
+        ledger.write(files.supervisor, record)
+        machine = Machine(settings, said)
+        machine.check(0.0)
+        with files.lock.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            machine.check(25.0)
+        assert leader.poll() is None and said.lines == []
+        machine.check(50.0)
+        assert leader.wait(5) == -9
+    finally:
+        leader.kill()
+        leader.wait()
+
+
+def test_only_this_stacks_own_schedulers_count_and_a_fork_of_one_does_not(
+    settings: Settings,
+) -> None:
+    code = "(echo; sleep 60; :) & echo; wait"
+    here, there = str(settings.state), "/another/stack"
+    processes = []
+    try:
+        for name, state in (("airflow", here), ("airflow", there), ("other", here)):
+            process = subprocess.Popen(
+                [name, "-c", code, "scheduler"],
+                executable=shutil.which("bash"),
+                env={"WINDTUNNEL_STATE": state, "PATH": os.environ["PATH"]},
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+            processes.append(process)
+            assert process.stdout is not None
+            assert process.stdout.read(2) == b"\n\n"
+        assert Machine(settings, Said()).schedulers() == 1
+    finally:
+        for process in processes:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert Machine(settings, Said()).schedulers() is None

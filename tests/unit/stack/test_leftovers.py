@@ -61,6 +61,30 @@ def test_a_session_that_a_worker_wrote_down_is_found(
     assert began is not None and not procfs.alive(*began.key)
 
 
+def test_process_compose_is_ended_before_what_it_would_start_again(tmp_path: Path) -> None:
+    settings = load({"WINDTUNNEL_STATE": str(tmp_path / "state")}, client=False)
+    env = {"WINDTUNNEL_STACK": str(settings.state)}
+    # PostgreSQL's number is the smaller one.
+    started = [
+        subprocess.Popen(
+            ["bash", "-c", f"echo -n {name} >/proc/self/comm; echo; read _"],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for name in ("postgres", "process-compose")
+    ]
+    try:
+        for process in started:
+            assert process.stdout is not None and process.stdout.readline() == b"\n"
+        first, second = leftovers.find(settings)
+        assert [first.pid, second.pid] == [started[1].pid, started[0].pid]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
 @pytest.mark.parametrize(
     "change",
     [{"boot": "the boot before"}, {"celery_start": 1}, {"boot": None}, {"celery_start": "x"}],
