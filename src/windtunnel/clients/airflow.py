@@ -6,7 +6,7 @@ Over 200 lines, because the calls of one API are in one place.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -146,8 +146,14 @@ class Airflow:
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         rows = self.pages(f"{_run(dag_id, run_id)}/taskInstances", "task_instances")
-        names = TaskInstance.__dataclass_fields__
-        return [TaskInstance(**{name: row[name] for name in names}) for row in rows]
+        return _instances(rows)
+
+    def task_tries(self, dag_id: str, run_id: str, task: TaskInstance) -> list[TaskInstance]:
+        """Every try of a task that has begun, oldest first."""
+        mapped = "" if task.map_index < 0 else f"/{task.map_index}"
+        path = f"{_task(dag_id, run_id, task.task_id)}{mapped}/tries"
+        rows = self.call("GET", path)["task_instances"]
+        return sorted(_instances(rows), key=lambda each: each.try_number)
 
     def log_events(
         self,
@@ -225,6 +231,11 @@ def _run(dag_id: str, run_id: str) -> str:
 
 def _task(dag_id: str, run_id: str, task_id: str) -> str:
     return f"{_run(dag_id, run_id)}/taskInstances/{_part(task_id)}"
+
+
+def _instances(rows: Iterable[dict[str, Any]]) -> list[TaskInstance]:
+    names = TaskInstance.__dataclass_fields__
+    return [TaskInstance(**{name: row[name] for name in names}) for row in rows]
 
 
 def _event(line: str) -> dict[str, Any]:

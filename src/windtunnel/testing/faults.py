@@ -44,7 +44,7 @@ def broken(cluster: LocalCluster, part: str, of: Task | str | None, how: str) ->
     if how not in ("", *WAYS):
         raise UsageError(f"how={how!r} is no way to break a part; choose {' or '.join(WAYS)}")
     name = _worker(cluster, of) if part == "worker" else PARTS[part]
-    killed = (how or ("killed" if part == "worker" else "away")) == "killed"
+    killed = way(part, how) == "killed"
     former = cluster.main_pid(name)
     if former is None:
         raise WindtunnelError(f"{name} does not run, so it cannot be broken: see `status()`")
@@ -62,6 +62,11 @@ def broken(cluster: LocalCluster, part: str, of: Task | str | None, how: str) ->
         if not killed:
             cluster.start(name)
         _wait_until_back(cluster, name, former)
+
+
+def way(part: str, how: str) -> str:
+    """How a part is broken where the test does not say it."""
+    return how or {"worker": "killed", "partition": "cut off"}.get(part, "away")
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 MODES = ("private", "reuse", "attach")
@@ -11,6 +13,8 @@ OWNER = pytest.StashKey[int]()
 STACK = pytest.StashKey[object]()
 #: Whether the running test has the stack for itself.
 ALONE = pytest.StashKey[bool]()
+#: The state folder of the stack, also of one that did not start.
+STATE = pytest.StashKey[Path]()
 
 
 def add(parser: pytest.Parser) -> None:
@@ -42,6 +46,11 @@ def add(parser: pytest.Parser) -> None:
         action="store_true",
         help="let the scheduler also start the runs of schedules and assets; "
         "otherwise only tests start runs",
+    )
+    group.addoption(
+        "--windtunnel-report-dir",
+        metavar="DIR",
+        help="write a report of the failed tests into this folder: logs, status, a page",
     )
     group.addoption(
         "--windtunnel-keep",

@@ -33,6 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[OWNER] = given.get("windtunnel_owner") or os.getpid()
     line = "windtunnel_alone: under pytest-xdist no other test uses the stack meanwhile"
     config.addinivalue_line("markers", line)
+    if config.getoption("--windtunnel-report-dir"):
+        from windtunnel.testing.report.plugin import register
+
+        register(config)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -22,7 +22,7 @@ from windtunnel.services import state_folder
 from windtunnel.settings import Settings, find_root, load
 from windtunnel.stack import ports, private, project_changes, scale
 from windtunnel.testing import places
-from windtunnel.testing.options import ALONE, OWNER, SESSION
+from windtunnel.testing.options import ALONE, OWNER, SESSION, STATE
 from windtunnel.testing.stack import Windtunnel
 
 #: The file with the variables that a stack was started with. They may hold secrets.
@@ -57,6 +57,7 @@ class Session:
 
     def _attach(self) -> Settings:
         settings = load({"WINDTUNNEL_PROJECT": str(self.project), **_named_state()})
+        self.config.stash[STATE] = settings.state
         process_compose.require(settings)
         self._require_ready(settings)
         return settings
@@ -66,6 +67,7 @@ class Session:
         places.begin_session(session, self.config.stash[OWNER])
         owner = places.REUSED if self.mode == "reuse" else session
         state = places.state_of(owner, self.project)
+        self.config.stash[STATE] = state
         failure = places.state_of(session, self.project).parent / "failure"
         # The processes of pytest-xdist, and with `reuse` also other sessions, come here at once.
         with open(state.parent / "lock", "w") as lock:
@@ -122,7 +124,8 @@ class Session:
     def _require_ready(self, settings: Settings, seconds: float | None = None) -> None:
         said = io.StringIO()
         with redirect_stderr(said):
-            code = wait.wait(settings, max(self.seconds if seconds is None else seconds, 1), _quiet)
+            limit = max(self.seconds if seconds is None else seconds, 1)
+            code = wait.wait(settings, limit, lambda _: None)
         if code != Exit.OK:
             raise WindtunnelError(said.getvalue().strip().removeprefix("windtunnel: "))
 
@@ -184,10 +187,6 @@ class Session:
 def _named_state() -> dict[str, str]:
     state = os.environ.get("WINDTUNNEL_STATE")
     return {"WINDTUNNEL_STATE": state} if state else {}
-
-
-def _quiet(_: str) -> None:
-    """Progress for nobody."""
 
 
 def _program() -> str:

@@ -18,6 +18,7 @@ from windtunnel.settings import Settings
 from windtunnel.stack import scale
 from windtunnel.system.waiting import wait_for
 from windtunnel.testing import dags, faults, objects, turns
+from windtunnel.testing.journal import Journal
 from windtunnel.testing.results import RunResult
 from windtunnel.testing.runs import ENDED, POLL_SECONDS, TIMEOUT, DagRun, Task, new_run_id
 
@@ -30,6 +31,8 @@ class Windtunnel:
         self.settings = settings
         self._is_alone = is_alone
         self.airflow = Airflow(settings)
+        #: What the report of a failed test shows.
+        self.journal = Journal()
         self._since = time.time()
         self._remote: LocalCluster | None = None
 
@@ -60,6 +63,7 @@ class Windtunnel:
         run_id = new_run_id()
         when = None if logical_date is None else logical_date.isoformat()
         self.airflow.trigger(dag_id, conf, run_id, when)
+        self.journal.note_run(dag_id, run_id)
         return DagRun(self.airflow, dag_id, run_id)
 
     def run(
@@ -104,10 +108,12 @@ class Windtunnel:
             logical_date_lte=last.isoformat(),
             order_by="logical_date",
         )
+        ids = [str(run["dag_run_id"]) for run in runs]
+        for run_id in ids:
+            self.journal.note_run(dag_id, run_id)
         if not completed and not all(run["state"] in ENDED for run in runs):
             call("PUT", f"/backfills/{number}/cancel")
             raise AssertionError(f"the backfill of {dag_id} has not ended after {timeout:.0f} s")
-        ids = [str(run["dag_run_id"]) for run in runs]
         left = max(end - time.monotonic(), 1.0)
         return [DagRun(self.airflow, dag_id, run_id).result(left) for run_id in ids]
 
@@ -142,7 +148,8 @@ class Windtunnel:
             WindtunnelError: the part has not come back.
         """
         turns.require("broken", self._is_alone())
-        return faults.broken(self._remote or self._cluster(), part, of, how)
+        block = faults.broken(self._remote or self._cluster(), part, of, how)
+        return self.journal.noting(faults.way(part, how), block)
 
     @contextmanager
     def remote_worker(self) -> Iterator[str]:

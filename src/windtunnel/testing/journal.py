@@ -1,0 +1,56 @@
+"""What the tests of a session did to the stack, for the report: runs started, parts broken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run that a test started. `time` is in Unix seconds."""
+
+    dag_id: str
+    run_id: str
+    time: float
+
+
+@dataclass
+class Fault:
+    """A part that a test broke, such as `worker-0`.
+
+    `began` and `ended` are in Unix seconds. `ended` is the end of the block, when the part is back
+    or has been given up; None within the block.
+    """
+
+    name: str
+    how: str
+    began: float
+    ended: float | None = None
+
+
+@dataclass
+class Journal:
+    """Oldest first."""
+
+    runs: list[Started] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    def note_run(self, dag_id: str, run_id: str) -> None:
+        self.runs.append(Started(dag_id, run_id, time.time()))
+
+    @contextmanager
+    def noting(self, how: str, block: AbstractContextManager[str]) -> Iterator[str]:
+        """Note the fault that a block makes. The block's value is the name of what is broken."""
+        began = time.time()
+        fault: Fault | None = None
+        try:
+            with block as name:
+                fault = Fault(name, how, began)
+                self.faults.append(fault)
+                yield name
+        finally:
+            if fault:
+                fault.ended = time.time()
