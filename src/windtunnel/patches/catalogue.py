@@ -9,6 +9,7 @@ describes each; tests/unit/patches/test_upstream.py fails when upstream no longe
 from __future__ import annotations
 
 from windtunnel.patches.api_client import refused_requests_end_soon
+from windtunnel.patches.dag_files import environments_hold_no_dags
 from windtunnel.patches.execution_api import (
     dag_processor_api_when_asked,
     newest_execution_api_first,
@@ -37,6 +38,7 @@ __all__ = [
     "apply",
     "dag_processor_api_when_asked",
     "decoders_made_once",
+    "environments_hold_no_dags",
     "files_when_told",
     "first_heartbeat_later",
     "flower_looks_again_soon",

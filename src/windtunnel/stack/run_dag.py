@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from windtunnel.clients.airflow import Airflow, TaskInstance
@@ -72,12 +73,19 @@ def find_dag(settings: Settings, airflow: Airflow, dag_id: str, say: Callable[[s
             raise no_dag(airflow, dag_id)
         if time.monotonic() > end:
             fault = f"{saved} defines no DAG {dag_id!r} (looked for {PARSE_SECONDS:.0f} s)"
-            hint = "Airflow reads only files that contain the words `airflow` and `dag`"
-            raise WindtunnelError(f"{fault}: see `windtunnel status`; {hint}")
+            raise WindtunnelError(f"{fault}: {_unread(saved)}")
         if not said:
             said = True
             say(f"waiting for the DAG processor to read {saved.name}")
         time.sleep(POLL_SECONDS)
+
+
+def _unread(file: Path) -> str:
+    """Why Airflow has not taken up a file; `might_contain_dag_via_default_heuristic` skips some."""
+    text = file.read_text(errors="replace").lower()
+    if "airflow" in text and "dag" in text:
+        return "see `windtunnel logs dag-processor`, and the names in the file"
+    return "Airflow reads only files that contain the words `airflow` and `dag`"
 
 
 def no_dag(airflow: Airflow, dag_id: str) -> UsageError:

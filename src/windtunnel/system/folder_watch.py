@@ -1,6 +1,6 @@
 """Notices that files were created or removed below a folder.
 
-It looks at the directories only: a virtual environment has ten files in each.
+It looks at the directories only, and into no virtual environment.
 """
 
 from __future__ import annotations
@@ -12,6 +12,11 @@ from pathlib import Path
 #: Two changes this close together may have the same timestamp.
 #: A tick of the kernel is 4 ms; network file systems are coarser.
 GRAIN_SECONDS = 2.0
+#: Folders without DAG files in which something is written all the time: by Python at every import
+#: of a changed module, by Git, by our own stack.
+RESTLESS = frozenset({"__pycache__", ".git", ".windtunnel"})
+#: Python has it in each virtual environment (PEP 405).
+MARK = "pyvenv.cfg"
 
 
 class FolderWatch:
@@ -45,7 +50,7 @@ class FolderWatch:
         young = time.time_ns() - int(GRAIN_SECONDS * 1e9)
         times: dict[str, int] = {}
         seen: set[tuple[int, int]] = set()
-        for path, directories, _ in os.walk(self.folder, followlinks=True):
+        for path, directories, files in os.walk(self.folder, followlinks=True):
             try:
                 info = os.stat(path)  # noqa: PTH116 - of each of thousands
             except OSError:
@@ -54,7 +59,9 @@ class FolderWatch:
                 directories.clear()
                 continue
             seen.add((info.st_dev, info.st_ino))
-            # Python writes there at every import of a changed module.
-            directories[:] = [name for name in directories if name != "__pycache__"]
+            if MARK in files:
+                directories.clear()
+                continue
+            directories[:] = [name for name in directories if name not in RESTLESS]
             times[path] = info.st_mtime_ns if info.st_mtime_ns < young else -1
         return times

@@ -16,6 +16,7 @@ VARIABLE = "WINDTUNNEL_PATCHES"
 NAMES = (
     "dag_processor_api_when_asked",
     "decoders_made_once",
+    "environments_hold_no_dags",
     "files_when_told",
     "first_heartbeat_later",
     "flower_looks_again_soon",
