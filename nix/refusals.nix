@@ -57,6 +57,19 @@ let
       singleHost = true;
       settings.core.parallelism = 64;
     };
+    other-places.services.windtunnel = {
+      singleHost = true;
+      secretsDirectory = "/run/secrets/windtunnel";
+      dagsFolder = ../dags;
+      database.clients = [
+        "10.0.0.0/8"
+        "fd00::/8"
+        "samehost"
+      ];
+      environment.AIRFLOW_CONN_WAREHOUSE = "postgresql://me@warehouse:5432/data";
+      settings.core.simple_auth_manager_all_admins = true;
+      settings.database.sql_alchemy_conn_secret = "name-in-a-secrets-backend";
+    };
     nothing = { };
   };
   wrong = {
@@ -64,9 +77,40 @@ let
     concurrency-is-zero = worker { concurrency = 0; };
     no-queue = worker { queues = [ ]; };
     two-queues-in-one-string = worker { queues = [ "a,b" ]; };
+    memory-in-bytes = worker { memoryMax = "8"; };
     memory-without-a-unit-that-exists = worker { memoryMax = "8 gigabytes"; };
     unknown-option-of-a-worker = worker { slots = 4; };
     worker-without-api-server.services.windtunnel.workers.worker = { };
+    two-workers-of-one-name.services.windtunnel = {
+      apiServer.host = "api";
+      workers.worker.replicas = 2;
+      workers.worker-1.replicas = null;
+    };
+    worker-with-the-name-of-a-role.services.windtunnel = {
+      apiServer.host = "api";
+      workers.scheduler.replicas = null;
+    };
+    worker-whose-name-is-no-units.services.windtunnel = {
+      apiServer.host = "api";
+      workers."my worker" = { };
+    };
+    firewall-without-a-role.services.windtunnel.openFirewall = true;
+    clients-without-a-mask.services.windtunnel = {
+      singleHost = true;
+      database.clients = [ "10.0.0.1" ];
+    };
+    clients-with-a-rule-of-their-own.services.windtunnel = {
+      singleHost = true;
+      database.clients = [ "10.0.0.0/8 trust #" ];
+    };
+    dags-in-a-home-folder.services.windtunnel = {
+      singleHost = true;
+      dagsFolder = "/home/me/dags";
+    };
+    dags-without-a-path.services.windtunnel = {
+      singleHost = true;
+      dagsFolder = "dags";
+    };
     unknown-role.services.windtunnel.schedular.enable = true;
     port-out-of-range.services.windtunnel.flower.port = 70000;
     setting-is-a-list.services.windtunnel = {
@@ -77,6 +121,31 @@ let
       singleHost = true;
       settings.core.executor = "LocalExecutor";
     };
+    other-executor-as-a-variable.services.windtunnel = {
+      singleHost = true;
+      environment.AIRFLOW__CORE__EXECUTOR = "LocalExecutor";
+    };
+    secret-as-a-variable.services.windtunnel = {
+      singleHost = true;
+      environment.AIRFLOW__API_AUTH__JWT_SECRET = "secret";
+    };
+    secret-in-capitals.services.windtunnel = {
+      singleHost = true;
+      settings.CORE.FERNET_KEY = "secret";
+    };
+    password-in-a-connection.services.windtunnel = {
+      singleHost = true;
+      environment.AIRFLOW_CONN_WAREHOUSE = "postgresql://me:password@warehouse/data";
+    };
+    password-of-another-section.services.windtunnel = {
+      singleHost = true;
+      settings.smtp.smtp_password = "password";
+    };
+    everyone-is-admin-for-other-hosts.services.windtunnel = {
+      singleHost = true;
+      apiServer.listenAddress = "0.0.0.0";
+      settings.core.simple_auth_manager_all_admins = true;
+    };
     secret-in-settings.services.windtunnel = {
       singleHost = true;
       settings.celery.broker_url = "redis://:password@valkey:6379/0";
@@ -84,6 +153,22 @@ let
     secrets-in-the-store.services.windtunnel = {
       singleHost = true;
       secretsDirectory = "${./.}";
+    };
+    secrets-in-a-folder-of-the-system.services.windtunnel = {
+      singleHost = true;
+      secretsDirectory = "/etc";
+    };
+    secrets-where-everyone-may-write.services.windtunnel = {
+      singleHost = true;
+      secretsDirectory = "/tmp/secrets";
+    };
+    secrets-in-the-state-folder.services.windtunnel = {
+      singleHost = true;
+      secretsDirectory = "/var/lib/windtunnel/secrets";
+    };
+    secrets-by-a-detour.services.windtunnel = {
+      singleHost = true;
+      secretsDirectory = "/var/lib/windtunnel-secrets/..";
     };
     relative-secrets.services.windtunnel = {
       singleHost = true;

@@ -14,7 +14,7 @@ let
     section: key:
     "AIRFLOW__${lib.toUpper (lib.replaceStrings [ "." "-" ] [ "_" "_" ] section)}__${lib.toUpper key}";
   fromSettings = lib.concatMapAttrs (
-    section: lib.mapAttrs' (key: value: lib.nameValuePair (variable section key) (escape (text value)))
+    section: lib.mapAttrs' (key: value: lib.nameValuePair (variable section key) (text value))
   );
 
   simple = lib.hasSuffix ".SimpleAuthManager" cfg.authManager;
@@ -43,6 +43,9 @@ in
 rec {
   inherit state user simple;
 
+  # What a person sets, by either way.
+  given = fromSettings cfg.settings // cfg.environment;
+
   # airflow.cfg is read from the store: Airflow writes nothing beside it.
   airflowHome = lib.fileset.toSource {
     root = ../../airflow-home;
@@ -50,7 +53,7 @@ rec {
   };
 
   # As process-compose.yaml's `environment`; tests/nix compares them key by key.
-  environment = {
+  variables = {
     AIRFLOW__CORE__EXECUTOR = "CeleryExecutor";
     AIRFLOW_HOME = "${airflowHome}";
     WINDTUNNEL_STATE = state;
@@ -66,7 +69,9 @@ rec {
     PYTHONDONTWRITEBYTECODE = "";
   }
   // fromSettings placed
-  // lib.mapAttrs (_: escape) cfg.environment;
+  // cfg.environment;
+  # For units.
+  environment = lib.mapAttrs (_: escape) variables;
 
   # A service of ours. `secrets`: names in secretsDirectory, seen as $WINDTUNNEL_STATE/secrets by this unit alone.
   service =

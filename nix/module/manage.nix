@@ -17,7 +17,7 @@ let
       --uid=${common.user} --gid=${common.user} --working-directory=${common.state} \
       ${
         lib.concatMapStringsSep " " lib.escapeShellArg (
-          lib.mapAttrsToList (name: value: "--setenv=${name}=${value}") common.environment
+          lib.mapAttrsToList (name: value: "--setenv=${name}=${value}") common.variables
           ++ map (
             name: "--property=LoadCredential=${name}:${cfg.secretsDirectory}/${name}"
           ) common.airflowSecrets

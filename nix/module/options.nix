@@ -83,7 +83,7 @@ in
       type = types.strMatching "/.+";
       default = "/var/lib/windtunnel-secrets";
       description = ''
-        Folder of root's (mode 0700) with a file for each secret, the same on every host:
+        Folder of root's alone (mode 0700) with a file for each secret, the same on every host:
         `windtunnel-secrets --broker HOST --database HOST FOLDER` makes one. Units see only what they need of it.
       '';
     };
@@ -134,7 +134,7 @@ in
       listenAddress = listen "the database";
       port = port 5432 "the database";
       clients = mkOption {
-        type = types.listOf types.str;
+        type = types.listOf (types.strMatching "[0-9a-fA-F.:]+/[0-9]+|samehost|samenet");
         default = [ "127.0.0.1/32" ];
         example = [ "10.0.0.0/24" ];
         description = "Networks from which Airflow's role may connect to Airflow's database, with its password.";
@@ -180,7 +180,7 @@ in
               description = "Seconds that its tasks get to end after `systemctl stop` or a shutdown of the host.";
             };
             memoryMax = mkOption {
-              type = types.nullOr (types.strMatching "[0-9]+(K|M|G|T|%)?");
+              type = types.nullOr (types.strMatching "[1-9][0-9]*(K|M|G|T|%)");
               default = null;
               example = "8G";
               description = "Ceiling of each replica with all its tasks. The kernel ends the task that goes past it, not the worker.";

@@ -38,7 +38,8 @@ in
             "${cfg.database.host}:${toString cfg.database.port}"
             cfg.secretsDirectory
           ];
-          ExecStartPre = "+${pkgs.coreutils}/bin/install -d -m 0700 ${lib.escapeShellArg cfg.secretsDirectory}";
+          # Never the mode of a folder that is there: host_secrets looks first what else is in it.
+          ExecStartPre = "+${pkgs.coreutils}/bin/mkdir -p -m 0700 ${lib.escapeShellArg cfg.secretsDirectory}";
           ReadWritePaths = [ cfg.secretsDirectory ];
           UMask = "0077";
         };

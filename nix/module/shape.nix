@@ -12,6 +12,18 @@ rec {
     cfg.migrate
     cfg.logServer
   ];
+  # Names of Celery nodes, with the workers that have them: one, or it is a mistake.
+  nodes = lib.zipAttrs (
+    lib.concatLists (
+      lib.mapAttrsToList (
+        name: worker:
+        if worker.replicas == null then
+          [ { ${name} = worker; } ]
+        else
+          map (n: { "${name}-${toString n}" = worker; }) (lib.range 0 (worker.replicas - 1))
+      ) cfg.workers
+    )
+  );
   hasWorkers = cfg.workers != { };
   active = airflow || hasWorkers || cfg.broker.createLocally || cfg.database.createLocally;
   loopback =

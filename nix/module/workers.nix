@@ -8,6 +8,7 @@
 let
   cfg = config.services.windtunnel;
   common = import ./common.nix { inherit cfg lib pkgs; };
+  shape = import ./shape.nix { inherit cfg lib; };
 
   prepared = lib.optional cfg.generateSecrets "windtunnel-prepare.service";
   # Everything of this host that a draining worker needs is stopped after it: systemd reverses the order of starting.
@@ -19,7 +20,7 @@ let
     ++ lib.optional cfg.apiServer.enable "windtunnel-api-server.service";
 
   unit =
-    worker: node:
+    node: worker:
     lib.nameValuePair "windtunnel-${node}" (
       common.service {
         description = "runs tasks; a supervisor around the Celery worker ${node}";
@@ -53,18 +54,7 @@ let
         };
       }
     );
-
-  nodes =
-    name: worker:
-    if worker.replicas == null then
-      [ name ]
-    else
-      map (n: "${name}-${toString n}") (lib.range 0 (worker.replicas - 1));
 in
 {
-  config.systemd.services = lib.listToAttrs (
-    lib.concatLists (
-      lib.mapAttrsToList (name: worker: map (unit worker) (nodes name worker)) cfg.workers
-    )
-  );
+  config.systemd.services = lib.mapAttrs' (node: workers: unit node (lib.head workers)) shape.nodes;
 }

@@ -150,6 +150,29 @@ def test_a_mistake_fails_evaluation(mistake: str, checkout: Path) -> None:
     assert message in done.stderr, done.stderr[-2000:]
 
 
+def test_a_percent_sign_of_a_setting_is_systemds_in_a_unit_and_itself_elsewhere(
+    checkout: Path,
+) -> None:
+    """`windtunnel-airflow` hands variables to systemd-run, which takes them as they are."""
+    edit(
+        checkout,
+        "nixos-tests/single-host.nix",
+        "services.windtunnel.singleHost = true;",
+        'services.windtunnel = { singleHost = true; settings.logging.log_format = "%(message)s"; };',
+    )
+    found = harness.evaluate(
+        f"checks.{SYSTEM}.single-host.nodes.host",
+        """config: {
+          unit = config.systemd.services.windtunnel-scheduler.environment.AIRFLOW__LOGGING__LOG_FORMAT;
+          command = (builtins.head (builtins.filter (p: p.name == "windtunnel-airflow")
+            config.environment.systemPackages)).text;
+        }""",
+        checkout,
+    )
+    assert found["unit"] == "%%(message)s"
+    assert "--setenv=AIRFLOW__LOGGING__LOG_FORMAT=%(message)s" in found["command"]
+
+
 @pytest.mark.long
 def test_the_configurations_of_the_module_that_must_be_refused_are() -> None:
     names = harness.evaluate(f"checks.{SYSTEM}.module-refusals.names")

@@ -36,6 +36,12 @@ def tool(name: str, where: str) -> str:
     return path
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "nixos-tests").glob("*.nix")), ids=lambda p: p.name)
+def test_no_nixos_test_ends_a_pipe_early(path: Path) -> None:
+    """The driver sets pipefail: a found line then looks like one that is not there, and `fail` passes."""
+    assert re.findall(r"[|]\s*(?:grep -\w*q|head\b).*", path.read_text()) == []
+
+
 def parser() -> str:
     path = nix_instantiate()
     if path is None:

@@ -10,12 +10,16 @@ It writes the URLs anew each time. The administrator then copies the folder, as 
 from __future__ import annotations
 
 import argparse
+import os
+import stat
 import sys
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.services.state_folder import GENERATED, derived, write_private
 
+#: Every file that `make` writes.
+NAMES = {*GENERATED, *derived(dict.fromkeys(GENERATED, ""), "", "")}
 DEFAULT_PORTS = {"broker": 6379, "database": 5432}
 
 
@@ -29,22 +33,36 @@ def _address(text: str, kind: str) -> str:
     return text
 
 
+def _require_own(folder: Path) -> None:
+    """Refuse `/etc` and the like, which mode 0700 would close, and a folder of another user."""
+    found = folder.stat()
+    if found.st_uid != os.geteuid():
+        fault = f"the folder {folder} belongs to another user, who could replace the secrets"
+        raise WindtunnelError(f"{fault}: name a folder of your own")
+    others = {path.name for path in folder.iterdir()} - NAMES
+    if others and stat.S_IMODE(found.st_mode) != 0o700:
+        fault = f"the folder {folder} has other files ({sorted(others)[0]}), and is to be private"
+        raise WindtunnelError(f"{fault}: name a new folder, or set its mode to 0700")
+
+
 def make(folder: Path, broker: str, database: str) -> list[str]:
     """Write the secrets; returns the names of those that were made.
 
     Args:
-        folder: created with mode 0700 where it is missing.
+        folder: created with mode 0700 where it is missing; no folder of anything else.
         broker: `host` or `host:port` under which every host reaches Valkey.
         database: the same for PostgreSQL.
 
     Raises:
-        WindtunnelError: the folder cannot be written, or a file in it is cut short.
+        WindtunnelError: the folder cannot be written, holds other things, or a file in it is cut
+            short.
     """
     broker, database = _address(broker, "broker"), _address(database, "database")
     made: list[str] = []
     text: dict[str, str] = {}
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _require_own(folder)
         folder.chmod(0o700)
         for name, (new, shortest) in GENERATED.items():
             path = folder / name
