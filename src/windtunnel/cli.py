@@ -447,6 +447,31 @@ def project(
 
 
 @app.command()
+def check(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="DAG files, or folders of them; all of the project by default."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--project",
+            help="The project's folder; by default the nearest one upwards that had a stack, "
+            "else the current folder.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check DAG files without a stack. Exit code 1 when there is an error.
+
+    Each file is parsed in a process of its own, with the packages of the project.
+    """
+    from windtunnel.check import command
+
+    raise typer.Exit(command.run(paths or [], folder, as_json=as_json, out=out, err=err))
+
+
+@app.command()
 def init(
     folder: ProjectFolder = Path(),
     as_json: Json = False,

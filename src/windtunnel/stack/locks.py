@@ -19,7 +19,7 @@ from windtunnel.system.cache_folder import cache
 
 #: The open lock of a project that a command has left to the program which it has become.
 KEPT = "WINDTUNNEL_PROJECT_LOCK"
-_BUSY = "another `windtunnel up` of this project is at work; waiting for it"
+_BUSY = "another `windtunnel up` or `check` of this project is at work; waiting for it"
 
 
 @contextmanager

@@ -17,7 +17,13 @@ from windtunnel.stack.say import say
 
 
 def write(project: Project, settings: Settings) -> None:
-    """The record for Airflow's processes."""
+    """The record for Airflow's processes, which run on this interpreter."""
+    written = make(project, sys.executable)
+    state_folder.write_private(settings.state / record.NAME, written.text())
+
+
+def make(project: Project, python: str) -> Record:
+    """The record of a project with this interpreter; nothing is written."""
     folder = Folder(project.root)
     taken = dict(project.options.variables) if project.options else {}
     taken |= variables.values(folder, project.variables)
@@ -30,10 +36,10 @@ def write(project: Project, settings: Settings) -> None:
     names += [name for name in (project.packages.lock,) if name]
     # Those that are not there may come.
     names += [variables.NAME, *airflow_files.SETTINGS, PROJECT_PROCESSES]
-    first, last = _import_path(project)
-    written = Record(
+    first, last = _import_path(project, python)
+    return Record(
         root=str(project.root),
-        python=sys.executable,
+        python=python,
         variables=taken,
         import_path=[str(path) for path in first],
         import_last=[str(path) for path in last],
@@ -41,13 +47,12 @@ def write(project: Project, settings: Settings) -> None:
         objects=[each.file for each in project.objects],
         files={name: record.digest(project.root / name) for name in names},
     )
-    state_folder.write_private(settings.state / record.NAME, written.text())
 
 
-def _import_path(project: Project) -> tuple[list[Path], list[Path]]:
+def _import_path(project: Project, python: str) -> tuple[list[Path], list[Path]]:
     """The folders before and behind the installed packages."""
     # Many a package brings its tests along, and nobody imports them.
-    installed = record.modules(Path(sysconfig.get_path("purelib"))) - {"tests", "docs", "examples"}
+    installed = record.modules(_packages_of(python)) - {"tests", "docs", "examples"}
     first: list[Path] = []
     last: list[Path] = []
     for name in project.layout.import_path:
@@ -58,6 +63,14 @@ def _import_path(project: Project) -> tuple[list[Path], list[Path]]:
             say(f"{name}: {fault}: give yours another name to import it")
         (first if name in (".", "src") and not both else last).append(folder)
     return first, last
+
+
+def _packages_of(python: str) -> Path:
+    """The folder of the packages that are installed for an interpreter."""
+    if python == sys.executable:
+        return Path(sysconfig.get_path("purelib"))
+    prefix = Path(python).parents[1]
+    return next(prefix.glob("lib/python3*/site-packages"), prefix)
 
 
 def _bundles(project: Project) -> dict[str, str]:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import IO
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, UsageError, WindtunnelError
-from windtunnel.project import environment, limits, survey, versions, wanted
+from windtunnel.project import environment, survey, versions, wanted
 from windtunnel.project.survey import Project
 from windtunnel.services import state_folder
-from windtunnel.settings import PROJECT_STATE, Settings, find_project, find_root, load
+from windtunnel.settings import Settings, find_project, find_root, load
 from windtunnel.stack import (
     command_line,
     down,
@@ -25,6 +24,7 @@ from windtunnel.stack import (
     locks,
     programs,
     project_changes,
+    project_packages,
     project_record,
     up,
 )
@@ -65,7 +65,7 @@ def run(folder: Path | None, arguments: list[str]) -> int:
     # Of two at once the second waits: it may neither empty the environment that the first one makes
     # nor stop the stack that the first one starts.
     with locks.project(settings) as lock:
-        _ignore_itself(settings)
+        project_packages.ignore_itself(settings)
         return _start(project, settings, arguments, lock)
 
 
@@ -130,19 +130,6 @@ def _forget_the_checkout() -> None:
             del os.environ[name]
 
 
-def _ignore_itself(settings: Settings) -> None:
-    # The project's folder may be the DAG folder: Airflow would read each file of the environment.
-    # The first pattern is a glob, the second one is a regular expression.
-    _add(settings.state / ".airflowignore", "*\n.\n")
-    if settings.state.name == PROJECT_STATE:
-        _add(settings.state / ".gitignore", "*\n")
-
-
-def _add(file: Path, text: str) -> None:
-    if not file.exists():
-        state_folder.write_private(file, text)
-
-
 def _python(project: Project, settings: Settings, runs: bool) -> str:
     """The interpreter that the stack needs, in an environment that is made where it is missing.
 
@@ -158,12 +145,7 @@ def _python(project: Project, settings: Settings, runs: bool) -> str:
         say(f"{changes} changed: the tasks in hand finish, then the stack starts anew")
     if packages is None or environment.find(project, packages, settings.state):
         return python
-    start = time.monotonic()
-    found = limits.find(packages)
-    what = f"{len(packages.requirements)} requirements for Python {packages.python}"
-    say(f"installing {what}, limited by {found.origin} …")
-    environment.make(project, packages, found, settings.state, say)
-    say(f"the project's environment is ready after {time.monotonic() - start:.0f} s")
+    project_packages.make(project, packages, settings.state)
     # It took a while: a person may have written another requirement meanwhile.
     return _python(survey.survey(project.root), settings, runs=False)
 

@@ -100,7 +100,7 @@ def test_of_two_at_once_the_second_waits_and_stops_nothing(played: Played) -> No
     said = [process.communicate(timeout=100)[0] for process in both]
     assert sorted(process.returncode for process in both) == [0, 1], said
     assert "is running already" in said[0] + said[1]
-    assert "another `windtunnel up` of this project is at work" in said[0] + said[1]
+    assert "another `windtunnel up` or `check` of this project is at work" in said[0] + said[1]
     assert played.made() == 1
     (start,) = played.starts()
     assert alive(start)
@@ -149,7 +149,7 @@ def test_a_reset_waits_for_the_packages_and_then_stops_what_was_started(played: 
     said, _ = process.communicate(timeout=100)
     assert process.returncode == 0, said
     assert done.returncode == 0, done
-    assert "another `windtunnel up` of this project is at work" in done.stderr
+    assert "another `windtunnel up` or `check` of this project is at work" in done.stderr
     (start,) = played.starts()
     assert not alive(start) and not (played.root / ".windtunnel").exists()
 

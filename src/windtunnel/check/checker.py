@@ -1,0 +1,137 @@
+"""Checks DAG files: one process that has imported Airflow, and one child of it for each file.
+
+```python
+with Checker.of(project_folder) as checker:
+    for path in checker.files():
+        report = checker.check(path)
+        assert not report.errors, "\n".join(report.lines())
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from windtunnel.check import target as targets
+from windtunnel.check.parser import Parser
+from windtunnel.check.report import FileReport
+from windtunnel.check.rules import Rules
+from windtunnel.check.target import Target
+from windtunnel.errors import UsageError
+from windtunnel.stack.say import say
+
+
+class Checker:
+    """The checks of one project; a context manager.
+
+    A DAG id that an earlier file of this checker has already is a finding of the later one.
+
+    Attributes:
+        airflow, python: their versions in the project's environment.
+        start_seconds: what it took to import Airflow, once.
+    """
+
+    def __init__(self, target: Target, jobs: int | None = None) -> None:
+        self.target = target
+        self.airflow = ""
+        self.python = ""
+        self.start_seconds = 0.0
+        self._jobs = jobs or os.cpu_count() or 1
+        self._ids: dict[str, Path] = {}
+        self._stack = contextlib.ExitStack()
+
+    @classmethod
+    def of(cls, project: Path | None = None, say: Callable[[str], None] = say) -> Checker:
+        """A checker for a project's folder; None for the project of the current folder.
+
+        The project's environment is made where it is missing; `say` gets the lines about it.
+
+        Raises:
+            WindtunnelError: the cause and the next step.
+        """
+        return cls(targets.find(project, say))
+
+    def __enter__(self) -> Checker:
+        with contextlib.ExitStack() as stack:
+            self._parser = Parser(self.target, self._jobs, stack)
+            ready = self._parser.ready()
+            self._stack = stack.pop_all()
+        self.airflow = ready["airflow"]
+        self.python = ready["python"]
+        self.start_seconds = ready["seconds"]
+        self._rules = Rules(self.target.root, self.target.declared, ready["secrets_backend"])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def files(self, paths: Iterable[Path] = ()) -> list[Path]:
+        """The DAG files below these paths, by default of the project, as Airflow lists them.
+
+        Raises:
+            UsageError: a path is not there, or the project has no DAG folder.
+        """
+        files, folders = targets.named(self.target, list(paths))
+        if not files and not folders:
+            folders = self.target.folders
+        if not files and not folders:
+            raise UsageError(f"{self.target.root} has no DAG folder: make dags/, or name files")
+        if folders:
+            self._parser.send({"folders": [str(folder) for folder in folders]})
+            files += [Path(file) for file in self._parser.receive()["files"]]
+        return list(dict.fromkeys(files))
+
+    def check(self, path: Path) -> FileReport:
+        """Check one file."""
+        (report,) = self.check_all([path])
+        return report
+
+    def check_all(self, paths: Iterable[Path]) -> Iterator[FileReport]:
+        """Check files side by side; the reports come in the order of the paths.
+
+        Take all of them before the next question to this checker.
+
+        Raises:
+            UsageError: a path is no file.
+            WindtunnelError: the process that parses has died.
+        """
+        files = [targets.file(self.target, path) for path in paths]
+        questions = [{"file": str(file), "bundle": self._bundle(file)} for file in files]
+        numbers = [self._parser.send(question) for question in questions]
+        answers: dict[int, dict[str, Any]] = {}
+        for number, file in zip(numbers, files, strict=True):
+            while number not in answers:
+                answer = self._parser.receive()
+                answers[answer["id"]] = answer["facts"]
+            yield self._report(file, answers.pop(number))
+
+    def _report(self, file: Path, facts: dict[str, Any]) -> FileReport:
+        findings = self._rules.findings(file, facts)
+        dags = facts.get("dags", {})
+        for dag_id in dags:
+            first = self._ids.setdefault(dag_id, file)
+            if first != file:
+                findings.insert(0, self._rules.same_id(file, dag_id, first))
+        name = self._rules.name(file)
+        return FileReport(file, name, dags, facts["seconds"], facts.get("imports", {}), findings)
+
+    def _bundle(self, file: Path) -> str:
+        """The DAG folder of a file, which Airflow puts on the import path."""
+        for folder in self.target.folders:
+            if file.is_relative_to(folder):
+                return str(folder)
+        return str(file.parent)
+
+
+def check_file(path: Path, project: Path | None = None) -> FileReport:
+    """Check one file alone; for several ones keep a `Checker`, which imports Airflow once.
+
+    Raises:
+        WindtunnelError: the cause and the next step.
+    """
+    with Checker.of(project) as checker:
+        return checker.check(path)
