@@ -7,10 +7,8 @@ answer. When the other side is gone, it ends its children and itself.
 from __future__ import annotations
 
 import collections
-import contextlib
 import gc
 import json
-import os
 import platform
 import selectors
 import signal
@@ -20,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from windtunnel.check import child
+from windtunnel.check import child, warm
 from windtunnel.check.child import Child
 from windtunnel.project import record
 from windtunnel.system import procfs
@@ -50,7 +48,7 @@ class Server:
 
         from windtunnel.check.answers import Objects
 
-        _warm_up()
+        warm.warm_up()
         self._objects = Objects([Path(each) for each in self._options["objects"]])
         # Of the whole process, beside `dagbag_import_timeout`, which Airflow itself watches.
         self._limit = conf.getfloat("dag_processor", "dag_file_processor_timeout")
@@ -104,7 +102,7 @@ class Server:
         self._asked = bytearray(rest)
         for question in map(json.loads, lines):
             if "folders" in question:
-                files = [file for folder in question["folders"] for file in _files(folder)]
+                files = [file for folder in question["folders"] for file in warm.files(folder)]
                 self._say({"id": question["id"], "files": files})
             else:
                 self._waiting.append(question)
@@ -147,38 +145,6 @@ class Server:
         facts = each.end()
         child.end_orphans(set(self._children))
         return facts
-
-
-def _warm_up() -> None:
-    """Import what every DAG file makes Airflow import, so that no file's time has it."""
-    from airflow import sdk
-    from airflow.dag_processing import processor
-    from airflow.sdk.execution_time import supervisor, task_runner  # noqa: F401
-
-    for name in sdk.__all__:
-        # Some of them need a package that not everybody has.
-        with contextlib.suppress(ImportError, AttributeError):
-            getattr(sdk, name)
-    with contextlib.suppress(Exception):
-        with sdk.DAG("warm_up", schedule=None) as dag:
-            sdk.BaseOperator(task_id="warm_up")
-        bag = processor.DagBag(dag_folder=os.devnull, collect_dags=False)
-        bag.dags[dag.dag_id] = dag
-        processor._serialize_dags(bag, None)
-
-
-def _files(folder: str) -> list[str]:
-    """The DAG files of a folder, as Airflow lists them: by their words, and `.airflowignore`."""
-    from airflow.configuration import conf
-
-    safe_mode = conf.getboolean("core", "dag_discovery_safe_mode")
-    try:
-        from airflow.dag_processing.importers import get_importer_registry
-    except ImportError:  # Airflow 3.1
-        from airflow.utils.file import list_py_file_paths
-
-        return sorted(list_py_file_paths(folder, safe_mode=safe_mode))
-    return sorted(get_importer_registry().list_dag_files(folder, safe_mode=safe_mode))
 
 
 def main() -> None:
