@@ -102,6 +102,14 @@ class Airflow:
     def change_dag(self, dag_id: str, *, is_paused: bool) -> None:
         self.call("PATCH", f"/dags/{_part(dag_id)}", json={"is_paused": is_paused})
 
+    def parse_again(self, file_token: str) -> None:
+        """Ask the DAG processor to read a file at once. The token is in each DAG of the API."""
+        try:
+            self.call("PUT", f"/parseDagFile/{_part(file_token)}")
+        except ApiError as error:
+            if error.status != 409:  # the same request is there already
+                raise
+
     def store(self, kind: str, body: dict[str, Any]) -> None:
         """Create a variable, connection or pool."""
         self.call("POST", f"/{kind}", json=body)

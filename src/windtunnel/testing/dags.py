@@ -14,6 +14,7 @@ from windtunnel.project import record
 from windtunnel.settings import Settings
 from windtunnel.stack.run_dag import PARSE_SECONDS
 from windtunnel.system.waiting import wait_for
+from windtunnel.testing import impatience
 from windtunnel.testing.results import moment
 from windtunnel.testing.runs import POLL_SECONDS
 
@@ -32,6 +33,7 @@ def wait_until_read(
     """
     __tracebackhide__ = True
     folders = folders_of(settings)
+    reader = impatience.Reader(settings, airflow)
 
     def read() -> bool:
         __tracebackhide__ = True
@@ -48,12 +50,15 @@ def wait_until_read(
             parsed = moment(dag.get("last_parsed_time"))
             if parsed is None or parsed < file.stat().st_mtime:
                 return False
+        if not reader.has_read(dag):
+            return False
         if dag["is_paused"]:
             raise UsageError(f'{dag_id} is paused, its runs would wait: `unpause("{dag_id}")`')
         return True
 
     if not wait_for(read, timeout, POLL_SECONDS):
-        raise AssertionError(f"Airflow has not read the file of {dag_id} after {timeout:.0f} s")
+        fault = f"Airflow has not read the file of {dag_id} after {timeout:.0f} s"
+        raise AssertionError(fault + reader.hint)
 
 
 def folders_of(settings: Settings) -> list[Path]:

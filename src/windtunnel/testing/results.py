@@ -94,8 +94,17 @@ class RunResult:
     The id of a mapped task has its index, as in `load[0]`.
     """
 
-    def __init__(self, place: Place, state: str, seconds: float, tasks: list[TaskInstance]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        state: str,
+        seconds: float,
+        tasks: list[TaskInstance],
+        impatience: float | None = None,
+    ) -> None:
         self.place, self.state = place, state
+        #: The factor by which waiting was shortened (`Windtunnel.impatient`); None for none.
+        self.impatience = impatience
         #: Seconds from the trigger to the end.
         self.duration = seconds
         self.tasks = {task.label: TaskResult(place, task) for task in tasks}
@@ -164,6 +173,8 @@ class RunResult:
             return self
         where, tasks = self.place, [task.instance for task in self.tasks.values()]
         head = f"{self.dag_id} {self.run_id} is {self.state} after {self.duration:.1f} s"
+        if self.impatience is not None:
+            head += f", with waiting {self.impatience:g} times shorter"
         why = failure.explain(where.airflow, self.dag_id, self.run_id, tasks, where.began)
         raise AssertionError(f"{head} ({run_dag.summary(tasks)}): {where.url}\n{why}")
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from windtunnel.clients.airflow import Airflow, ApiError, TaskInstance
 from windtunnel.errors import NoStackError
+from windtunnel.runtime import impatience_file
 from windtunnel.stack import run_dag
 from windtunnel.system.waiting import wait_for
 from windtunnel.testing.results import Place, RunResult, no_task
@@ -71,6 +72,8 @@ class DagRun:
         self.airflow, self.dag_id, self.run_id = airflow, dag_id, run_id
         self._since = time.monotonic()
         self.place = Place(airflow, dag_id, run_id, time.time())
+        self._impatience = 1.0
+        self._note_impatience()
 
     def __repr__(self) -> str:
         return f"<DagRun {self.dag_id} {self.run_id}>"
@@ -135,13 +138,20 @@ class DagRun:
 
         def ended() -> bool:
             nonlocal state
+            self._note_impatience()
             state = _answer(lambda: self.state)
             return state in ENDED
 
         if not wait_for(ended, timeout, POLL_SECONDS):
             self._fail(f"the run has not ended after {timeout:.0f} s, it is {state or 'not known'}")
         seconds = time.monotonic() - self._since
-        return RunResult(self.place, str(state), seconds, self.instances())
+        factor = self._impatience if self._impatience > 1 else None
+        return RunResult(self.place, str(state), seconds, self.instances(), factor)
+
+    def _note_impatience(self) -> None:
+        # Also a block that began or ended during the run has shortened something.
+        now = impatience_file.read(self.airflow.settings.run)
+        self._impatience = max(self._impatience, now.factor)
 
     def _fail(self, text: str) -> None:
         __tracebackhide__ = True

@@ -17,7 +17,7 @@ from windtunnel.health import status
 from windtunnel.settings import Settings
 from windtunnel.stack import scale
 from windtunnel.system.waiting import wait_for
-from windtunnel.testing import dags, faults, objects, turns
+from windtunnel.testing import dags, faults, impatience, objects, turns
 from windtunnel.testing.journal import Journal
 from windtunnel.testing.results import RunResult
 from windtunnel.testing.runs import ENDED, POLL_SECONDS, TIMEOUT, DagRun, Task, new_run_id
@@ -202,6 +202,23 @@ class Windtunnel:
         turns.require("pool", self._is_alone())
         with objects.replaced(self.airflow, "pools", name, {"name": name, "slots": slots}):
             yield
+
+    # -- time ------------------------------------------------------------------------------
+    def impatient(self, factor: float = 10.0) -> AbstractContextManager[None]:
+        """Shorten all waiting of the stack by a factor, for the length of a `with` block.
+
+        That is retry delays, the time between two looks of a sensor in each of its modes, and
+        the delays of retry policies; none below 0.1 s. Timeouts stay, and so does a limit on the
+        number of looks that some sensors have. The log of a task, the tag of its DAG and
+        `result.impatience` say it.
+
+        It counts for runs of all processes of pytest-xdist. Of several blocks, the largest
+        factor applies. The block of a process that was killed does not count.
+
+        Raises:
+            UsageError: the factor is no number from 1 to 1,000,000.
+        """
+        return impatience.impatient(self.settings, self.airflow, factor)
 
     # -- the stack -------------------------------------------------------------------------
     def status(self) -> dict[str, Any]:
