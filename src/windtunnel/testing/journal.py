@@ -15,6 +15,8 @@ class Started:
     dag_id: str
     run_id: str
     time: float
+    #: The factor by which waiting was shorter at its start; 1 for none.
+    impatience: float = 1.0
 
 
 @dataclass
@@ -38,8 +40,8 @@ class Journal:
     runs: list[Started] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
-    def note_run(self, dag_id: str, run_id: str) -> None:
-        self.runs.append(Started(dag_id, run_id, time.time()))
+    def note_run(self, dag_id: str, run_id: str, impatience: float = 1.0) -> None:
+        self.runs.append(Started(dag_id, run_id, time.time(), impatience))
 
     @contextmanager
     def noting(self, how: str, block: AbstractContextManager[str]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Any
 from windtunnel.clients.airflow import Airflow
 from windtunnel.drill.local_cluster import LocalCluster
 from windtunnel.health import status
+from windtunnel.runtime import impatience_file
 from windtunnel.settings import Settings
 from windtunnel.stack import scale
 from windtunnel.system.waiting import wait_for
@@ -63,7 +64,7 @@ class Windtunnel:
         run_id = new_run_id()
         when = None if logical_date is None else logical_date.isoformat()
         self.airflow.trigger(dag_id, conf, run_id, when)
-        self.journal.note_run(dag_id, run_id)
+        self._note_run(dag_id, run_id)
         return DagRun(self.airflow, dag_id, run_id)
 
     def run(
@@ -110,12 +111,16 @@ class Windtunnel:
         )
         ids = [str(run["dag_run_id"]) for run in runs]
         for run_id in ids:
-            self.journal.note_run(dag_id, run_id)
+            self._note_run(dag_id, run_id)
         if not completed and not all(run["state"] in ENDED for run in runs):
             call("PUT", f"/backfills/{number}/cancel")
             raise AssertionError(f"the backfill of {dag_id} has not ended after {timeout:.0f} s")
         left = max(end - time.monotonic(), 1.0)
         return [DagRun(self.airflow, dag_id, run_id).result(left) for run_id in ids]
+
+    def _note_run(self, dag_id: str, run_id: str) -> None:
+        now = impatience_file.read(self.settings.run)
+        self.journal.note_run(dag_id, run_id, now.factor)
 
     def pause(self, dag_id: str) -> None:
         """Pause a DAG: its runs wait."""

@@ -204,3 +204,15 @@ def test_a_session_that_is_killed_has_the_failures_so_far_on_the_page(
     command = ["python", "-m", "pytest", "--windtunnel-report-dir=report", "-q"]
     subprocess.run(command, cwd=project, env=os.environ, capture_output=True, check=False)
     assert "test_red" in (project / "report" / folder.PAGE).read_text()
+
+
+def test_the_page_names_the_runs_whose_waiting_was_shortened(
+    pytester: pytest.Pytester, project: Path
+) -> None:
+    called = 'windtunnel.journal.note_run("etl", fake_stack.RUN)'
+    impatient = 'windtunnel.journal.note_run("etl", fake_stack.RUN, 10.0)'
+    pytester.makepyfile(TESTS.replace(called, impatient))
+    run(pytester)
+    note = f"etl {fake_stack.RUN} ran with waiting 10 times shorter (`impatient`)"
+    assert note in failed(project)["test_red"].notes
+    assert note in (project / "report" / folder.PAGE).read_text()

@@ -48,6 +48,10 @@ class Collector:
         """Collect everything. What cannot be had is a note on the page, never an error."""
         self.entry.faults = [asdict(fault) for fault in self.source.faults]
         self.entry.runs = [entry.Run(r.dag_id, r.run_id, r.time) for r in self.source.runs]
+        for run in self.source.runs:
+            if run.impatience > 1:
+                text = f"{run.dag_id} {run.run_id} ran with waiting {run.impatience:g} times"
+                self.entry.notes.append(f"{text} shorter (`impatient`)")
         if self.source.settings is not None:
             settings = self.source.settings
             # First what changes. The logs are the same a little later.
