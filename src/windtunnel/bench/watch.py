@@ -59,7 +59,7 @@ class Watch:
             "SELECT DISTINCT job_type FROM job "
             "WHERE state = 'running' AND latest_heartbeat > to_timestamp(%s)"
         )
-        return {row[0] for row in self.rows(sql, since)} >= JOBS
+        return {job for (job,) in self.rows(sql, since)} >= JOBS
 
     def known(self, dag_id: str, since: float = 0.0) -> bool:
         """Whether the DAG can be triggered and was read since then."""

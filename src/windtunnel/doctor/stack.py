@@ -8,8 +8,9 @@ from pathlib import Path
 from windtunnel.doctor.finding import Finding
 from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.settings import SOCKET_PATH_LIMIT, Settings
-from windtunnel.stack.ports import STEP, listeners
+from windtunnel.stack.ports import STEP
 from windtunnel.system import disk as file_system
+from windtunnel.system import listeners
 
 #: Bytes of free disk for a state folder with some days of task logs, and of memory for the idle
 #: stack with one worker.
@@ -22,7 +23,7 @@ def ports(settings: Settings) -> list[Finding]:
     import psutil
 
     try:
-        holders = listeners()
+        holders = listeners.by_port()
     except psutil.Error:
         detail = "this system does not show who listens; `process-compose up` tries each port"
         return [Finding("ports", True, detail)]

@@ -238,8 +238,8 @@ class Facts:
                 cursor.execute(statement, values)
                 if cursor.description is None:
                     return cursor.rowcount
-                row = cursor.fetchone()
-                return row[0] if row else None
+                (value,) = cursor.fetchone() or (None,)
+                return value
         except psycopg2.Error as error:
             raise Away(f"PostgreSQL: {error}") from None
         finally:

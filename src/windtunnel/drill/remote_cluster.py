@@ -250,9 +250,8 @@ class NixosCluster:
         ask += "test -r /proc/$p/stat && "
         ask += "echo $p $(sed 's/.*) //' /proc/$p/stat | cut -d' ' -f20); done; true"
         rows = [line.split() for node in self.nodes for line in self.output(node, ask).splitlines()]
-        return {
-            int(row[0]) for row in rows if len(row) == 2 and (int(row[0]), int(row[1])) in wanted
-        }
+        found = {(int(pid), int(start)) for pid, start in (row for row in rows if len(row) == 2)}
+        return {pid for pid, _ in found & wanted}
 
     def incident(self, worker: str, since: float, event: str = "") -> str | None:
         """From the worker's machine.

@@ -22,7 +22,7 @@ from typing import Any
 from windtunnel.ledger import debug_request
 from windtunnel.ledger.debug_request import Request
 from windtunnel.ledger.ledger import WorkerFiles
-from windtunnel.system import loopback, procfs
+from windtunnel.system import listeners, loopback, procfs
 from windtunnel.system.procfs import Process
 
 #: The words of a line to the task.
@@ -116,7 +116,7 @@ class Gate:
             self.adapter_port = int(os.read(STDIN, 100) or b"0")
             if not self.adapter_port:
                 raise _Over("debugpy did not start")
-            pid = _listener(self.adapter_port)
+            pid = listeners.by_port().get(self.adapter_port)
             if pid is not None and pid != os.getppid():  # never the task itself
                 self.adapter = procfs.read(pid)
 
@@ -151,16 +151,6 @@ def _listen(port: int) -> socket.socket:
     server.bind(("127.0.0.1", port))
     server.listen()
     return server
-
-
-def _listener(port: int) -> int | None:
-    """The pid of the process that listens at a port."""
-    import psutil
-
-    for found in psutil.net_connections("tcp"):
-        if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == port:
-            return found.pid
-    return None
 
 
 def _say(word: str, text: str = "") -> None:

@@ -36,12 +36,12 @@ def _fingerprint() -> str:
 def _current_revision(connection: Connection) -> str | None:
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('alembic_version')")
-        row = cursor.fetchone()
-        if not row or row[0] is None:
+        (table,) = cursor.fetchone() or (None,)
+        if table is None:
             return None
         cursor.execute("SELECT version_num FROM alembic_version")
-        row = cursor.fetchone()
-        return str(row[0]) if row else None
+        (revision,) = cursor.fetchone() or (None,)
+        return None if revision is None else str(revision)
 
 
 def _triggers(change: Callable[[Connection], object], connection: Connection) -> None:

@@ -49,7 +49,9 @@ def check(
         check=False,
     )
     usage = re.search(r"^ +process-compose((?: [a-z-]+)*)(.*)", done.stdout + done.stderr, re.M)
-    path = usage[1].split() if usage else ["up"] if starts else []
+    path = ["up"] if starts else []
+    if usage:
+        path = usage[1].split()
     command = " ".join(["process-compose", *path])
     if done.returncode:
         reason, of_words = _reason(done.stderr)

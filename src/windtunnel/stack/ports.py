@@ -8,6 +8,7 @@ from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Ports, Settings
+from windtunnel.system import listeners
 
 # Keeps a private stack away from the ports of one with the defaults.
 LOWEST_OFFSET = 10_000
@@ -127,26 +128,11 @@ def _offsets_of_others(settings: Settings) -> set[int]:
     return found
 
 
-def listeners() -> dict[int, int | None]:
-    """port -> pid of the process that listens on it; None for a process of another user.
-
-    Raises:
-        psutil.Error: this system does not show who listens.
-    """
-    import psutil
-
-    return {
-        connection.laddr.port: connection.pid
-        for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr
-    }
-
-
 def _is_of_another_stack(port: int, settings: Settings) -> bool:
     import psutil
 
     try:
-        pid = listeners().get(port)
+        pid = listeners.by_port().get(port)
         stack = psutil.Process(pid).environ().get("WINDTUNNEL_STACK") if pid else None
     except psutil.Error:
         return False
