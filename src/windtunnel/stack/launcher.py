@@ -67,11 +67,12 @@ def launch(arguments: list[str]) -> int:
     only_tells = asks_for_help or arguments[:1] in (["__complete"], ["__completeNoDesc"])
     starts = command in ("up", "run") and not only_tells
     if starts:
-        from windtunnel.stack import locks
+        from windtunnel.stack import locks, up
 
         load()  # A variable that contradicts a running stack is the mistake to name.
         with locks.choosing_ports():
-            return _start(arguments, command)
+            settings, start = _start(arguments, command)
+        return up.migrated(settings, start)
     settings = load()
     _export(settings)
     if only_tells:
@@ -92,7 +93,7 @@ def launch(arguments: list[str]) -> int:
     return _become(command_line.named(settings, arguments, words))
 
 
-def _start(arguments: list[str], command: str) -> int:
+def _start(arguments: list[str], command: str) -> tuple[Settings, float]:
     from windtunnel.stack import programs, up
 
     settings = load(client=False)
@@ -103,7 +104,7 @@ def _start(arguments: list[str], command: str) -> int:
     _export(settings)
     binary = real_binary()
     command_line.check(binary, arguments, starts=command == "up")
-    return up.up(settings, binary, arguments, dry_run="--dry-run" in arguments)
+    return settings, up.up(settings, binary, arguments, dry_run="--dry-run" in arguments)
 
 
 def _export(settings: Settings) -> None:

@@ -26,12 +26,12 @@ GOING_SECONDS = 5.0
 SAY_AGAIN = 10.0
 
 
-def up(settings: Settings, binary: str, arguments: list[str], *, dry_run: bool) -> int:
+def up(settings: Settings, binary: str, arguments: list[str], *, dry_run: bool) -> float:
     """Start the stack with the real binary.
 
     Returns:
-        With `-D` the exit code after the migration; otherwise the real binary replaces this
-        process.
+        With `-D` the moment of the start (monotonic), for `migrated`; otherwise the real binary
+        replaces this process.
 
     Raises:
         WindtunnelError: the stack cannot come up; the message has the cause and the next step.
@@ -52,7 +52,7 @@ def up(settings: Settings, binary: str, arguments: list[str], *, dry_run: bool) 
     if code != 0:
         log = settings.logs / "process-compose.log"
         raise WindtunnelError(f"process-compose ended with exit code {code}: see {log}")
-    return _migrated(settings, start)
+    return start
 
 
 def require_dags(settings: Settings) -> None:
@@ -103,10 +103,16 @@ def _refuse_without_socket(settings: Settings) -> None:
     server = leftovers.supervisor(settings)
     if server is None:
         return
-    # One that ends closes its socket a moment before.
-    if not wait_for(lambda: not procfs.alive(server.pid, server.start), GOING_SECONDS, 0.05):
+    # One that ends closes its socket a moment before, and one that starts opens it a moment later.
+
+    def is_decided() -> bool:
+        return process_compose.answers(settings) or not procfs.alive(server.pid, server.start)
+
+    if not wait_for(is_decided, GOING_SECONDS, 0.05):
         fault = f"this stack runs (process-compose {server.pid}), but its socket is gone"
         raise WindtunnelError(f"{fault}: stop it with `process-compose down`")
+    if process_compose.answers(settings):
+        raise running_already(settings)
 
 
 def _clear_leftovers(settings: Settings) -> None:
@@ -134,8 +140,12 @@ def _record(settings: Settings) -> None:
     state_folder.write_private(settings.stack_file, json.dumps(data, indent=1))
 
 
-def _migrated(settings: Settings, start: float) -> int:
-    """Wait for the end of the migration, the last step that can fail for good."""
+def migrated(settings: Settings, start: float) -> int:
+    """Wait for the end of the migration, the last step that can fail for good.
+
+    Args:
+        start: what `up` returned.
+    """
     client = process_compose.Compose(settings)
     said = 0.0
     former = ""

@@ -42,7 +42,7 @@ def run(folder: Path | None, arguments: list[str]) -> int:
         arguments: options for the real binary's `up`.
 
     Returns:
-        As `up.up`.
+        As `launcher.launch`.
 
     Raises:
         WindtunnelError: the cause and the next step.
