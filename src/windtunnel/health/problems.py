@@ -10,6 +10,7 @@ from windtunnel.health.rows import WorkerRow
 from windtunnel.ledger import held, ledger
 from windtunnel.ledger.survivors import Survivors
 from windtunnel.project import record
+from windtunnel.services import project_objects
 from windtunnel.settings import Settings
 from windtunnel.system import disk
 
@@ -132,11 +133,16 @@ def disk_problems(settings: Settings) -> list[Problem]:
 
 
 def project_problems(settings: Settings) -> list[Problem]:
-    """Files of the project from which the running stack was made, and that have changed."""
+    """Files that the running stack was made from, or imported, and that have changed since."""
     known = record.read(settings.state) if settings.project else None
     files = record.changed(known) if known else []
     do = "`windtunnel up` stops the stack by a drain and starts it with the new files"
-    return [Problem(name, "has changed since the stack was started", do) for name in files]
+    problems = [Problem(name, "has changed since the stack was started", do) for name in files]
+    # A stack that comes up for the first time has yet to import them.
+    names = known.objects if known and project_objects.read(settings) else []
+    objects = project_objects.changed(settings, names)
+    what, do = "has changed since it was imported", "`windtunnel up` imports it; the stack runs on"
+    return problems + [Problem(name, what, do) for name in objects]
 
 
 def import_problems(errors: list[tuple[str, str]]) -> list[Problem]:

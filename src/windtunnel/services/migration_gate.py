@@ -43,6 +43,14 @@ def announce(settings: Settings) -> None:
     new.replace(settings.run / "migrated")
 
 
+def is_done(settings: Settings, pid: int) -> bool:
+    """Whether the database is ready in the run of the process-compose with this process id."""
+    try:
+        return (settings.run / "migrated").read_text() == run_of(pid)
+    except OSError:
+        return False
+
+
 def wait(
     settings: Settings,
     meanwhile: Callable[[], object],

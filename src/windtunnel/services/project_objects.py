@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from psycopg2.extensions import connection as Connection
@@ -30,21 +31,33 @@ def write(settings: Settings, data: dict[str, Any]) -> None:
     write_private(settings.state / NAME, json.dumps(data, indent=1))
 
 
-def bring(settings: Settings, connection: Connection) -> None:
+def changed(settings: Settings, names: Iterable[str]) -> list[str]:
+    """Those of the project's files that are not as they were imported last."""
+    files = read(settings).get("files")
+    known = files if isinstance(files, dict) else {}
+    root = settings.project or settings.state
+    now = {name: record.digest(root / name) for name in names}
+    return [name for name, digest in now.items() if digest and digest != known.get(name)]
+
+
+def bring(settings: Settings, connection: Connection) -> bool:
     """Import them where a file has changed since the last time, or the database is new.
 
     A failure is a warning: the stack can run without them, and the DAGs' errors name them.
+
+    Returns:
+        Whether all could be done.
     """
     found = record.read(settings.state)
     if found is None or not found.objects or settings.project is None:
-        return
+        return True
     wanted: dict[str, Any] = {
         "database": _identity(connection),
         "files": {name: record.digest(settings.project / name) for name in found.objects},
     }
     known = read(settings)
     if wanted.items() <= known.items():
-        return
+        return True
     # Objects that were imported into another database were not deleted in this one.
     former = known if known.get("database") == wanted["database"] else {}
     digests = {name: former.get(name) for name in ("objects", "begun")}
@@ -54,8 +67,9 @@ def bring(settings: Settings, connection: Connection) -> None:
     command = [sys.executable, "-m", "windtunnel.runtime.project_objects"]
     if os.spawnv(os.P_WAIT, sys.executable, command) != 0:
         print("windtunnel: warning: the project's objects were not imported, see the lines above")
-        return
+        return False
     write(settings, read(settings) | wanted)
+    return True
 
 
 def _identity(connection: Connection) -> str:

@@ -92,9 +92,12 @@ def _prepare(settings: Settings) -> None:
 def running_already(settings: Settings) -> WindtunnelError:
     """The refusal of a second `up`; a stopped stack is named by what lets it go on."""
     process_compose.require(settings)
+    fault = f"this stack is running already (state folder {settings.state})"
+    if settings.project:
+        step = "see `windtunnel status`, or stop it with `windtunnel down`"
+        return WindtunnelError(f"{fault}, and it has all changes of the project: {step}")
     stop = "see `windtunnel status`, stop it with `process-compose down`"
     other = "start another with WINDTUNNEL_STATE and PORT_OFFSET"
-    fault = f"this stack is running already (state folder {settings.state})"
     return WindtunnelError(f"{fault}: {stop}, or {other}")
 
 

@@ -22,6 +22,7 @@ from windtunnel.stack import (
     down,
     launcher,
     locks,
+    object_changes,
     programs,
     project_changes,
     project_packages,
@@ -82,7 +83,9 @@ def _start(project: Project, settings: Settings, arguments: list[str], lock: IO[
             # A `reset` or another `up` between both would delete the environment.
             locks.keep(lock)
             os.execv(Path(python).with_name("windtunnel"), ["windtunnel", "up", *arguments])
-    elif runs and not project_changes.since_start(settings, sys.executable):
+    if runs and not project_changes.since_start(settings, sys.executable):
+        if object_changes.bring(project, load()):
+            return Exit.OK
         raise up.running_already(settings)
     os.environ |= _variables(project)
     if runs:
@@ -131,18 +134,13 @@ def _forget_the_checkout() -> None:
 
 
 def _python(project: Project, settings: Settings, runs: bool) -> str:
-    """The interpreter that the stack needs, in an environment that is made where it is missing.
-
-    Raises:
-        WindtunnelError: a stack runs, and it needs no other one.
-    """
+    """The interpreter that the stack needs, in an environment that is made where it is missing."""
     packages = None if project_changes.is_own_environment(project) else wanted.find(project)
     python = project_changes.interpreter(project, packages, settings)
     if runs:
         changes = project_changes.since_start(settings, python)
-        if not changes:
-            raise up.running_already(settings)
-        say(f"{changes} changed: the tasks in hand finish, then the stack starts anew")
+        if changes:
+            say(f"{changes} changed: the tasks in hand finish, then the stack starts anew")
     if packages is None or environment.find(project, packages, settings.state):
         return python
     project_packages.make(project, packages, settings.state)
