@@ -18,6 +18,8 @@ TREES = {path: ast.parse(path.read_text()) for path in FILES}
 ALONE = [
     path for path, tree in TREES.items() if "tandard library only" in str(ast.get_docstring(tree))
 ]
+#: A place that Airflow keeps free for the one who runs its code, and sets itself in each process.
+GIVEN = {"SUPERVISOR_COMMS"}
 CHARTERS = sorted(path for path in SOURCE.rglob("__init__.py") if path.parent != SOURCE)
 
 
@@ -87,7 +89,7 @@ def test_only_patches_replace_something_in_other_packages() -> None:
                 base: ast.expr = node
                 while isinstance(base, ast.Attribute):
                     base = base.value
-                if isinstance(base, ast.Name) and base.id in foreign:
+                if isinstance(base, ast.Name) and base.id in foreign and node.attr not in GIVEN:
                     found.append(f"{path.relative_to(SOURCE)}:{node.lineno}")
     assert [place for place in found if not place.startswith("patches/")] == []
 
