@@ -10,6 +10,8 @@ from windtunnel.project.folder import Folder
 
 #: Folders of tools and of environments; none of them is a part of the project.
 FOREIGN = frozenset({"node_modules", "venv", "env", "site-packages", "build", "dist", "tests"})
+#: The folders of code of the import path, which come before the installed packages.
+CODE = (".", "src")
 #: Levels below the root, and folders of one level, that are searched for `dags`.
 DEEPEST = 3
 MOST_FOLDERS = 300

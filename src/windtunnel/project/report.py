@@ -23,7 +23,10 @@ def render(project: Project) -> RenderableType:
             # Text: a name of the project may look like markup.
             remarks.add_row(Text(remark.path), Text(remark.fault), Text(remark.step))
         parts += [remarks, ""]
-    parts.append("`windtunnel up` starts a stack with it.")
+    if project.layout.dag_folders:
+        parts.append("`windtunnel up` starts a stack with it.")
+    else:
+        parts.append("`windtunnel up` starts no stack with it before it has a DAG folder.")
     return Group(*parts)
 
 
@@ -37,6 +40,7 @@ def _table(title: str, *columns: str) -> Table:
 def _found(project: Project) -> Table:
     layout = project.layout
     packages = project.packages
+    noun = "requirement" if packages.count == 1 else "requirements"
     rows = [
         ("DAG folders", listed(layout.dag_folders), ""),
         ("plugins", layout.plugins or "", ""),
@@ -47,7 +51,7 @@ def _found(project: Project) -> Table:
         ("Airflow", _version(project.airflow), project.airflow.source),
         ("Airflow that runs", versions.release(project.airflow), ""),
         ("Python", _version(project.python), project.python.source),
-        ("packages", f"{packages.count} requirements", listed(packages.files)),
+        ("packages", f"{packages.count} {noun}", listed(packages.files)),
         ("packages of the image", listed(project.image_packages), "imports"),
         ("lock", packages.lock or "", ""),
         ("own environment", "names windtunnel" if packages.own_environment else "", ""),

@@ -8,6 +8,7 @@ from importlib import metadata
 
 from windtunnel.project import dag_ids
 from windtunnel.project.claims import PYPROJECT
+from windtunnel.project.layout import CODE
 from windtunnel.project.survey import Project
 from windtunnel.project.versions import OURS
 
@@ -70,7 +71,9 @@ project's packages and pytest, and neither a stack nor a plugin of windtunnel:
     {command}
 """
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -80,10 +83,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DAG_FOLDERS = {folders}
 PLUGINS = {plugins}
-# As Airflow has it: these folders come before the installed packages.
-sys.path[:0] = [str(ROOT / folder) for folder in {import_path}]
+# As in the stack: code comes before the installed packages and behind Python's own. Folders of DAGs
+# come last, where a DAG file called redis.py replaces no package.
+place = next((i for i, path in enumerate(sys.path) if "site-packages" in path), 0)
+sys.path[place:place] = [str(ROOT / folder) for folder in {first}]
+sys.path += [str(ROOT / folder) for folder in {last}]
 # Airflow reads these when it is imported. It writes files into its home folder.
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-"))
+if "AIRFLOW_HOME" not in os.environ:
+    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-")
+    atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 os.environ.setdefault("AIRFLOW__CORE__DAGS_FOLDER", str(ROOT / DAG_FOLDERS[0]))
 if PLUGINS:
@@ -158,7 +166,8 @@ def _test(project: Project) -> str:
         command=command,
         folders=_python(layout.dag_folders or ["dags"]),
         plugins=_python(layout.plugins),
-        import_path=_python(layout.import_path),
+        first=_python([path for path in layout.import_path if path in CODE]),
+        last=_python([path for path in layout.import_path if path not in CODE]),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from windtunnel.project import airflow_files, record, variables
 from windtunnel.project.folder import Folder, clean, listed
+from windtunnel.project.layout import CODE
 from windtunnel.project.record import Record
 from windtunnel.project.survey import Project
 from windtunnel.services import state_folder
@@ -57,11 +58,11 @@ def _import_path(project: Project, python: str) -> tuple[list[Path], list[Path]]
     last: list[Path] = []
     for name in project.layout.import_path:
         folder = project.root / name
-        both = installed & record.modules(folder) if name in (".", "src") else set()
+        both = installed & record.modules(folder) if name in CODE else set()
         if both:
             fault = f"{listed(sorted(both))} is an installed package too, which counts"
             say(f"{name}: {fault}: give yours another name to import it")
-        (first if name in (".", "src") and not both else last).append(folder)
+        (first if name in CODE and not both else last).append(folder)
     return first, last
 
 

@@ -58,3 +58,7 @@ def test_a_project_that_is_no_folder_is_one_line_and_two(tmp_path: Path, kind: s
     done = windtunnel("--project", str(path), cwd=tmp_path)
     assert done.returncode == 2 and not done.stdout
     assert done.stderr.startswith("windtunnel: --project: ") and done.stderr.count("\n") == 1, done
+
+
+def test_a_folder_without_dags_is_not_said_to_be_ready(tmp_path: Path) -> None:
+    assert "starts no stack with it" in windtunnel("--project", str(tmp_path), cwd=tmp_path).stdout

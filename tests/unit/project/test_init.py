@@ -153,6 +153,18 @@ def test_the_written_test_passes_with_good_dags_and_names_a_broken_one(make: Mak
     assert "broken.py" in bad.stdout and "No module named 'no_such'" in bad.stdout
 
 
+def test_the_written_test_leaves_nothing_behind_and_no_dag_file_replaces_a_package(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make(PROJECT | {"dags/jinja2.py": "raise RuntimeError('a DAG file')\n"})
+    init(root)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    done = pytest_in(root)
+    assert done.returncode == 0 and "1 passed" in done.stdout, done
+    assert list((tmp_path / "temporary").glob("airflow-*")) == []
+
+
 def test_the_written_test_fails_where_there_is_no_dag(make: Make) -> None:
     root = make({"dags/": ""})
     init(root)
