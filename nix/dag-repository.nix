@@ -37,13 +37,26 @@ let
         )}
       '';
 
+  withExtrasOf =
+    theirs: package:
+    package.overrideAttrs (old: {
+      passthru = old.passthru // {
+        optional-dependencies = theirs.passthru.optional-dependencies // old.passthru.optional-dependencies;
+      };
+    });
+
   environment =
     pkgs:
     if hasLock then
       checked (
         (python.setWith pkgs [
-          # What our lock has stays as it is.
-          (final: prev: removeAttrs (overlay final prev) (lib.attrNames ours))
+          # What our lock has stays as it is, but for the extras that only their lock has.
+          (
+            final: prev:
+            lib.mapAttrs (name: theirs: if ours ? ${name} then withExtrasOf theirs prev.${name} else theirs) (
+              overlay final prev
+            )
+          )
         ]).mkVirtualEnv
           "dags-env"
           # `windtunnel` itself comes with everything that the stack needs.

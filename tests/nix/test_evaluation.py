@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -207,6 +208,37 @@ def test_the_template_is_a_flake_of_its_own_with_its_own_package(template: Path)
     )
     assert re.search(r"-humanize-\d", deps), "the template's own package"
     assert "-apache-airflow-3." in deps
+
+
+def test_an_extra_of_a_package_of_ours_brings_what_it_needs(template: Path) -> None:
+    """Our lock has the package without it: `httpx[http2]`, played by one that needs humanize."""
+    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    httpx = next(package for package in packages if package["name"] == "httpx")
+    wheel = httpx["wheels"][0]
+    lock = (template / "uv.lock").read_text()
+    needs = '    { name = "humanize" },\n]\n\n[package.metadata]'
+    assert needs in lock
+    lock = lock.replace(
+        needs, '    { name = "httpx", extra = ["http2"] },\n]\n\n[package.metadata]'
+    )
+    (template / "uv.lock").write_text(
+        f"""{lock}
+[[package]]
+name = "httpx"
+version = "{httpx["version"]}"
+source = {{ registry = "https://pypi.org/simple" }}
+wheels = [ {{ url = "{wheel["url"]}", hash = "{wheel["hash"]}" }} ]
+
+[package.optional-dependencies]
+http2 = [ {{ name = "humanize" }} ]
+"""
+    )
+    deps = harness.evaluate(
+        f"packages.{SYSTEM}.default",
+        'd: builtins.unsafeDiscardStringContext "${toString d.NIX_PYPROJECT_DEPS}"',
+        template,
+    )
+    assert re.search(r"-humanize-\d", deps), "what only the extra needs"
 
 
 def test_a_template_whose_lock_disagrees_with_ours_is_refused(template: Path) -> None:
