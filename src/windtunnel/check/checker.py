@@ -21,8 +21,10 @@ from windtunnel.check.parser import Parser
 from windtunnel.check.report import FileReport
 from windtunnel.check.rules import Rules
 from windtunnel.check.target import Target
-from windtunnel.errors import UsageError
+from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.stack.say import say
+
+Claim = Callable[[str, Path], Path]
 
 
 class Checker:
@@ -35,29 +37,40 @@ class Checker:
         start_seconds: what it took to import Airflow, once.
     """
 
-    def __init__(self, target: Target, jobs: int | None = None) -> None:
+    def __init__(self, target: Target, claim: Claim | None = None) -> None:
         self.target = target
         self.airflow = ""
         self.python = ""
         self.start_seconds = 0.0
-        self._jobs = jobs or os.cpu_count() or 1
-        self._ids: dict[str, Path] = {}
+        ids: dict[str, Path] = {}
+        self._claim = claim or ids.setdefault
         self._stack = contextlib.ExitStack()
 
     @classmethod
-    def of(cls, project: Path | None = None, say: Callable[[str], None] = say) -> Checker:
-        """A checker for a project's folder; None for the project of the current folder.
+    def of(
+        cls,
+        project: Path | None = None,
+        say: Callable[[str], None] = say,
+        *,
+        state: Path | None = None,
+        claim: Claim | None = None,
+    ) -> Checker:
+        """A checker for a project's folder.
 
-        The project's environment is made where it is missing; `say` gets the lines about it.
+        Args:
+            project: None for the project of the current folder.
+            say: gets the lines about the project's environment, which is made where it is missing.
+            state: the folder in which it is made; the project's state folder by default.
+            claim: gets a DAG id and its file, and returns the first file that had this id.
 
         Raises:
             WindtunnelError: the cause and the next step.
         """
-        return cls(targets.find(project, say))
+        return cls(targets.find(project, say, state), claim)
 
     def __enter__(self) -> Checker:
         with contextlib.ExitStack() as stack:
-            self._parser = Parser(self.target, self._jobs, stack)
+            self._parser = Parser(self.target, os.cpu_count() or 1, stack)
             ready = self._parser.ready()
             self._stack = stack.pop_all()
         self.airflow = ready["airflow"]
@@ -74,6 +87,7 @@ class Checker:
 
         Raises:
             UsageError: a path is not there, or the project has no DAG folder.
+            WindtunnelError: Airflow cannot list the files, for example for a loop of links.
         """
         files, folders = targets.named(self.target, list(paths))
         if not files and not folders:
@@ -82,7 +96,10 @@ class Checker:
             raise UsageError(f"{self.target.root} has no DAG folder: make dags/, or name files")
         if folders:
             self._parser.send({"folders": [str(folder) for folder in folders]})
-            files += [Path(file) for file in self._parser.receive()["files"]]
+            answer = self._parser.receive()
+            if "fault" in answer:
+                raise WindtunnelError(f"Airflow cannot list the DAG files: {answer['fault']}")
+            files += [Path(file) for file in answer["files"]]
         return list(dict.fromkeys(files))
 
     def check(self, path: Path) -> FileReport:
@@ -113,7 +130,7 @@ class Checker:
         findings = self._rules.findings(file, facts)
         dags = facts.get("dags", {})
         for dag_id in dags:
-            first = self._ids.setdefault(dag_id, file)
+            first = self._claim(dag_id, file)
             if first != file:
                 findings.insert(0, self._rules.same_id(file, dag_id, first))
         name = self._rules.name(file)

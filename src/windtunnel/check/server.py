@@ -102,8 +102,7 @@ class Server:
         self._asked = bytearray(rest)
         for question in map(json.loads, lines):
             if "folders" in question:
-                files = [file for folder in question["folders"] for file in warm.files(folder)]
-                self._say({"id": question["id"], "files": files})
+                self._say({"id": question["id"], **warm.listed(question["folders"])})
             else:
                 self._waiting.append(question)
 

@@ -66,11 +66,12 @@ class Target:
         }
 
 
-def find(folder: Path | None, say: Callable[[str], None]) -> Target:
+def find(folder: Path | None, say: Callable[[str], None], state: Path | None = None) -> Target:
     """The target of a folder; its environment is made where it is missing.
 
     Args:
         folder: the project's folder; None for the one of the current folder.
+        state: where its environment is made; its state folder by default.
 
     Raises:
         WindtunnelError: there is no such folder, or uv cannot make the environment.
@@ -79,6 +80,8 @@ def find(folder: Path | None, say: Callable[[str], None]) -> Target:
     if root is None:
         return _checkout()
     env = _environment(root)
+    if state is not None:
+        env["WINDTUNNEL_STATE"] = str(state)
     settings = load(env, client=False)
     project = survey.survey(root)
     chosen = env.get("DAGS_FOLDER")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+from typing import Any
+
+from windtunnel.variables import patch_switch
 
 
 def warm_up() -> None:
@@ -24,15 +27,25 @@ def warm_up() -> None:
         processor._serialize_dags(bag, None)
 
 
-def files(folder: str) -> list[str]:
-    """The DAG files of a folder, as Airflow lists them: by their words, and `.airflowignore`."""
+def listed(folders: list[str]) -> dict[str, Any]:
+    """The DAG files of folders, as Airflow lists them: by their words, and `.airflowignore`."""
     from airflow.configuration import conf
 
+    from windtunnel.patches.dag_files import environments_hold_no_dags
+
+    if patch_switch.wanted(environments_hold_no_dags.name):
+        environments_hold_no_dags.apply()
     safe_mode = conf.getboolean("core", "dag_discovery_safe_mode")
     try:
-        from airflow.dag_processing.importers import get_importer_registry
-    except ImportError:  # Airflow 3.1
-        from airflow.utils.file import list_py_file_paths
+        from airflow.dag_processing import importers
 
-        return sorted(list_py_file_paths(folder, safe_mode=safe_mode))
-    return sorted(get_importer_registry().list_dag_files(folder, safe_mode=safe_mode))
+        search = importers.get_importer_registry().list_dag_files
+    except ImportError:  # Airflow 3.1
+        from airflow.utils import file
+
+        search = file.list_py_file_paths
+    try:
+        found = [sorted(search(folder, safe_mode=safe_mode)) for folder in folders]
+    except (OSError, RuntimeError) as error:
+        return {"fault": str(error)}
+    return {"files": [path for paths in found for path in paths]}

@@ -53,10 +53,24 @@ def add(parser: pytest.Parser) -> None:
         help="write a report of the failed tests into this folder: logs, status, a page",
     )
     group.addoption(
+        "--windtunnel-check",
+        action="store_true",
+        help="check each DAG file of the project, as `windtunnel check` does; needs no stack",
+    )
+    group.addoption(
         "--windtunnel-keep",
         action="store_true",
         help="leave a private stack running at the end, and say where",
     )
+
+
+def project(config: pytest.Config) -> Path:
+    """pytest's rootdir; where it has no DAGs, the folder in which pytest was started."""
+    from windtunnel.project import layout
+    from windtunnel.project.folder import Folder
+
+    root, here = config.rootpath, config.invocation_params.dir
+    return next((each for each in (root, here) if layout.dag_folders(Folder(each))), root)
 
 
 def _count(text: str) -> int:

@@ -37,6 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from windtunnel.testing.report.plugin import register
 
         register(config)
+    if config.getoption("--windtunnel-check"):
+        from windtunnel.testing.checks import Checks
+
+        config.pluginmanager.register(Checks(config), "windtunnel-checks")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -97,11 +101,7 @@ def windtunnel_project(pytestconfig: pytest.Config) -> Path:
 
     pytest's rootdir; where it has no DAGs, the folder in which pytest was started.
     """
-    from windtunnel.project import layout
-    from windtunnel.project.folder import Folder
-
-    root, here = pytestconfig.rootpath, pytestconfig.invocation_params.dir
-    return next((each for each in (root, here) if layout.dag_folders(Folder(each))), root)
+    return options.project(pytestconfig)
 
 
 @pytest.fixture(scope="session")
