@@ -27,6 +27,7 @@ WAITING = (
     "test_down.py",
     "test_down_with_tasks.py",
     "test_plugin.py",
+    "test_plugin_report.py",
     "test_project.py",
 )
 

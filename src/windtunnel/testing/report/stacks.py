@@ -19,8 +19,8 @@ DUMP_SECONDS = 10.0
 ALL_SECONDS = 40.0
 MOST = 24
 MISSING = (
-    "no stacks of hanging processes: py-spy is neither on PATH nor in the environment; "
-    "`uv pip install py-spy` brings it"
+    "no stacks of hanging processes: py-spy is neither on PATH nor in the environment "
+    "(uv pip install py-spy)"
 )
 #: Processes that decide whether a run goes on.
 DECIDING = ("scheduler", "triggerer")

@@ -104,7 +104,7 @@ def _fault(fault: dict[str, object], begin: float, length: float) -> Bar:
     assert isinstance(began, float)
     end = ended if isinstance(ended, float) else begin + length
     left, width = _place(began, end, begin, length)
-    until = f"well again at {end - begin:.1f} s" if ended else "not mended when the test failed"
+    until = f"until {end - begin:.1f} s" if ended else "not mended when the test failed"
     title = f"the test broke {fault['name']} ({fault['how']}) at {began - begin:.1f} s, {until}"
     return Bar(left, width, 0, "fault", str(fault["how"]), title)
 
