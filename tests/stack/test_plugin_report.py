@@ -183,7 +183,13 @@ def test_the_page_is_read_in_a_browser(
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         back = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, re.findall(r"\d+", back))) > 384) == (scheme == "light")
-        page.screenshot(path=pictures / f"test-report-{scheme}-{width}.png")
+        # docs/images/test-report.png is the first one, in light and wide.
+        end = page.evaluate("document.querySelector('#test-1').getBoundingClientRect().bottom")
+        page.screenshot(
+            path=pictures / f"test-report-{scheme}-{width}.png",
+            full_page=True,
+            clip={"x": 0, "y": 0, "width": width, "height": end + 12},
+        )
         bar = page.get_by_role("link", name=re.compile("^orders: load, try 1: failed"))
         # By keyboard: Tab reaches the bar, Enter opens the log.
         for _ in range(60):

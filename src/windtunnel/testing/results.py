@@ -30,12 +30,18 @@ class Place:
         return f"{self.airflow.settings.api_url}/dags/{self.dag_id}/runs/{self.run_id}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TaskResult:
     """One task at the end of its run."""
 
     place: Place
     instance: TaskInstance
+
+    def __repr__(self) -> str:
+        """What a failed assertion of pytest shows."""
+        tries = "1 try" if self.tries == 1 else f"{self.tries} tries"
+        task = f"{self.place.dag_id}.{self.instance.label}"
+        return f"<TaskResult {task}: {self.state}, {tries}, {self.worker or 'no worker'}>"
 
     @property
     def state(self) -> str | None:

@@ -119,7 +119,10 @@ def test_without_py_spy_the_page_says_so(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("#!/bin/sh\necho 'Permission denied' >&2; exit 1\n", "py-spy failed: Permission denied"),
+        (
+            "#!/bin/sh\necho 'Permission denied\n\nStack backtrace:' >&2; exit 1\n",
+            "py-spy failed: Permission denied",
+        ),
         ("#!/bin/sh\nexec sleep 30\n", "py-spy had no answer after 0 s"),
         ("#!/no/such/program\n", "py-spy cannot be run (No such file or directory)"),
     ],

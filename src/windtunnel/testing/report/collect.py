@@ -123,6 +123,7 @@ class Collector:
                 base = _folder(number, run)
                 for task in airflow.task_instances(run.dag_id, run.run_id):
                     run.tries += self._tries(airflow, run, task, base)
+                run.tries.sort(key=lambda each: (each.start is None, each.start or 0.0))
             except NoStackError:
                 raise
             except WindtunnelError as error:

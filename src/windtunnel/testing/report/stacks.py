@@ -93,4 +93,6 @@ def _dump(command: str, pid: int) -> str:
         return f"py-spy had no answer after {DUMP_SECONDS:.0f} s\n"
     except OSError as error:
         return f"py-spy cannot be run ({error.strerror})\n"
-    return done.stdout if done.returncode == 0 else f"py-spy failed: {done.stderr.strip()}\n"
+    # Where it may not look, it adds its own stack.
+    why = done.stderr.partition("Stack backtrace")[0].strip()
+    return done.stdout if done.returncode == 0 else f"py-spy failed: {why}\n"
