@@ -287,9 +287,14 @@ def down(
 
     The same as `process-compose down`.
     """
+    from windtunnel.clients import process_compose
     from windtunnel.stack import down as stopping
+    from windtunnel.stack import meant
 
-    raise typer.Exit(stopping.down(_settings(), now=now))
+    settings = _settings()
+    if process_compose.answers(settings):
+        meant.require(settings, "stop")
+    raise typer.Exit(stopping.down(settings, now=now))
 
 
 @app.command()
@@ -554,9 +559,12 @@ def airflow(
 @app.command()
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Stop the stack and delete its state folder: database, messages, logs, secrets."""
+    from windtunnel.stack import meant
     from windtunnel.stack import reset as resetting
 
     settings = _settings()
+    if settings.state.exists():
+        meant.require(settings, "delete")
     question = f"Stop the stack and delete all of {settings.state}?"
     if not yes and not (sys.stdin.isatty() and typer.confirm(question)):
         raise UsageError("nothing was deleted: add --yes to delete without a question")

@@ -12,12 +12,13 @@ import hashlib
 import json
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from windtunnel.errors import UsageError
-from windtunnel.system import events, socket_folder
+from windtunnel.system import events, nix_store, socket_folder
 from windtunnel.variables import connections, proxies
 from windtunnel.variables.queue_names import queue_names
 
@@ -114,7 +115,14 @@ class Settings:
     @property
     def start_command(self) -> str:
         """For messages: what a person types to start this stack."""
-        return "windtunnel up" if self.project else "process-compose up"
+        # Nix installs no project's packages: its shell starts the stack of each folder alike.
+        of_a_project = self.project or (outside_checkouts() and not nix_store.holds(sys.prefix))
+        return "windtunnel up" if of_a_project else "process-compose up"
+
+    @property
+    def stop_command(self) -> str:
+        """For messages: what a person types to stop this stack."""
+        return self.start_command.replace("up", "down")
 
     @property
     def api_url(self) -> str:
@@ -219,6 +227,12 @@ def find_root(env: Mapping[str, str], start: Path | None = None) -> Path:
 
 def _is_root(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ROOT_FILES)
+
+
+def outside_checkouts(start: Path | None = None) -> bool:
+    """Whether the current folder lies in no checkout: `windtunnel up` takes it for a project."""
+    here = (start or Path.cwd()).resolve()
+    return not any(_is_root(folder) for folder in (here, *here.parents))
 
 
 def find_project(env: Mapping[str, str], start: Path | None = None) -> Path | None:

@@ -170,3 +170,33 @@ def test_a_second_up_of_a_project_names_a_contradiction_before_the_running_stack
     project = str(tmp_path / "project")
     done = windtunnel(supervised.state, "up", "--project", project, PORT_OFFSET=offset)
     assert done.returncode == code and fault in done.stderr, done
+
+
+def test_a_project_that_never_had_a_stack_ends_no_other_folders_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout, mine = tmp_path / "windtunnel", tmp_path / "mine"
+    for name in ("process-compose.yaml", "airflow-home/airflow.cfg", ".state/secrets/key"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).touch()
+    mine.mkdir()
+    for name in ("WINDTUNNEL_STATE", "WINDTUNNEL_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+
+    def type_(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", CODE, *words],
+            cwd=folder,
+            env={**os.environ, "WINDTUNNEL_ROOT": str(checkout)},
+            capture_output=True,
+            text=True,
+        )
+
+    refused = type_(mine, "reset", "--yes")
+    assert refused.returncode == 2 and "would delete that of" in refused.stderr, refused
+    assert (checkout / ".state" / "secrets" / "key").exists()
+    assert "start one with `windtunnel up`" in type_(mine, "status").stderr
+    assert type_(mine, "down").returncode == 0, "nothing runs"
+    assert "start one with `process-compose up`" in type_(checkout, "status").stderr
+    assert type_(checkout, "reset", "--yes").returncode == 0
+    assert not (checkout / ".state").exists()

@@ -27,7 +27,7 @@ def cause(settings: Settings) -> WindtunnelError | None:
     if not process_compose.answers(settings) and any(held.workers(settings)):
         tasks = held.listing(held.tasks(settings)) or "none"
         fault = f"process-compose has died, and its stack still runs (tasks in hand: {tasks})"
-        step = "`process-compose up` ends what it left, and starts it again"
+        step = f"`{settings.start_command}` ends what it left, and starts it again"
         policy = "the retry policy of each task decides"
         return NoStackError(f"{fault}: {step}; {policy}")
     try:

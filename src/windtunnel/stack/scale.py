@@ -81,7 +81,7 @@ def _require_connections(settings: Settings, count: int) -> None:
     demand = f"{count} workers of {slots} slots need {needed} connections to PostgreSQL"
     supply = f"this stack's takes {limit}, enough for {connections.most_workers(limit, slots)}"
     variables = f"WORKERS={count} or POSTGRES_MAX_CONNECTIONS={needed}"
-    step = f"`process-compose down`, set {variables}, and start again"
+    step = f"`{settings.stop_command}`, set {variables}, and start again"
     raise UsageError(f"{demand}, and {supply}: {step}")
 
 

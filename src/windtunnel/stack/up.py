@@ -96,7 +96,7 @@ def running_already(settings: Settings) -> WindtunnelError:
     if settings.project:
         step = "see `windtunnel status`, or stop it with `windtunnel down`"
         return WindtunnelError(f"{fault}, and it has all changes of the project: {step}")
-    stop = "see `windtunnel status`, stop it with `process-compose down`"
+    stop = f"see `windtunnel status`, stop it with `{settings.stop_command}`"
     other = "start another with WINDTUNNEL_STATE and PORT_OFFSET"
     return WindtunnelError(f"{fault}: {stop}, or {other}")
 
@@ -113,7 +113,7 @@ def _refuse_without_socket(settings: Settings) -> None:
 
     if not wait_for(is_decided, GOING_SECONDS, 0.05):
         fault = f"this stack runs (process-compose {server.pid}), but its socket is gone"
-        raise WindtunnelError(f"{fault}: stop it with `process-compose down`")
+        raise WindtunnelError(f"{fault}: stop it with `{settings.stop_command}`")
     if process_compose.answers(settings):
         raise running_already(settings)
 
