@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,8 @@ def old_airflow(version: str) -> Path:
     )
     if not (cache / "complete").exists():
         uv = shutil.which("uv") or ROOT / ".tools" / "uv" / "bin" / "uv"
-        subprocess.run([uv, "venv", "--clear", "--python", "3.12", cache], check=True)
+        # The Python that runs here: another one may be out of reach.
+        subprocess.run([uv, "venv", "--clear", "--python", sys.executable, cache], check=True)
         packages = [
             f"apache-airflow[celery]=={version}",
             "psycopg2-binary",
