@@ -43,14 +43,17 @@ def commands() -> list[str]:
 
 def write(project: Path) -> Path:
     """The project of the guide, made by its commands and files."""
-    project.mkdir()
     script = "\n".join(commands()[1:]).replace("~/windtunnel/dev python", sys.executable)
-    for folder in ("dags", "tests"):
-        (project / folder).mkdir()
+    write_files(project)
     subprocess.run(["bash", "-ec", script], cwd=project, check=True)
-    for folder, name, text in FILE.findall(GUIDE):
-        (project / folder / name).write_text(text)
     return project
+
+
+def write_files(project: Path) -> None:
+    """The files that the guide shows, in its folders."""
+    for folder, name, text in FILE.findall(GUIDE):
+        (project / folder).mkdir(parents=True, exist_ok=True)
+        (project / folder / name).write_text(text)
 
 
 def environment() -> dict[str, str]:

@@ -55,6 +55,9 @@ def airflow(folder: Folder, packages: Packages, named: dict[str, str | None]) ->
             fault += ", and takes no version from the lock"
         step = f"try the DAGs with Airflow {runs}; production keeps its own version"
         folder.remark(chosen.source, fault, step)
+    elif is_unknown(release(chosen)):
+        fault = f"wants Airflow {release(chosen)}, with which this windtunnel was not tried"
+        folder.remark(chosen.source, fault, "see `windtunnel status` for patches that step back")
     return chosen
 
 
@@ -91,15 +94,24 @@ def release(claim: Claim) -> str:
     """The Airflow that runs.
 
     Ours where the claim allows it; else the newest release that it allows. For a patch that is not
-    supported, such as a yanked one, the newest of its series is nearer than ours.
+    supported, such as a yanked one, the newest of its series is nearer than ours. A pin that is
+    newer than all that we know counts: its patches check what they replace.
     """
     running = metadata.version("apache-airflow")
     if _contains(claim, running):
         return running
+    newer = exact(claim)
+    if newer and is_unknown(newer):
+        return newer
     fitting = [each for each in releases.RELEASED if _contains(claim, each)]
     series = ".".join((pinned(claim) or "").split(".")[:2])
     newest = max(fitting, key=Version, default=None) or releases.newest(series)
     return newest or running
+
+
+def is_unknown(release: str) -> bool:
+    """Whether a release is newer than each that this windtunnel was tried with."""
+    return Version(release) > max(map(Version, releases.RELEASED))
 
 
 def runs_as_wanted(claim: Claim) -> bool:

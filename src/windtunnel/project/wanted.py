@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.project import ourselves, versions
@@ -78,13 +79,22 @@ def find(project: Project) -> Wanted | None:
     constraints = [line for line in project.packages.limits if package(line) not in OURS]
     return Wanted(
         release=release,
-        requirements=[*lines, f"apache-airflow[{','.join(sorted(extras))}]=={release}", *needed],
+        requirements=[*lines, *_airflow(release, extras), *needed],
         constraints=constraints,
         indexes=project.packages.indexes,
         locked=locked,
         python=python,
         decided=sorted({*OURS, *(package(line) for line in (*lines, *constraints))}),
     )
+
+
+def _airflow(release: str, extras: set[str]) -> list[str]:
+    """The requirements that mean one release of Airflow."""
+    lines = [f"apache-airflow[{','.join(sorted(extras))}]=={release}"]
+    if Version(release).is_prerelease:
+        # uv takes a pre-release only of a package that is named with one.
+        lines += [f"apache-airflow-core=={release}", "apache-airflow-task-sdk>=1.0.0a0"]
+    return lines
 
 
 def _extras(lines: list[str], python: str) -> set[str]:

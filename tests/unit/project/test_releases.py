@@ -29,8 +29,6 @@ OURS = metadata.version("apache-airflow")
         # Yanked, and not released.
         ("==3.1.4", "3.1.8"),
         ("==3.2.99", "3.2.2"),
-        ("==3.3.99", OURS),
-        ("==3.9.9", OURS),
     ],
 )
 def test_a_supported_release_runs_and_one_of_its_series_or_ours_stands_in_for_another(
@@ -41,6 +39,21 @@ def test_a_supported_release_runs_and_one_of_its_series_or_ours_stands_in_for_an
     stands_in = f"requirements.txt: wants Airflow {wanted}, this windtunnel runs {release}:"
     fits = SpecifierSet(wanted).contains(release)
     assert (stands_in in remarks(found)) is not fits
+
+
+@pytest.mark.parametrize("wanted", ["3.3.99", "3.9.9", "3.4.0b2"])
+def test_a_pin_that_is_newer_than_all_that_was_tried_runs_with_one_remark(
+    look: Look, wanted: str
+) -> None:
+    found = look({"requirements.txt": f"apache-airflow=={wanted}\n"})
+    assert versions.release(found.airflow) == wanted
+    lines = [line for line in remarks(found).splitlines() if "wants Airflow" in line]
+    assert len(lines) == 1 and f"Airflow {wanted}, with which this windtunnel was not" in lines[0]
+
+
+def test_a_range_that_allows_newer_releases_stays_with_one_that_was_tried(look: Look) -> None:
+    found = look({"requirements.txt": "apache-airflow>=3.3\n"})
+    assert versions.release(found.airflow) == OURS
 
 
 def test_a_series_is_its_newest_release_by_number_not_by_text() -> None:

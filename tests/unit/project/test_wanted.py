@@ -66,6 +66,15 @@ def test_the_extras_of_airflow_are_kept_and_its_pin_is_replaced(make: Make) -> N
     assert airflow.partition("==")[0] == "apache-airflow[amazon,celery,postgres]"
 
 
+def test_a_pre_release_is_named_for_each_package_that_uv_would_refuse_it_of(make: Make) -> None:
+    requirements = found(make, requirements="apache-airflow==3.4.0b2\n").requirements
+    assert "apache-airflow[celery]==3.4.0b2" in requirements
+    assert "apache-airflow-core==3.4.0b2" in requirements
+    assert "apache-airflow-task-sdk>=1.0.0a0" in requirements
+    released = found(make, requirements="apache-airflow==3.2.2\n").requirements
+    assert not any(line.startswith("apache-airflow-") for line in released)
+
+
 def test_windtunnel_itself_is_never_asked_of_an_index(make: Make) -> None:
     text = PYPROJECT + 'dependencies = ["windtunnel", "emoji"]\n'
     result = found(make, **{"pyproject.toml": text})
