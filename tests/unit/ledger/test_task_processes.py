@@ -105,3 +105,24 @@ def test_a_process_that_nobody_knows_is_left_alone_while_no_task_can_have_starte
     tasks = TaskProcesses()
     tasks.look(WorkerFiles(tmp_path, "worker-0"), 0.0, soon=True)
     assert not tasks.over(living(stranger.pid), 1)
+
+
+def test_a_process_that_was_never_seen_belongs_to_the_task_of_its_sessions_leader(
+    started: list[subprocess.Popen[str]],
+) -> None:
+    leader = subprocess.Popen(
+        ["bash", "-c", "sleep 0.1; sleep 300 & echo $!; wait"],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    started.append(leader)
+    assert leader.stdout is not None
+    child = living(int(leader.stdout.readline()))
+    tasks = TaskProcesses()
+    # A process of another task had the child's number before.
+    tasks.seen = {
+        leader.pid: (living(leader.pid).start, "celery-id"),
+        child.pid: (child.start - 1, "another"),
+    }
+    assert tasks.task_of(child) == "celery-id"

@@ -45,6 +45,7 @@ def test_a_lost_running_task_is_aged_until_the_scheduler_has_acted(
     rows.states["a"] = "up_for_retry"
     it.round(107.0)
     assert not broker.hexists(LOST_KEY, "a")
+    assert it.data["incidents"][-1]["text"].endswith(" is up_for_retry after its worker was lost")
     assert broker.hlen("unacked") == broker.zcard("unacked_index") == 0
 
 
@@ -60,6 +61,8 @@ def test_a_lost_task_that_had_not_begun_goes_back_into_its_queue(
     (raw,) = broker.lrange("default", 0, -1)
     assert json.loads(raw)["headers"] | {"redelivered": True} == json.loads(raw)["headers"]
     assert not broker.exists("unacked", "unacked_index", LOST_KEY)
+    (incident,) = it.data["incidents"]
+    assert incident["text"].endswith("back into its queue: its worker died before it began")
 
 
 @pytest.mark.parametrize(
@@ -196,6 +199,8 @@ def test_the_message_of_an_ended_task_does_not_stay_held(
     it.round(100.0)
     it.round(131.0)
     assert broker.hkeys("unacked") == [b"tag-new"]
+    (incident,) = it.data["incidents"]
+    assert incident["text"].startswith("removed the message of Celery task old: ")
 
 
 def test_ten_thousand_waiting_messages_are_read_in_under_two_seconds(

@@ -63,6 +63,7 @@ def test_ports_follow_the_offset_into_the_urls(settings: Settings, tmp_path: Pat
 def test_reset_deletes_what_a_stack_wrote_and_nothing_else(settings: Settings) -> None:
     state_folder.prepare(settings)
     (settings.state / "notes.txt").write_text("mine")
+    (settings.state / "stack.json").write_text("{}")
     reset.reset(settings)
     assert [path.name for path in settings.state.iterdir()] == ["notes.txt"]
 
