@@ -41,6 +41,9 @@ class Rows:
         self.age: float | None = 1.0
         self.beats: dict[str, str] = {}
         self.forgotten: list[str] = []
+        #: How often each of them was asked.
+        self.schedulers = 0
+        self.cleanings = 0
 
     def drop(self) -> None: ...
 
@@ -69,6 +72,7 @@ class Rows:
         return task_id
 
     def age_dead_schedulers(self, alive: int | None, host: str) -> int:
+        self.schedulers += 1
         return 0
 
     def finished(self, task_ids: list[str]) -> list[str]:
@@ -88,4 +92,5 @@ class Rows:
         return self.states.get(key)
 
     def delete_old_results(self) -> int:
+        self.cleanings += 1
         return 0

@@ -21,6 +21,7 @@ from windtunnel.ledger.lost_tasks import LOST_KEY
 from windtunnel.reconciler.broker import Broker
 from windtunnel.reconciler.machine import Machine
 from windtunnel.reconciler.reconciler import Reconciler
+from windtunnel.reconciler.silent_tasks import Silences
 from windtunnel.settings import Settings
 from windtunnel.system import procfs
 
@@ -187,6 +188,37 @@ def test_nothing_is_done_without_a_scheduler_or_just_after_an_outage(
     assert rows.aged == []
     it.round(206.0)
     assert rows.aged == ["a"]
+
+
+def test_a_task_that_sends_no_heartbeat_while_all_is_well_is_given_up_by_the_rounds(
+    reconciler: tuple[Reconciler, Rows],
+) -> None:
+    it, rows = reconciler
+    it.silences = Silences(60.0, lambda: True, set)
+    rows.beats = {"instance": "12:00:00"}
+    for now in range(100, 155, 2):
+        it.round(float(now))
+    assert rows.aged == []
+    for now in range(155, 180, 2):
+        it.round(float(now))
+    assert "instance" in rows.aged
+    assert "sent no heartbeat for" in it.data["incidents"][-1]["text"]
+
+
+def test_schedulers_are_compared_and_old_results_deleted_at_their_times_only(
+    reconciler: tuple[Reconciler, Rows],
+) -> None:
+    it, rows = reconciler
+    it.due["clean"] = 0.0
+    it.round(100.0)
+    it.round(102.0)
+    assert (rows.schedulers, rows.cleanings) == (0, 0), "not before all was well for a while"
+    for now in range(104, 130, 2):
+        it.round(float(now))
+    assert (rows.schedulers, rows.cleanings) == (3, 0)
+    for now in range(130, 200, 2):
+        it.round(float(now))
+    assert (rows.schedulers, rows.cleanings) == (10, 1)
 
 
 def test_the_message_of_an_ended_task_does_not_stay_held(
