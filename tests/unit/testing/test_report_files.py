@@ -132,6 +132,22 @@ def test_every_line_of_a_key_is_hidden() -> None:
     assert hide("the key has DDDDEEEEFFFF") == "the key has ***"
 
 
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("WAREHOUSE_PASSWORD", True),
+        ("STRIPE_APIKEY", True),
+        ("AIRFLOW_CONN_WAREHOUSE", True),
+        ("aws_secret_access_key", True),
+        ("GIT_AUTHOR_NAME", False),
+        ("KEYBOARD_LAYOUT", False),
+        ("COMPASS_URL", False),
+    ],
+)
+def test_the_name_of_a_variable_says_whether_it_is_a_secret(name: str, secret: bool) -> None:
+    assert bool(redact.NAMES.search(name)) == secret
+
+
 # -- the folder --------------------------------------------------------------------------------
 def test_a_former_report_is_replaced_and_other_files_stay(tmp_path: Path) -> None:
     report = tmp_path / "a" / "report"

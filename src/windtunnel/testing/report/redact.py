@@ -19,7 +19,9 @@ HIDDEN = "***"
 SHORTEST = 6
 #: Variables whose values are secrets.
 NAMES = re.compile(
-    r"(^|_)(PASSWORDS?|PASSWD|PASS|PWD|SECRETS?|TOKENS?|KEY|CREDENTIALS?|AUTH|DSN|CONN)(_|$)", re.I
+    r"(^|_)[A-Z]*(PASSWORD|PASSWD|SECRET|TOKEN|KEY|CREDENTIAL)S?(_|$)"
+    r"|(^|_)(PASS|PWD|AUTH|DSN|CONN)(_|$)",
+    re.I,
 )
 #: A JSON web token, what follows `Authorization:`, and a password in a URL.
 SHAPES = (
