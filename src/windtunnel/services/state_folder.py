@@ -18,6 +18,8 @@ from windtunnel.settings import ADMIN, SOCKET_PATH_LIMIT, STATE, Settings
 from windtunnel.system import socket_folder
 
 DATABASE = "airflow"
+#: The end of a file's name while it is written.
+NEW = ".new"
 
 
 def _password() -> str:
@@ -62,11 +64,16 @@ def derived(secrets: Mapping[str, str], broker: str, database: str) -> dict[str,
 
 def write_private(path: Path, text: str) -> None:
     """Write a file of mode 0600 in one step: a reader sees the old text or the new one."""
-    new = path.with_name(path.name + ".new")
+    new = path.with_name(path.name + NEW)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(text)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(text)
+    except OSError:
+        # The disk is full. Half of a secret is a secret too.
+        new.unlink(missing_ok=True)
+        raise
     new.replace(path)
 
 

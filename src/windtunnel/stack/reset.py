@@ -7,7 +7,7 @@ from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.project import environment
-from windtunnel.services import postgres
+from windtunnel.services import postgres, state_folder
 from windtunnel.settings import Settings
 from windtunnel.stack import down, locks
 
@@ -54,7 +54,9 @@ def _delete(settings: Settings) -> list[Path]:
         # First: a reset that is killed leaves no half that `up` takes for a whole.
         (settings.state / "postgres" / postgres.CREATED).unlink(missing_ok=True)
         environment.remove_others(settings.state, None)
-        for path in (settings.state / name for name in WRITTEN):
+        # A command that was killed leaves a file that it had begun.
+        names = (each for name in WRITTEN for each in (name, name + state_folder.NEW))
+        for path in (settings.state / name for name in names):
             if path.exists():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
                 deleted.append(path)

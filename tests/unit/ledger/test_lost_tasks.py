@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -14,9 +17,11 @@ from tests.servers import running
 from tests.unit.said import Said
 from windtunnel.health import checks
 from windtunnel.ledger import ledger
+from windtunnel.ledger.fence import Generation
 from windtunnel.ledger.ledger import WorkerFiles
 from windtunnel.ledger.lost_tasks import LOST_KEY, Lost
 from windtunnel.settings import Settings
+from windtunnel.system import procfs
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +90,32 @@ def test_a_full_disk_does_not_keep_a_loss_from_being_noted(
     monkeypatch.setattr(ledger, "write", no_room)
     it.note("a", it.files.in_hand()["a"], "its worker was killed")
     assert it.files.given_up() == {"a": {"pid": 7, "start": 7, "started": 1.0}}
+
+
+SESSION = 4_000_000
+
+
+@pytest.mark.parametrize(
+    ("change", "waits"),
+    [
+        ({"sid": SESSION}, True),
+        ({"sid": SESSION, "pgrp": SESSION}, False),
+        ({"sid": SESSION + 1}, False),
+        ({"sid": os.getpid()}, False),
+    ],
+    ids=["a task's own process", "a program of it", "in another session", "a session's leader"],
+)
+def test_only_a_survivor_that_may_be_a_task_itself_holds_the_begun_tasks_back(
+    tmp_path: Path, change: dict[str, int], waits: bool
+) -> None:
+    it = lost(tmp_path, "begun")
+    ledger.write(it.files.task("received"), {"received": 1.0})
+    changed: dict[str, Any] = dict(change)
+    me = procfs.read(os.getpid())
+    assert me is not None
+    survivor = replace(replace(me, pgrp=me.pid), **changed)
+    sid = os.getpid() if survivor.sid == survivor.pid else SESSION
+    it.give_up(survivor, Generation(sid, 1, procfs.boot_id()), lambda _: "")
+    assert it.survivors.hold("begun") == waits
+    assert not it.survivors.hold("received")
+    assert it.survivors.pids() == {me.pid}

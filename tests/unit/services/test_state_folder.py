@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,22 @@ def test_a_second_preparation_keeps_every_secret(settings: Settings) -> None:
     state_folder.prepare(settings)
     assert {path.name: path.read_text() for path in settings.secrets.iterdir()} == before
     assert all(not text.endswith("\n") for text in before.values())
+
+
+def test_a_full_disk_leaves_the_old_text_and_no_half_of_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("old")
+    code = (
+        "import resource, signal, sys, pathlib\n"
+        "from windtunnel.services.state_folder import write_private\n"
+        # The kernel refuses what comes after the first 100 bytes.
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "write_private(pathlib.Path(sys.argv[1]), 'x' * 5000)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert "File too large" in done.stderr
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"secret": "old"}
 
 
 def test_a_secret_that_someone_made_readable_is_private_again(settings: Settings) -> None:
@@ -63,7 +81,8 @@ def test_ports_follow_the_offset_into_the_urls(settings: Settings, tmp_path: Pat
 def test_reset_deletes_what_a_stack_wrote_and_nothing_else(settings: Settings) -> None:
     state_folder.prepare(settings)
     (settings.state / "notes.txt").write_text("mine")
-    (settings.state / "stack.json").write_text("{}")
+    for name in ("stack.json", "project.json.new"):
+        (settings.state / name).write_text("{}")
     reset.reset(settings)
     assert [path.name for path in settings.state.iterdir()] == ["notes.txt"]
 
