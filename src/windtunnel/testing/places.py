@@ -27,8 +27,8 @@ from windtunnel.system.cache_folder import cache
 OWNER = "owner.json"
 #: The folder of stacks that outlive their session.
 REUSED = "reused"
-#: An environment that no test session has used for this long is deleted.
-ENVIRONMENT_SECONDS = 14 * 86400.0
+#: An environment and a reused stack that rests are deleted when nobody has used them so long.
+UNUSED_SECONDS = 14 * 86400.0
 
 
 def base() -> Path:
@@ -51,7 +51,7 @@ def state_of(session: str, project: Path) -> Path:
 @contextmanager
 def starting(project: Path) -> Iterator[None]:
     """Hold the lock of the project's starts: two could make the same environment at once."""
-    with open(base() / f"{name_of(project)}.lock", "w") as file:
+    with open(base() / ENVIRONMENTS / f"{name_of(project)}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -85,10 +85,16 @@ def begin_session(session: str, owner: int) -> Path:
         for other in base().iterdir():
             is_session = other.is_dir() and other.name not in (ENVIRONMENTS, REUSED)
             # Without the file its process died before it wrote it: both happen under this lock.
-            if is_session and not _lives(other / OWNER):
+            if is_session and not _lives(other):
                 _end(other)
-        _remove_old_environments()
+        _remove_unused()
     return folder
+
+
+def keep_session(session: str) -> None:
+    """Let a session's stacks run on after it, until somebody stops them."""
+    with contextlib.suppress(OSError):
+        (base() / session / OWNER).write_text(json.dumps({"kept": True}))
 
 
 def end_session(session: str) -> None:
@@ -108,11 +114,13 @@ def running(session: str) -> list[Path]:
     return [state for state in found if is_running(state)]
 
 
-def _lives(file: Path) -> bool:
+def _lives(session: Path) -> bool:
     try:
-        known = json.loads(file.read_text())
+        known = json.loads((session / OWNER).read_text())
+        if known.get("kept"):
+            return any(is_running(state) for state in session.glob("*/state"))
         return procfs.find(known["pid"], known["start"], known["boot"]) is not None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
@@ -123,18 +131,29 @@ def _end(folder: Path) -> None:
 
 
 def note_use(state: Path) -> None:
-    """Mark the environment of a stack as used now, so that it is kept."""
+    """Mark a stack and its environment as used now, so that they are kept."""
     environment = Path(record.interpreter(state)).parents[1]
-    if environment.parent == (base() / ENVIRONMENTS).resolve():
+    shared = environment.parent == (base() / ENVIRONMENTS).resolve()
+    for path in (state, environment) if shared else (state,):
         with contextlib.suppress(OSError):
-            os.utime(environment)
+            os.utime(path)
 
 
-def _remove_old_environments() -> None:
-    for folder in (base() / ENVIRONMENTS).glob("*"):
-        with contextlib.suppress(OSError):
-            if time.time() - folder.stat().st_mtime > ENVIRONMENT_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
+def _remove_unused() -> None:
+    for path in (base() / ENVIRONMENTS).glob("*"):
+        if _is_unused(path):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+    for state in (base() / REUSED).glob("*/state"):
+        if _is_unused(state) and not is_running(state):
+            private.destroy(settings_of(state))
+            shutil.rmtree(state.parent, ignore_errors=True)
+
+
+def _is_unused(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > UNUSED_SECONDS
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -57,7 +57,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     from windtunnel.testing import places
 
-    if not config.getoption("--windtunnel-keep"):
+    if config.getoption("--windtunnel-keep"):
+        places.keep_session(config.stash[SESSION])
+    else:
         places.end_session(config.stash[SESSION])
 
 

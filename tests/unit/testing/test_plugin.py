@@ -108,10 +108,38 @@ def test_stacks_of_one_project_share_environments_until_nobody_uses_them(
         places.begin_session(session, os.getpid())
     shared = {places.state_of(name, tmp_path) / ENVIRONMENTS for name in ("one", "two")}
     assert len(shared) == 2 and len({path.resolve() for path in shared}) == 1
-    old, used = base / ENVIRONMENTS / "old", base / ENVIRONMENTS / "used"
+    old, used, lock = (base / ENVIRONMENTS / name for name in ("old", "used", "old.lock"))
     for folder in (old, used):
         folder.mkdir()
-    long_ago = time.time() - places.ENVIRONMENT_SECONDS - 60
-    os.utime(old, (long_ago, long_ago))
+    lock.touch()
+    rests = places.state_of(places.REUSED, tmp_path)
+    long_ago = time.time() - places.UNUSED_SECONDS - 60
+    for path in (old, lock, rests):
+        os.utime(path, (long_ago, long_ago))
     places.begin_session("three", os.getpid())
-    assert not old.exists() and used.exists()
+    assert not old.exists() and not lock.exists() and used.exists()
+    assert not rests.parent.exists(), "a reused stack that nobody uses any more"
+
+
+def test_a_reused_stack_that_somebody_uses_stays(base: Path, tmp_path: Path) -> None:
+    places.begin_session("one", os.getpid())
+    state = places.state_of(places.REUSED, tmp_path)
+    long_ago = time.time() - places.UNUSED_SECONDS - 60
+    os.utime(state, (long_ago, long_ago))
+    places.note_use(state)
+    places.begin_session("two", os.getpid())
+    assert state.exists()
+
+
+def test_a_kept_stack_stays_as_long_as_it_runs(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places.begin_session("kept", os.getpid())
+    state = places.state_of("kept", tmp_path)
+    places.keep_session("kept")
+    monkeypatch.setattr(places, "is_running", lambda path: path == state)
+    places.begin_session("two", os.getpid())
+    assert state.exists()
+    monkeypatch.setattr(places, "is_running", lambda path: False)
+    places.begin_session("three", os.getpid())
+    assert not state.exists()
