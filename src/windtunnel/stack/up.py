@@ -12,7 +12,7 @@ from windtunnel.errors import Exit, NoStackError, UsageError, WindtunnelError
 from windtunnel.ledger import temporary
 from windtunnel.services import state_folder
 from windtunnel.settings import RECORDED, Settings
-from windtunnel.stack import leftovers, ports, programs
+from windtunnel.stack import failed_start, leftovers, ports, programs
 from windtunnel.stack.locks import starting
 from windtunnel.stack.say import say
 from windtunnel.system import procfs
@@ -47,8 +47,10 @@ def up(settings: Settings, binary: str, arguments: list[str], *, dry_run: bool) 
         if {"-D", "--detached"}.isdisjoint(arguments):
             os.execv(binary, command)
         start = time.monotonic()
-        # Without standard input: a terminal that is closed must not end the stack.
-        code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+        # Without standard input: a terminal that is closed must not end the stack. Its one line of
+        # output names its own commands, and ours below names the next step.
+        quiet = subprocess.DEVNULL
+        code = subprocess.run(command, stdin=quiet, stdout=quiet, check=False).returncode
     if code != 0:
         log = settings.logs / "process-compose.log"
         raise WindtunnelError(f"process-compose ended with exit code {code}: see {log}")
@@ -169,17 +171,5 @@ def migrated(settings: Settings, start: float) -> int:
             said = time.monotonic()
             say(f"{text} … (after {said - start:.0f} s)")
         time.sleep(0.1)
-    raise WindtunnelError(f"the stack did not come up: {_reason(settings)}")
-
-
-def _reason(settings: Settings) -> str:
-    """The last line of the migration, the preparation or process-compose, with the log's path."""
-    for name in ("migrate", "prepare", "process-compose"):
-        path = settings.logs / f"{name}.log"
-        try:
-            lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-        except OSError:
-            continue
-        if lines and path.stat().st_mtime > time.time() - ONE_SHOTS_SECONDS:
-            return f"{lines[-1].removeprefix('windtunnel: ')} ({path})"
-    return f"see {settings.logs}"
+    why = failed_start.reason(settings, ONE_SHOTS_SECONDS)
+    raise WindtunnelError(f"the stack did not come up: {why}")
