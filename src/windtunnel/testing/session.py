@@ -51,7 +51,7 @@ class Session:
         try:
             settings = self._attach() if self.mode == "attach" else self._started()
         except WindtunnelError as error:
-            pytest.fail(f"windtunnel: {error}", pytrace=False)
+            raise pytest.fail.Exception(f"windtunnel: {error}", pytrace=False) from None
         places.note_use(settings.state)
         return Windtunnel(settings, lambda: self.config.stash.get(ALONE, True))
 

@@ -7,6 +7,7 @@ that process is killed.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,8 @@ class Report:
 
     def pytest_sessionfinish(self) -> None:
         self._write_page()
+        if self.folder is not None:
+            shutil.rmtree(self.folder / folder.RUNNING, ignore_errors=True)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         said = self.trouble or (self.recorder.trouble if self.recorder else "")
