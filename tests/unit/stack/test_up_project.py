@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.stack_fixture import ROOT
 from tests.unit.project import fake_uv
 from tests.unit.project.conftest import DAG
 from tests.unit.stack import fake_process_compose
@@ -256,6 +258,22 @@ def test_a_shell_of_one_project_starts_no_other_one(played: Played, tmp_path: Pa
     code, said = played.up("--project", ".", WINDTUNNEL_PROJECT=str(tmp_path))
     assert code == 2 and f"this shell belongs to the stack of {tmp_path}, not to" in said, said
     assert not (played.root / ".windtunnel").exists()
+
+
+def test_the_defaults_that_a_shell_of_the_checkout_exports_are_not_the_projects(
+    played: Played, tmp_path: Path
+) -> None:
+    checkout = tmp_path / "checkout"
+    for name in ("process-compose.yaml", "airflow-home/airflow.cfg"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, checkout / name)
+    variables = {"WINDTUNNEL_ROOT": "", "WINDTUNNEL_STATE": "/.state", "DAGS_FOLDER": "/dags"}
+    code, said = played.up(**{name: f"{checkout}{tail}" for name, tail in variables.items()})
+    assert code == 0, said
+    (start,) = played.starts()
+    assert start["env"]["WINDTUNNEL_STATE"] == str(played.root / ".windtunnel")
+    assert start["env"]["DAGS_FOLDER"] == str(played.root / "dags")
+    assert not (checkout / ".state").exists()
 
 
 @pytest.mark.parametrize("name", ["a:b", "a,b", "a\nb"])
