@@ -89,7 +89,7 @@ def all_succeed_once(
 
 #: A task that ends in the moment of the broker's death cannot be acknowledged: the reconciler
 #: removes such a message a minute after the task's end, once everything has been well for half a
-#: minute (reconciler/reconciler.py, `sweep`).
+#: minute (reconciler/reconciler.py, `remove_finished`).
 SWEPT = 150.0
 
 

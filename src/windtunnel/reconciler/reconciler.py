@@ -3,8 +3,9 @@
 One per database (advisory lock). It decides nothing about tasks. It moves two timestamps back, and
 the scheduler's own checks then retry, fail or queue again. It acts only while broker, database and
 scheduler have been well for a while, since during an outage everything looks lost. It does not
-import Airflow: it must be light and start before Airflow does. Over 200 lines: the rounds and their
-actions share one state.
+import Airflow: it must be light and start before Airflow does. This file has the rounds; each of
+the package's other files has one thing that a round looks at. Over 200 lines: the rounds share one
+state.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ import redis
 from windtunnel.clients.postgres import libpq_url
 from windtunnel.errors import WindtunnelError
 from windtunnel.ledger import ledger
-from windtunnel.reconciler import heartbeats, living
+from windtunnel.reconciler import heartbeats
 from windtunnel.reconciler.broker import Broker, Held
 from windtunnel.reconciler.database import Database
 from windtunnel.reconciler.disk_watch import Watch
 from windtunnel.reconciler.leases import Leases
+from windtunnel.reconciler.lost_messages import LostMessages
 from windtunnel.reconciler.machine import Machine
+from windtunnel.reconciler.reports import Reports
 from windtunnel.reconciler.silent_tasks import (
     LOOK_SECONDS,
     SILENT_SECONDS,
@@ -53,8 +56,6 @@ SWEEP_SECONDS = 10.0
 MACHINE_SECONDS = 5.0
 HEARTBEATS_SECONDS = 10.0
 CLEAN_SECONDS = 600.0
-#: Airflow's CallbackState of a callback that an executor still owes a result.
-UNFINISHED_CALLBACK = ("pending", "queued", "running")
 #: A sweep over a long queue may take at most this share of the time.
 SWEEP_SHARE = 0.01
 
@@ -67,9 +68,6 @@ COUNTERS = {
     "results_deleted": "deleted_results",
     "schedulers_dead": "dead_schedulers",
 }
-
-#: A supervisor's report of a lost task (ledger/lost_tasks.py).
-Report = dict[str, Any]
 
 
 class Reconciler:
@@ -84,6 +82,8 @@ class Reconciler:
         self.broker = Broker(settings.secret("broker-url"))
         self.database = Database(libpq_url(settings))
         self.machine = Machine(settings, self.say)
+        self.reports = Reports(settings, self.broker, self.database, self.say)
+        self.lost_messages = LostMessages(self.broker, self.database, self.say)
         self.leases = Leases(settings, self.broker, self.say)
         self.disk = Watch(settings.state, self.say)
         api = api_server(settings)
@@ -93,7 +93,6 @@ class Reconciler:
             lambda: alive_here(settings),
         )
         self.well_since = 0.0
-        self.absent: set[str] = set()
         self.due = dict.fromkeys(("sweep", "schedulers", "machine", "heartbeats", "silent"), 0.0)
         self.due["clean"] = time.monotonic() + 30.0
         self.data: dict[str, Any] = {
@@ -152,7 +151,8 @@ class Reconciler:
             lines = str(error).strip().splitlines()
             state = f"waiting: {lines[0] if lines else type(error).__name__}"
         if not state.startswith("working"):
-            self.well_since, self.absent = 0.0, set()
+            self.well_since = 0.0
+            self.lost_messages.reset()
             self.leases.silence.reset()
             self.silences.interrupted()
         return state
@@ -183,7 +183,7 @@ class Reconciler:
         self.well_since = self.well_since or now
         steady = now - self.well_since
         if lost and steady >= STEADY_SECONDS:
-            self.give_back(lost)
+            self.reports.give_back(lost)
         if now >= self.due["silent"]:
             self.due["silent"] = now + LOOK_SECONDS
             self.end_silent(now)
@@ -206,100 +206,6 @@ class Reconciler:
                 self.say("results_deleted", text, count=count)
         return "working"
 
-    def give_back(self, lost: dict[str, Report]) -> None:
-        """Gives back the tasks whose processes a supervisor has ended."""
-        held = self.broker.unacked()
-        for task_id, entry in lost.items():
-            try:
-                self.give_back_one(task_id, entry, held)
-            # A name that PostgreSQL cannot hold, or a timestamp outside its range.
-            except (ValueError, OverflowError) as error:
-                self.broker.forget(task_id)
-                what = "dropped the report of a lost task that makes no sense"
-                text = f"{what}: {task_id!r}: {error}"
-                self.say("report_dropped", text, level=logging.WARNING, task=task_id)
-
-    def give_back_one(self, task_id: str, entry: Report, held: dict[str, Held]) -> None:
-        """One of them.
-
-        Raises:
-            ValueError, OverflowError: no worker of ours wrote this report.
-        """
-        name = ledger.describe(task_id, entry)
-        if entry.get("callback"):
-            self.give_back_callback(task_id, entry, held, name)
-        else:
-            self.give_back_task(task_id, entry, held, name)
-
-    def give_back_task(
-        self,
-        task_id: str,
-        entry: Report,
-        held: dict[str, Held],
-        name: str,
-    ) -> None:
-        """The scheduler retries or fails it; a task that had not begun goes back into its queue."""
-        names = (str(entry.get("worker", "")), str(entry.get("hostname", "")))
-        started, noted = _seconds(entry.get("started")), _seconds(entry.get("noted"))
-        state = self.database.lost_state(task_id, names, started, noted)
-        # The ledger is read after the database. A run that the database knows has an entry before.
-        if self.is_living(task_id):
-            if state != "running":
-                self.broker.forget(task_id)  # another delivery of the message is in hand
-            # Else this may be a copy that Airflow is about to refuse: the report waits for its end.
-            return
-        if state == "running":
-            self.database.age_heartbeat(task_id)
-            return  # the report stays until the scheduler has acted
-        if state == "queued" and task_id in held:
-            if self.broker.restore(task_id, held[task_id]):
-                text = f"put {name} back into its queue: its worker died before it began"
-                self.say("message_restored", text, **ledger.identity(task_id, entry))
-            return
-        self.drop(task_id, held)
-        if state != "queued":
-            self.database.forget_result(task_id)
-            self.returned(task_id, entry, name, state)
-
-    def is_living(self, task_id: str) -> bool:
-        """Whether a living process on this machine has the task in hand."""
-        return any(task_id == living_id for living_id, _ in living.tasks(self.settings.run))
-
-    def returned(self, task_id: str, entry: Report, name: str, state: str | None) -> None:
-        """Logs the state of a task after its worker was lost."""
-        text = f"{name} is {state or 'gone'} after its worker was lost"
-        self.say("task_returned", text, state=state, **ledger.identity(task_id, entry))
-
-    def drop(self, task_id: str, held: dict[str, Held]) -> None:
-        """Deletes the message and the report."""
-        if task_id in held:
-            self.broker.discard(held[task_id])
-        self.broker.forget(task_id)
-
-    def give_back_callback(
-        self,
-        task_id: str,
-        entry: Report,
-        held: dict[str, Held],
-        name: str,
-    ) -> None:
-        """A callback runs again under the same id.
-
-        It has no retry policy, and only a result frees its executor slot.
-        """
-        if self.is_living(task_id):
-            self.broker.forget(task_id)  # another delivery of the message is in hand
-            return
-        self.database.forget_result(task_id)
-        state = self.database.callback_state(str(entry["callback"]))
-        if task_id in held and state in UNFINISHED_CALLBACK:
-            if self.broker.restore(task_id, held[task_id]):
-                text = f"put {name} back into its queue: its worker died while it ran"
-                self.say("message_restored", text, **ledger.identity(task_id, entry))
-            return
-        self.drop(task_id, held)
-        self.returned(task_id, entry, name, state)
-
     def end_silent(self, now: float) -> None:
         """Ends task instances whose heartbeats stopped while everything was well.
 
@@ -315,31 +221,12 @@ class Reconciler:
                 self.say("task_silent", text, level=logging.WARNING, instance=key)
 
     def sweep(self, now: float) -> None:
-        """Repairs two kinds of damage.
-
-        - The message of a queued task instance is missing in two sweeps.
-        - A worker's message is still held although its task has long ended.
-        """
+        """Looks at every message: those that are lost, left over, or no longer renewed."""
         start = time.monotonic()
         queued = self.database.queued()
         held = self.broker.unacked()
-        absent: set[str] = set()
-        if queued:
-            # The broker is read after the database. A task whose message was taken meanwhile is no
-            # longer queued when `age_queued` below asks again.
-            waiting = self.broker.message_ids(set(queued.values()))
-            absent = set(queued) - waiting - set(self.broker.unacked())
-        for task_id in absent & self.absent:
-            name = self.database.age_queued(task_id)
-            if name:
-                text = f"the message of {name} is nowhere: the scheduler is made to queue it again"
-                self.say("message_missing", text, level=logging.WARNING, task=task_id)
-        self.absent = absent
-        for task_id in self.database.finished(list(held)):
-            self.broker.discard(held.pop(task_id))
-            why = "it ended, and its worker died before it could say so"
-            text = f"removed the message of Celery task {task_id}: {why}"
-            self.say("message_removed", text, task=task_id)
+        self.lost_messages.check(queued)
+        self.remove_finished(held)
         self.leases.check(held, now)
         took = time.monotonic() - start
         self.data["last_sweep"] = time.time()
@@ -347,10 +234,13 @@ class Reconciler:
         self.data["queued"] = len(queued)
         self.due["sweep"] = now + max(SWEEP_SECONDS, took / SWEEP_SHARE)
 
-
-def _seconds(value: object) -> float:
-    """A timestamp from a report; 0 where it is not a number."""
-    return float(value) if isinstance(value, int | float) else 0.0
+    def remove_finished(self, held: dict[str, Held]) -> None:
+        """Removes each message that a worker holds although its task has long ended."""
+        for task_id in self.database.finished(list(held)):
+            self.broker.discard(held.pop(task_id))
+            why = "it ended, and its worker died before it could say so"
+            text = f"removed the message of Celery task {task_id}: {why}"
+            self.say("message_removed", text, task=task_id)
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ from redis import Redis
 
 from tests.servers import running
 from tests.unit.reconciler.stand_ins import Rows
+from windtunnel.reconciler import reconciler as rounds
 from windtunnel.reconciler.reconciler import Reconciler
 from windtunnel.settings import Settings, load
 
@@ -40,8 +41,9 @@ def settings(tmp_path: Path, valkey: str) -> Settings:
 
 
 @pytest.fixture
-def reconciler(settings: Settings, broker: Redis) -> tuple[Reconciler, Rows]:
-    made = Reconciler(settings)
+def reconciler(
+    settings: Settings, broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Reconciler, Rows]:
     rows = Rows()
-    made.database = rows  # type: ignore[assignment]
-    return made, rows
+    monkeypatch.setattr(rounds, "Database", lambda url: rows)
+    return Reconciler(settings), rows

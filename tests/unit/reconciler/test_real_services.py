@@ -141,7 +141,7 @@ def test_the_tasks_of_a_dead_worker_lose_their_heartbeat_or_go_back_to_their_que
             json.dumps({"worker": "worker-0", "hostname": "worker-0", "noted": time.time()}),
         )
     rows.execute("INSERT INTO celery_taskmeta (task_id, status) VALUES ('done', 'STARTED')")
-    reconciler.give_back(reconciler.broker.lost())
+    reconciler.reports.give_back(reconciler.broker.lost())
     assert (
         value(
             rows,
@@ -171,7 +171,7 @@ def test_a_late_report_leaves_the_next_run_of_the_same_message_alone(
     task(rows, "runs-again", "running", age=20.0)
     holds(broker, "runs-again")
     report(broker, "runs-again", started=time.time() - 90.0, noted=time.time() - 80.0)
-    reconciler.give_back(reconciler.broker.lost())
+    reconciler.reports.give_back(reconciler.broker.lost())
     assert aged(rows) == []
     assert not broker.hexists(LOST_KEY, "runs-again")
 
@@ -184,7 +184,7 @@ def test_a_loss_is_recognized_after_the_clock_has_stepped_back(
     report(broker, "lost", started=time.time() + ahead, noted=time.time())
     task(rows, "runs-again", "running", age=-ahead - 60.0)
     report(broker, "runs-again", started=time.time() + ahead, noted=time.time())
-    reconciler.give_back(reconciler.broker.lost())
+    reconciler.reports.give_back(reconciler.broker.lost())
     assert aged(rows) == ["lost"]
     assert broker.hkeys(LOST_KEY) == [b"lost"]
 
