@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from windtunnel.patches.api_client import refused_requests_end_soon
 from windtunnel.patches.dag_files import environments_hold_no_dags
+from windtunnel.patches.dag_processor import files_when_told, triggers_when_told
 from windtunnel.patches.execution_api import (
     dag_processor_api_when_asked,
     newest_execution_api_first,
     triggerer_api_when_asked,
 )
 from windtunnel.patches.flower import flower_looks_again_soon
-from windtunnel.patches.idle_polling import files_when_told, triggers_when_told
 from windtunnel.patches.libcst import libcst_when_asked
 from windtunnel.patches.log_server import log_server_when_asked
 from windtunnel.patches.middleware import middlewares_step_aside

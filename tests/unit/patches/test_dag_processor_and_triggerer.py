@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from windtunnel.patches import catalogue, idle_polling
+from windtunnel.patches import catalogue, dag_processor
 from windtunnel.services import database_notify
 from windtunnel.system.folder_watch import FolderWatch
 
@@ -37,7 +37,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     made = Line()
     monkeypatch.setattr(database_notify, "Listener", lambda *_: made)
     monkeypatch.setattr(
-        idle_polling, "postgresql_url", lambda: "postgresql://nobody@127.0.0.1/none"
+        dag_processor, "postgresql_url", lambda: "postgresql://nobody@127.0.0.1/none"
     )
     return made
 
@@ -100,7 +100,7 @@ def manager(line: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     ):
         monkeypatch.setattr(Manager, step.__name__, step)
     assert catalogue.files_when_told()
-    monkeypatch.setattr(idle_polling, "TIDY_SECONDS", 3600.0)
+    monkeypatch.setattr(dag_processor, "TIDY_SECONDS", 3600.0)
     made = Manager.__new__(Manager)
     bundle = LocalDagBundle(name="dags", path=str(tmp_path), refresh_interval=0)
     bundle.is_initialized = True
@@ -267,7 +267,7 @@ def listings(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
     monkeypatch.setattr(file, "list_py_file_paths", list_py_file_paths)
     monkeypatch.setattr(
-        idle_polling,
+        dag_processor,
         "time",
         SimpleNamespace(monotonic=lambda: seen["now"], thread_time=lambda: seen["spent"]),
     )
@@ -283,7 +283,7 @@ def test_files_that_take_a_second_to_read_through_are_seldom_read_through(
     for _ in range(600):
         listings["now"] += 1.0
         manager._refresh_dag_bundles(known)
-    assert 1 <= listings["listings"] <= 600 * idle_polling.SHARE + 3
+    assert 1 <= listings["listings"] <= 600 * dag_processor.SHARE + 3
     manager.did.clear()
     (manager.folder / "new.py").write_text("")
     waited = 0
@@ -291,4 +291,4 @@ def test_files_that_take_a_second_to_read_through_are_seldom_read_through(
         listings["now"] += 1.0
         waited += 1
         manager._refresh_dag_bundles(known)
-    assert waited <= idle_polling.SEEN_SECONDS + 1
+    assert waited <= dag_processor.SEEN_SECONDS + 1
