@@ -9,6 +9,9 @@ from typing import Any
 
 log = logging.getLogger("windtunnel.patches")
 
+#: Without a notification, DAG processor and triggerer ask the database this often.
+LOOK_SECONDS = 10.0
+
 
 class Unfit(Exception):
     """A target is not as the patch knows it; the text is the reason.

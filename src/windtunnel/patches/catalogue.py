@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from windtunnel.patches.api_client import refused_requests_end_soon
 from windtunnel.patches.dag_files import environments_hold_no_dags
-from windtunnel.patches.dag_processor import files_when_told, triggers_when_told
+from windtunnel.patches.dag_processor import files_when_told
 from windtunnel.patches.execution_api import (
     dag_processor_api_when_asked,
     newest_execution_api_first,
@@ -31,6 +31,7 @@ from windtunnel.patches.task_runner import (
     first_heartbeat_later,
     free_slot_at_once,
 )
+from windtunnel.patches.triggerer import triggers_when_told
 
 __all__ = [
     "PATCHES",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from windtunnel.patches import catalogue, dag_processor
+from windtunnel.patches import catalogue, dag_processor, triggerer
 from windtunnel.services import database_notify
 from windtunnel.system.folder_watch import FolderWatch
 
@@ -36,9 +36,8 @@ class Line:
 def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     made = Line()
     monkeypatch.setattr(database_notify, "Listener", lambda *_: made)
-    monkeypatch.setattr(
-        dag_processor, "postgresql_url", lambda: "postgresql://nobody@127.0.0.1/none"
-    )
+    for patched in (dag_processor, triggerer):
+        monkeypatch.setattr(patched, "postgresql_url", lambda: "postgresql://nobody@127.0.0.1/none")
     return made
 
 
