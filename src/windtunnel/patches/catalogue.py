@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from windtunnel.patches.api_client import refused_requests_end_soon
 from windtunnel.patches.dag_files import environments_hold_no_dags
-from windtunnel.patches.dag_processor import files_when_told
+from windtunnel.patches.dag_processor import files_when_notified
 from windtunnel.patches.execution_api import (
     dag_processor_api_when_asked,
     newest_execution_api_first,
@@ -31,7 +31,7 @@ from windtunnel.patches.task_runner import (
     first_heartbeat_later,
     free_slot_at_once,
 )
-from windtunnel.patches.triggerer import triggers_when_told
+from windtunnel.patches.triggerer import triggers_when_notified
 
 __all__ = [
     "PATCHES",
@@ -40,7 +40,7 @@ __all__ = [
     "dag_processor_api_when_asked",
     "decoders_made_once",
     "environments_hold_no_dags",
-    "files_when_told",
+    "files_when_notified",
     "first_heartbeat_later",
     "flower_looks_again_soon",
     "free_slot_at_once",
@@ -56,7 +56,7 @@ __all__ = [
     "routes_are_built_when_used",
     "task_log_survives_full_disk",
     "triggerer_api_when_asked",
-    "triggers_when_told",
+    "triggers_when_notified",
     "wake_scheduler",
 ]
 

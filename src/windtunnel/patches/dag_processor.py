@@ -32,7 +32,7 @@ MANAGER = "airflow.dag_processing.manager:DagFileProcessorManager"
     tested="apache-airflow 3.3",
     components=("dag-processor",),
 )
-def files_when_told() -> Replacements:
+def files_when_notified() -> Replacements:
     """The DAG processor asks the database for callbacks and requests only when there are some.
 
     It tidies the database when files came or went.

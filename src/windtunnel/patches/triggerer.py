@@ -18,7 +18,7 @@ TRIGGERER = "airflow.jobs.triggerer_job_runner:TriggerRunnerSupervisor"
     tested="apache-airflow 3.3",
     components=("triggerer",),
 )
-def triggers_when_told() -> Replacements:
+def triggers_when_notified() -> Replacements:
     """A triggerer without triggers asks the database for some when there are some.
 
     Cause: `TriggerRunnerSupervisor.run_once` assigns, lists and cleans up triggers once a second,

@@ -17,7 +17,7 @@ NAMES = (
     "dag_processor_api_when_asked",
     "decoders_made_once",
     "environments_hold_no_dags",
-    "files_when_told",
+    "files_when_notified",
     "first_heartbeat_later",
     "flower_looks_again_soon",
     "free_slot_at_once",
@@ -31,7 +31,7 @@ NAMES = (
     "routes_are_built_when_used",
     "task_log_survives_full_disk",
     "triggerer_api_when_asked",
-    "triggers_when_told",
+    "triggers_when_notified",
     "wake_scheduler",
 )
 

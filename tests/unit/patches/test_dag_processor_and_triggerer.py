@@ -98,7 +98,7 @@ def manager(line: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         _refresh_dag_bundles,
     ):
         monkeypatch.setattr(Manager, step.__name__, step)
-    assert catalogue.files_when_told()
+    assert catalogue.files_when_notified()
     monkeypatch.setattr(dag_processor, "TIDY_SECONDS", 3600.0)
     made = Manager.__new__(Manager)
     bundle = LocalDagBundle(name="dags", path=str(tmp_path), refresh_interval=0)
@@ -163,7 +163,7 @@ def test_a_bundle_that_is_not_a_folder_or_is_asked_for_is_refreshed_as_ever(mana
     assert manager.did == ["refresh"] * 3
 
 
-def test_a_triggerer_without_triggers_asks_for_some_when_told(
+def test_a_triggerer_without_triggers_asks_for_some_when_notified(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor as Supervisor
@@ -178,7 +178,7 @@ def test_a_triggerer_without_triggers_asks_for_some_when_told(
 
     monkeypatch.setattr(Supervisor, "load_triggers", load_triggers)
     monkeypatch.setattr(Supervisor, "clean_unused", clean_unused)
-    assert catalogue.triggers_when_told()
+    assert catalogue.triggers_when_notified()
     held: dict[str, Any] = {
         "running_triggers": set(),
         "creating_triggers": [],
@@ -208,9 +208,9 @@ def test_both_step_back_from_another_airflow(line: Line, monkeypatch: pytest.Mon
     from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor
 
     monkeypatch.setattr(DagFileProcessorManager, "fetch_callbacks", lambda self, session: [])
-    assert not catalogue.files_when_told()
+    assert not catalogue.files_when_notified()
     monkeypatch.setattr(TriggerRunnerSupervisor, "load_triggers", lambda self, session: None)
-    assert not catalogue.triggers_when_told()
+    assert not catalogue.triggers_when_notified()
 
 
 def test_upstream_still_asks_in_every_round() -> None:
