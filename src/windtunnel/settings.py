@@ -35,6 +35,8 @@ PROJECT_STATE = ".windtunnel"
 PROJECT_PROCESSES = "windtunnel.yaml"
 #: A folder with these is a checkout, or an archive of one.
 ROOT_FILES = ("process-compose.yaml", "airflow-home/airflow.cfg")
+#: The record of the variables that the stack in a state folder was started with.
+STACK_FILE = "stack.json"
 #: A unix socket's path may have 107 bytes (unix(7), sun_path).
 SOCKET_PATH_LIMIT = 107
 
@@ -98,7 +100,7 @@ class Settings:
     @property
     def stack_file(self) -> Path:
         """The record of the variables that the running stack was started with."""
-        return self.state / "stack.json"
+        return self.state / STACK_FILE
 
     @property
     def socket(self) -> Path:
@@ -292,7 +294,7 @@ RECORDED = (
 def recorded(state: Path) -> dict[str, object]:
     """The record that `up` wrote about this stack; empty when it is missing or damaged."""
     try:
-        data = json.loads((state / "stack.json").read_bytes())
+        data = json.loads((state / STACK_FILE).read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(data, dict) or not isinstance(data.get("port_offset"), int):
@@ -358,8 +360,9 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
     if client and is_running(state):
         known = recorded(state)
         # The bare binary leaves no record; its stack has the default ports.
-        if not known and (state / "stack.json").exists() and not env.get("PORT_OFFSET", "").strip():
-            fault = f"{state / 'stack.json'} is damaged"
+        record = state / STACK_FILE
+        if not known and record.exists() and not env.get("PORT_OFFSET", "").strip():
+            fault = f"{record} is damaged"
             effect = "the ports of the running stack are unknown"
             step = "set PORT_OFFSET to what it was started with"
             note = "`process-compose up` writes the file anew"

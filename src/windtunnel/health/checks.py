@@ -138,8 +138,3 @@ CHECKS: dict[str, Callable[[Settings], str | None]] = {
 def examine(settings: Settings) -> dict[str, str | None]:
     """The fault of every service, None for a healthy one. Workers are not among them."""
     return {name: check(settings) for name, check in CHECKS.items()} | _heartbeats(settings)
-
-
-def tasks_in_hand(settings: Settings, node: str) -> int:
-    """The number of tasks that a worker of this machine runs, by its ledger."""
-    return len(list((settings.run / "workers" / node / "tasks").glob("*.json")))

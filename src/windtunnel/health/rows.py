@@ -11,7 +11,7 @@ from windtunnel.clients import process_compose
 from windtunnel.clients.flower import Flower
 from windtunnel.errors import WindtunnelError
 from windtunnel.health import checks
-from windtunnel.ledger import held
+from windtunnel.ledger import held, ledger
 from windtunnel.settings import Settings
 
 MIB = 1024 * 1024
@@ -145,7 +145,7 @@ def _worker_row(
         online=node in online,
         queues=[str(queue) for queue in record.get("queues") or []],
         concurrency=record.get("concurrency"),
-        load=checks.tasks_in_hand(settings, node),
+        load=len(ledger.WorkerFiles(settings.run, node).in_hand()),
         memory_mib=memory_mib,
         restarts=int(record.get("restarts") or 0),
         last_incident=incident.get("text"),

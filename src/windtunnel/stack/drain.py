@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from windtunnel.clients import process_compose
 from windtunnel.errors import UsageError
 from windtunnel.health import checks
-from windtunnel.ledger import held
+from windtunnel.ledger import held, ledger
 from windtunnel.settings import Settings
 from windtunnel.stack.say import say
 
@@ -61,7 +61,7 @@ def drain(settings: Settings, name: str) -> Drained:
         raise UsageError(f"{node} is not running; start it with `{step}`")
     start = time.monotonic()
     if process.is_running:
-        count = checks.tasks_in_hand(settings, node)
+        count = len(ledger.WorkerFiles(settings.run, node).in_hand())
         tasks = "1 task" if count == 1 else f"{count} tasks"
         say(f"{node} drains: {tasks} in hand, {settings.worker_drain_seconds} s at most")
         client.stop(process.name)

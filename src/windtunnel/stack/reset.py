@@ -8,7 +8,7 @@ from pathlib import Path
 from windtunnel.errors import WindtunnelError
 from windtunnel.project import environment
 from windtunnel.services import postgres, state_folder
-from windtunnel.settings import Settings
+from windtunnel.settings import STACK_FILE, Settings
 from windtunnel.stack import down, locks
 
 #: A stack writes these into its state folder. A folder that holds anything else is kept.
@@ -20,7 +20,7 @@ WRITTEN = (
     "bundles",
     "environments",
     "debugger",
-    "stack.json",
+    STACK_FILE,
     "migrated.json",
     "project.json",
     "objects.json",
