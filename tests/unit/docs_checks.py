@@ -57,6 +57,8 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"!?\[[^\]\[]*\]\(([^)\s]+)\)")
 TEST = re.compile(r"\b(tests/[\w/]+\.py)(?:::(\w+))?")
+MOST_WORDS = 25
+WORD = re.compile(r"[\w`'’./:%@=*_-]+")
 PATH = re.compile(
     r"^(?:src|tests|docs|tools|nix|nixos-tests|dags|airflow-home|templates)/[\w./-]*$"
 )
@@ -210,6 +212,35 @@ def dead_paths(document: str) -> list[str]:
 
 def machine_paths(document: str) -> list[str]:
     return re.findall(r"(?:/work|/root|/home/\w+)/\S*", document)
+
+
+# -- sentences -----------------------------------------------------------------------------------
+
+
+def _paragraphs(markdown: str) -> Iterator[str]:
+    """Each paragraph, item of a list and cell of a table, without fences and targets of links."""
+    plain = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", FENCE.sub("", markdown))
+    lines: list[str] = []
+    for line in [*plain.splitlines(), ""]:
+        item = re.match(r"\s*(?:[-*]|\d+\.|#+|>) (.*)", line)
+        row = line.startswith("|")
+        if lines and (item or row or not line.strip()):
+            yield " ".join(lines)
+            lines = []
+        if row:
+            yield from line.strip("| ").split(" | ")
+        elif line.strip():
+            lines.append(item[1] if item else line.strip())
+
+
+def long_sentences(markdown: str) -> list[str]:
+    """Sentences of more than MOST_WORDS words. A colon or a semicolon ends one, too."""
+    sentences = [
+        sentence
+        for paragraph in _paragraphs(markdown)
+        for sentence in re.split(r"(?<=[.!?:;])\**\s+(?=[A-Z`*\"\d(])", paragraph)
+    ]
+    return [text for text in sentences if len(WORD.findall(text)) > MOST_WORDS]
 
 
 # -- tables --------------------------------------------------------------------------------------

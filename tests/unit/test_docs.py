@@ -17,7 +17,9 @@ import typer.main
 from tests.unit import compose_rules, docs_checks
 from tests.unit.docs_checks import ROOT
 from windtunnel.cli import app
+from windtunnel.drill.scenarios.catalogue import SCENARIOS
 from windtunnel.errors import Exit
+from windtunnel.patches.catalogue import PATCHES
 from windtunnel.settings import load
 
 DOCUMENTS = docs_checks.documents()
@@ -51,6 +53,11 @@ def test_every_test_and_file_that_is_named_exists(path: Path) -> None:
 @each_document
 def test_no_path_of_somebodys_machine_is_in_it(path: Path) -> None:
     assert docs_checks.machine_paths(path.read_text()) == []
+
+
+@each_document
+def test_no_sentence_has_more_than_twenty_five_words(path: Path) -> None:
+    assert docs_checks.long_sentences(path.read_text()) == []
 
 
 @pytest.mark.parametrize(
@@ -98,6 +105,14 @@ def test_dead_links_tests_and_paths_are_found() -> None:
         "src/windtunnel/none.py is not there"
     ]
     assert docs_checks.machine_paths("see /root/x") == ["/root/x"]
+
+
+def test_a_long_sentence_is_found_wherever_it_stands() -> None:
+    long = "Word " + "word " * 25 + "end."
+    for text in (long, f"- {long}", f"| a | {long} |", f"Short. {long} Short.", f"# {long}"):
+        assert docs_checks.long_sentences(f"Before.\n\n{text}\n\nAfter.") == [long], text
+    halves = "Word " + "word " * 20 + "end. " + "Word " + "word " * 20 + "end."
+    assert docs_checks.long_sentences(f"{halves}\n\n```sh\n{long}\n```\n") == []
 
 
 def test_the_known_commands_of_process_compose_are_its_own(tmp_path: Path) -> None:
@@ -247,6 +262,29 @@ def test_every_variable_has_a_row_and_every_row_a_variable() -> None:
     assert sorted(wanted - set(rows)) == []
     assert [row for row in rows if not re.search(rf"\b{row}\b", texts)] == []
     assert len(rows) == len(set(rows))
+
+
+def test_every_scenario_is_in_the_guide_of_the_drills() -> None:
+    _, _, rows = document("docs/guides/break-it.md").partition("## What you see, row by row")
+    shown = dict(re.findall(r"`([a-z-]+)`(\*?)", rows.partition("\n## ")[0]))
+    starred = {name: "*" if each.asked_for else "" for name, each in SCENARIOS.items()}
+    assert {name: star for name, star in shown.items() if name in SCENARIOS} == starred
+
+
+def test_every_patch_is_in_the_table_of_upstream_faults() -> None:
+    text = document("docs/reference/upstream.md")
+    named = set(re.findall(r"`patches\.(\w+\.\w+)`", text))
+    made = {patch.make for patch in PATCHES.values()}
+    assert {f"{make.__module__.rpartition('.')[2]}.{make.__name__}" for make in made} == named
+
+
+def test_every_package_has_a_place_on_the_map() -> None:
+    source = ROOT / "src" / "windtunnel"
+    there = {f"{path.parent.name}/" for path in source.glob("*/__init__.py")}
+    there |= {path.name for path in source.glob("*.py") if path.name != "__init__.py"}
+    _, _, rest = document("CONTRIBUTING.md").partition("## Map of the packages")
+    rows = re.findall(r"^\| (`.+?`) \|", rest.partition("\n## ")[0], re.M)
+    assert set(re.findall(r"`([^`]+)`", " ".join(rows))) == there
 
 
 def test_every_event_has_a_row_and_every_row_an_event() -> None:
