@@ -170,7 +170,10 @@ def test_every_document_has_a_place_in_the_navigation_of_the_site() -> None:
 def test_the_site_loads_nothing_from_elsewhere() -> None:
     text = document("mkdocs.yml")
     assert re.search(r"^  font: false$", text, re.M), "the theme would load fonts"
-    assert "extra_javascript" not in text and "extra_css" not in text
+    assert "extra_javascript" not in text
+    assert re.findall(r"^extra_css: .*$", text, re.M) == ["extra_css: [stylesheets/site.css]"]
+    style = document("docs/stylesheets/site.css")
+    assert "@import" not in style and "url(" not in style
     # With its address the theme asks GitHub about the repository.
     assert "repo_url:" not in text
     # The theme would fetch the script that draws these.
