@@ -1,6 +1,6 @@
 """`windtunnel bench --growth`: how cost grows with workers, tasks and a deep queue. Ours only.
 
-An option of the product, not a tool of this repository: whether one more worker helps depends on
+An option of the product, not a tool of this repository. Whether one more worker helps depends on
 the user's machine, and no other command measures it.
 """
 

@@ -133,7 +133,7 @@ def _one(
     options: dict[str, Any],
 ) -> Outcome:
     cluster = LocalCluster(settings, marks)
-    with console.status(scenario.title) as status, _Told(status, scenario):
+    with console.status(scenario.title) as status, _Progress(status, scenario):
         try:
             outcome = play(scenario, cluster, **options)
         except BaseException:
@@ -158,7 +158,7 @@ def _heal(cluster: LocalCluster, status: Status) -> list[str]:
         signal.signal(signal.SIGINT, former)
 
 
-class _Told(logging.Handler):
+class _Progress(logging.Handler):
     """Shows what a scenario waits for in the line that spins, while the block lasts."""
 
     def __init__(self, status: Status, scenario: Scenario) -> None:

@@ -87,9 +87,9 @@ def all_succeed_once(
     )
 
 
-#: A task that ends in the moment of the broker's death cannot be acknowledged: the reconciler
-#: removes such a message a minute after the task's end, once everything has been well for half a
-#: minute (reconciler/reconciler.py, `remove_finished`).
+#: A task that ends in the moment of the broker's death cannot be acknowledged. The reconciler
+#: removes such a message a minute after the task's end (reconciler/reconciler.py,
+#: `remove_finished`). Before that everything must have been well for half a minute.
 SWEPT = 150.0
 
 

@@ -1,7 +1,7 @@
 """Kills every process that a dead worker left behind, before anyone may run its tasks again.
 
-It sends SIGKILL, nothing milder: a task process may go on for a while after SIGTERM, and a second
-copy of a task must never run beside the first.
+It sends SIGKILL, since a task process may go on for a while after SIGTERM. A second copy of a task
+must never run beside the first.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def leftovers(
 ) -> list[Process]:
     """All processes of a worker that are left.
 
-    These are the members of its session, the children that `owner` inherited, the programs with
-    the worker's variables in their environment, and all processes below them.
+    These are the members of its session, the children that `owner` inherited, and the programs with
+    the worker's variables in their environment. All processes below them count too.
 
     Args:
         worker: value of WINDTUNNEL_WORKER in its tree.

@@ -1,8 +1,8 @@
 """Processes that a worker cannot kill: another user's, or one that waits for dead storage.
 
 supervisor.json lists them, so that `status` shows them, and no later fence tries again. If a
-survivor may be a task itself, that task is neither reported nor given back while it lives: a
-second copy must never run beside the first.
+survivor may be a task itself, that task is neither reported nor given back while it lives. A second
+copy must never run beside the first.
 """
 
 from __future__ import annotations

@@ -80,8 +80,8 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
     def on_close(self) -> None:
         super().on_close()
         # Celery has just cleared its reserved requests. `worker_disable_prefetch` counts them to
-        # find a free slot: a full worker would take one message too many, and keep it until one
-        # of its long tasks ends.
+        # find a free slot. Without them a full worker would take one message too many, and keep it
+        # until one of its long tasks ends.
         for request in tuple(state.active_requests):
             state.task_reserved(request)
         pool: Any = getattr(self.pool, "_pool", None)

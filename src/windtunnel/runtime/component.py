@@ -2,12 +2,12 @@
 
     python -m windtunnel.runtime.component ARGUMENT ...
 
-Airflow's start allocates about a million objects that stay. While it grows, CPython's collector
-looks at them again and again, which takes a quarter to a third of the processor time of the start
-(docs/BENCHMARKS.md). Here it waits for more new objects. At the end CPython deallocates the objects
-one by one, and for up to 1.3 s the process handles no signal. Here the kernel frees the memory.
-The component's patches (windtunnel.patches) are applied before Airflow is loaded. With
-WINDTUNNEL_PATCHES=none the process does none of that.
+Airflow's start allocates about a million objects that stay. CPython's collector looks at them again
+and again, for a quarter to a third of the start's processor time (docs/BENCHMARKS.md). Here it
+waits for more new objects. At the end CPython deallocates the objects one by one, and for up to 1.3
+s the process handles no signal. Here the kernel frees the memory. The component's patches
+(windtunnel.patches) are applied before Airflow is loaded. With WINDTUNNEL_PATCHES=none the process
+does none of that.
 """
 
 from __future__ import annotations

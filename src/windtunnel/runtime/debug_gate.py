@@ -1,9 +1,9 @@
 """`python -m windtunnel.runtime.debug_gate TAKEN`: the door between a debugger and one task.
 
 The task that `windtunnel debug` names starts it. It listens on 127.0.0.1 while the command waits,
-lets in processes of the task's own user only, and passes the bytes on to debugpy. debugpy itself
-has no password: it would let in every user of the machine, also after the first debugger has gone.
-A process of its own, because a debugger stops the threads of the task.
+lets in processes of the task's own user only, and passes the bytes on to debugpy. Without this gate
+debugpy would let in every user of the machine, also after the first debugger has gone: it has no
+password. A process of its own, because a debugger stops the threads of the task.
 
 It writes one line for each step to the task, and reads debugpy's port and `attached` from it.
 """

@@ -1,7 +1,7 @@
 """The listening end of NOTIFY: scheduler, DAG processor and triggerer sleep until there is work.
 
 The triggers that notify are in `notify_triggers`. Without them, or without the database, a wait is
-a plain sleep, and every round of a component's loop looks for work, as in stock Airflow. Over 200
+a plain sleep. Then every round of a component's loop looks for work, as in stock Airflow. Over 200
 lines, because one class has the connection, the waits on it, and its losses.
 """
 

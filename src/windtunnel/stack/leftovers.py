@@ -103,8 +103,8 @@ def supervisor(settings: Settings) -> procfs.Process | None:
 def find(settings: Settings) -> list[psutil.Process]:
     """Every living process of this state folder's stack, its process-compose included.
 
-    Their marks: a variable that only the stack's processes have, the recorded sessions of its
-    workers, the titles of the tasks in hand, pid files, and descent from any of these.
+    Their marks are a variable of the stack's processes alone, the recorded sessions of its workers,
+    the titles of the tasks in hand, and pid files. A descendant of one of them counts too.
     """
     state = str(settings.state)
     members, instances = _of_workers(settings)

@@ -30,9 +30,9 @@ class Stop:
     While process-compose stops the whole stack, it restarts nothing: a task could not report its
     end to an API server or database that died meanwhile. So workers with tasks in hand end first.
     SIGTERM then asks process-compose for its ordered shutdown, as Ctrl-C does in its terminal. It
-    obeys the first signal and ignores the others. Two stop requests of its API do not:
-    process-compose v1.120.0 dies when both reach a process with a probe, and the rest of the stack
-    stays behind.
+    obeys the first signal and ignores the others. Two stop requests of its API end
+    process-compose v1.120.0 itself when both reach a process with a probe. Then the rest of the
+    stack stays behind.
     """
 
     def __init__(self, settings: Settings, server: procfs.Process, now: bool) -> None:

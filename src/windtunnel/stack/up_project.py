@@ -63,8 +63,8 @@ def run(folder: Path | None, arguments: list[str]) -> int:
     if not project.layout.dag_folders:
         raise UsageError(f"{root} has no DAG folder: make dags/, or name another one by --project")
     state_folder.folders(settings)
-    # Of two at once the second waits: it may neither empty the environment that the first one makes
-    # nor stop the stack that the first one starts.
+    # Of two at once the second waits. It must not empty the environment that the first one makes,
+    # and not stop the stack that the first one starts.
     with locks.project(settings) as lock:
         project_packages.ignore_itself(settings)
         return _start(project, settings, arguments, lock)

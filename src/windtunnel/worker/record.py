@@ -24,7 +24,7 @@ UNREADY_SECONDS = 12.0
 #: How often the reserve for a full disk is filled up.
 RESERVE_EVERY_SECONDS = 10.0
 #: While the disk stays full, this often a line says so: earlier lines may not be in the log.
-TOLD_EVERY_SECONDS = 30.0
+COMPLAIN_EVERY_SECONDS = 30.0
 
 
 class Record:
@@ -44,7 +44,7 @@ class Record:
         self._dirty = True
         self._ready_at = 0.0
         self._unready_until = 0.0
-        self._full_since = self._told_at = self._reserve_at = 0.0
+        self._full_since = self._complain_at = self._reserve_at = 0.0
         self._former: Generation | None = None
 
     def say(
@@ -153,8 +153,8 @@ class Record:
 
     def _cannot_write(self, error: OSError, now: float) -> None:
         self._full_since = self._full_since or now
-        if now >= self._told_at:
-            self._told_at = now + TOLD_EVERY_SECONDS
+        if now >= self._complain_at:
+            self._complain_at = now + COMPLAIN_EVERY_SECONDS
             why = disk.problem(self.files.folder) or str(error)
             text = f"cannot write its state, and goes on: {why}"
             self.say("cannot_write", text, level=logging.WARNING, why=why)

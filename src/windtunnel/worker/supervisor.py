@@ -2,8 +2,8 @@
 
     python -m windtunnel.worker [--name worker-N] [--queues a,b] [--concurrency N]
 
-It starts `airflow celery worker` in a session of its own, relays its output, and restarts it
-whenever it ends unasked (back-off 1 to 10 s, without limit). Before a restart it kills every
+It starts `airflow celery worker` in a session of its own and relays its output. When Celery ends
+unasked, it starts it again after 1 to 10 s, without limit. Before a restart it kills every
 process that the dead Celery left behind, and it reports the lost tasks.
 SIGTERM drains: only Celery's main process gets the signal, because a signal to the whole group
 would reach the tasks. Over 200 lines, because one class has all steps of a worker's life.
