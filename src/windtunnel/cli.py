@@ -591,15 +591,7 @@ def main() -> None:
             message = error.format_message().rstrip(".")
             print(f"windtunnel: {message}: see `{command} --help`", file=sys.stderr)
         sys.exit(Exit.USAGE)
-    except WindtunnelError as error:
-        from windtunnel.stack import absence
+    except (WindtunnelError, OSError, KeyboardInterrupt, typer.Abort) as error:
+        from windtunnel.stack import last_line
 
-        error = absence.explained(error)
-        print(f"windtunnel: {error}", file=sys.stderr)
-        sys.exit(error.code)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
-    except OSError as error:
-        what = error.filename or "the system"
-        print(f"windtunnel: {what}: {error.strerror or error}", file=sys.stderr)
-        sys.exit(Exit.FAILED)
+        sys.exit(last_line.ended_by(error))

@@ -40,18 +40,10 @@ def main() -> None:
     """Entry point: ends with the real binary's exit code, or with one line and an exit code."""
     try:
         sys.exit(launch(sys.argv[1:]))
-    except WindtunnelError as error:
-        from windtunnel.stack import absence
+    except (WindtunnelError, OSError, KeyboardInterrupt) as error:
+        from windtunnel.stack import last_line
 
-        error = absence.explained(error)
-        print(f"windtunnel: {error}", file=sys.stderr)
-        sys.exit(error.code)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except OSError as error:
-        what = error.filename or "the system"
-        print(f"windtunnel: {what}: {error.strerror or error}", file=sys.stderr)
-        sys.exit(Exit.FAILED)
+        sys.exit(last_line.ended_by(error))
 
 
 def launch(arguments: list[str]) -> int:
