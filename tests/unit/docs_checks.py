@@ -234,11 +234,14 @@ def _paragraphs(markdown: str) -> Iterator[str]:
 
 
 def long_sentences(markdown: str) -> list[str]:
-    """Sentences of more than MOST_WORDS words. A colon or a semicolon ends one, too."""
+    """Sentences of more than MOST_WORDS words.
+
+    A colon or a semicolon ends one too, and a dot between links.
+    """
     sentences = [
         sentence
         for paragraph in _paragraphs(markdown)
-        for sentence in re.split(r"(?<=[.!?:;])\**\s+(?=[A-Z`*\"\d(])", paragraph)
+        for sentence in re.split(r"(?<=[.!?:;])\**\s+(?=[A-Z`*\"\d(])| · ", paragraph)
     ]
     return [text for text in sentences if len(WORD.findall(text)) > MOST_WORDS]
 
