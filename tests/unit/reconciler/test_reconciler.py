@@ -170,7 +170,8 @@ def test_a_message_that_is_nowhere_is_missed_only_when_seen_twice(
     it.round(now)
     it.round(now + 31)
     assert rows.aged == []
-    it.round(now + 31 + 16)
+    # On a busy machine the sweep before may have taken a second: the next is due 100 s after it.
+    it.round(now + 31 + 300)
     assert rows.aged == ["gone"]
 
 
