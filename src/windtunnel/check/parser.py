@@ -26,7 +26,8 @@ class Parser:
 
     def __init__(self, target: Target, jobs: int, stack: contextlib.ExitStack) -> None:
         self._number = 0
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="windtunnel-check-")))
+        made = tempfile.TemporaryDirectory(prefix="windtunnel-check-", ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(made))
         objects: list[str] = []
         if target.record is not None:
             # As in a state folder: Airflow's processes of a stack read the same.
@@ -50,7 +51,8 @@ class Parser:
             )
         stack.callback(self._stop, process)
         self._reader = stack.enter_context(self._channel.makefile("rb"))
-        self._put({"root": str(target.root), "jobs": jobs, "objects": objects})
+        options = {"root": str(target.root), "state": str(folder)}
+        self._put({**options, "jobs": jobs, "objects": objects})
 
     def ready(self) -> dict[str, Any]:
         """What it says of itself when Airflow is imported.

@@ -11,6 +11,7 @@ import gc
 import json
 import platform
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -161,6 +162,8 @@ def main() -> None:
         pass
     finally:
         server.stop()
+        # The other side deletes it too, unless it was killed.
+        shutil.rmtree(options["state"], ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -115,18 +115,25 @@ def test_a_file_that_survives_its_abort_is_killed(tmp_path: Path) -> None:
     assert [each.kind for each in report.findings] == ["timeout"]
 
 
-def test_when_the_checking_process_is_killed_everything_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_when_the_checking_process_is_ended_nothing_is_left(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     root = project(tmp_path, a=DAG.format("a") + "import time; time.sleep(1000)\n")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     code = f"""
 from pathlib import Path
 from windtunnel.check.checker import check_file
 check_file(Path({str(root / "dags" / "a.py")!r}), Path({str(root)!r}))
 """
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, start_new_session=True) as process:
+    env = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: len(servers(root)) == 2, 60)
-        os.kill(process.pid, signal.SIGKILL)
+        process.send_signal(number)
     wait_until(lambda: not servers(root))
+    wait_until(lambda: not list(temporary.iterdir()))
 
 
 def test_a_secrets_backend_may_hold_every_connection(tmp_path: Path) -> None:
