@@ -63,7 +63,10 @@ class Airflow:
             answer = self._http.request(method, path, **options)
         except httpx.TransportError as error:
             where = f"{self.settings.api_url} ({type(error).__name__})"
-            message = f"Airflow's API does not answer at {where}: see `windtunnel status`"
+            step = (
+                "`windtunnel wait` returns when it does, `windtunnel status` says why it does not"
+            )
+            message = f"Airflow's API does not answer at {where}: {step}"
             raise NoStackError(message) from None
         if answer.is_error and answer.status_code != 401:
             raise ApiError(answer)

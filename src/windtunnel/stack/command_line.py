@@ -10,10 +10,11 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import UsageError, WindtunnelError
-from windtunnel.settings import Settings
+from windtunnel.settings import PROJECT_PROCESSES, Settings
 
 #: Commands of `process-compose process` that take the name of a process.
 NAMED = {"get", "logs", "ports", "restart", "start", "stop"}
@@ -57,6 +58,10 @@ def check(
         reason, of_words = _reason(done.stderr)
         if of_words:
             raise UsageError(f"process-compose: {reason}: see `{command} --help`")
+        # Ours is tested; a project's is merged over it.
+        files = [Path(each) for each in env.get("PC_CONFIG_FILES", "").split(",")]
+        if files[-1].name == PROJECT_PROCESSES:
+            raise WindtunnelError(f"{files[-1]} cannot be used: {reason}: mend it")
         step = "mend the file; `process-compose up --dry-run` checks it"
         raise WindtunnelError(f"process-compose: {reason}: {step}")
     # process-compose shows the usage of a group, and ends with 0, for a word that is no command.

@@ -144,7 +144,9 @@ def real_binary() -> str:
     """
     path = os.environ.get("WINDTUNNEL_PROCESS_COMPOSE") or _bundled() or _search()
     if path is None or not os.access(path, os.X_OK):
-        step = "run this through ./dev or `nix develop`, which bring it"
+        step = (
+            "run this through ./dev or `nix develop`, or install a release's wheel: each brings it"
+        )
         raise WindtunnelError(f"process-compose itself is not installed: {step}")
     # Otherwise even this command leaves a log in the temporary folder.
     env = os.environ | {"PC_LOG_FILE": os.devnull}

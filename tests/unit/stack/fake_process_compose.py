@@ -15,7 +15,7 @@ if "version" in words:
 if any(word.startswith(("--dry-run", "--help")) for word in words):
     for file in os.environ["PC_CONFIG_FILES"].split(","):
         if "damaged" in open(file).read():
-            sys.exit("Error: damaged")
+            sys.exit("12:00:00 FTL cannot load it error=damaged")
     sys.exit()
 path = os.environ["PC_SOCKET_PATH"]
 ready, begun = os.pipe()

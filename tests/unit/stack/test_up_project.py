@@ -200,6 +200,8 @@ def test_what_would_refuse_the_new_stack_leaves_the_running_one_alone(
         played.write("windtunnel.yaml", "damaged\n")
     code, said = played.up(**variable)
     assert code in (1, 2), said
+    if not variable:
+        assert f"{played.root}/windtunnel.yaml cannot be used: " in said, said
     (start,) = played.starts()
     assert alive(start), said
 
