@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from tests import servers
+from windtunnel.clients.postgres import connect
+from windtunnel.services import project_objects as objects_of_services
 from windtunnel.settings import Settings
 
 pytestmark = pytest.mark.timeout(120)
@@ -153,3 +156,17 @@ def test_a_file_is_followed_until_a_person_changes_or_deletes_the_object(tmp_pat
     assert exported["rows"]["variable n"] == ["5", None]
     (line,) = exported["lines"]
     assert line.startswith("connections.yaml was not imported: The object have illegal keys")
+
+
+def test_a_database_that_was_reset_is_another_one(tmp_path: Path) -> None:
+    with servers.running(tmp_path / "state", "postgres") as settings:
+        with (
+            contextlib.closing(connect(settings)) as connection,
+            servers.connected(settings) as rows,
+        ):
+            rows.execute("CREATE TABLE alembic_version (version_num text)")
+            first = objects_of_services._identity(connection)
+            assert first and objects_of_services._identity(connection) == first
+            rows.execute("DROP TABLE alembic_version")
+            rows.execute("CREATE TABLE alembic_version (version_num text)")
+            assert objects_of_services._identity(connection) not in (first, "")

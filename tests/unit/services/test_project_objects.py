@@ -49,18 +49,18 @@ def imports(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Import:
     return played
 
 
-def bring(settings: Settings, monkeypatch: pytest.MonkeyPatch, database: str = "one") -> None:
+def bring(settings: Settings, monkeypatch: pytest.MonkeyPatch, database: str = "one") -> bool:
     monkeypatch.setattr(project_objects, "_identity", lambda connection: database)
     connection: Any = None
-    project_objects.bring(settings, connection)
+    return project_objects.bring(settings, connection)
 
 
 def test_they_are_imported_once_for_each_change_of_a_file_and_each_database(
     settings: Settings, imports: Import, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert settings.project is not None
-    bring(settings, monkeypatch)
-    bring(settings, monkeypatch)
+    assert bring(settings, monkeypatch)
+    assert bring(settings, monkeypatch), "nothing is left to do"
     assert imports.known == [{}]
     (settings.project / "variables.json").write_text('{"a": 1}')
     bring(settings, monkeypatch)
@@ -105,7 +105,7 @@ def test_a_stack_without_a_project_or_without_objects_imports_nothing(
 ) -> None:
     known = Record(root=str(settings.project), python="")
     (settings.state / record.NAME).write_text(known.text())
-    bring(settings, monkeypatch)
+    assert bring(settings, monkeypatch)
     (settings.state / record.NAME).unlink()
     bring(settings, monkeypatch)
     (settings.state / project_objects.NAME).write_text("[")

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from windtunnel.errors import WindtunnelError
+from windtunnel.project import environment
 from windtunnel.services import state_folder
 from windtunnel.settings import Settings, load
-from windtunnel.stack import reset
+from windtunnel.stack import down, reset
 
 
 @pytest.fixture
@@ -87,20 +88,65 @@ def test_reset_deletes_what_a_stack_wrote_and_nothing_else(settings: Settings) -
     assert [path.name for path in settings.state.iterdir()] == ["notes.txt"]
 
 
+def test_reset_leaves_no_folder_but_a_persons_symlink(settings: Settings, tmp_path: Path) -> None:
+    state_folder.prepare(settings)
+    deleted = reset.reset(settings)
+    assert settings.run in deleted and not settings.state.exists()
+    assert reset.reset(settings) == []
+    (tmp_path / "disk").mkdir()
+    settings.state.symlink_to(tmp_path / "disk")
+    state_folder.prepare(settings)
+    reset.reset(settings)
+    assert settings.state.is_symlink() and list((tmp_path / "disk").iterdir()) == []
+
+
+def test_reset_deletes_nothing_of_a_stack_that_it_cannot_stop(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state_folder.prepare(settings)
+
+    def refuse(_: Settings) -> int:
+        raise WindtunnelError("it goes on")
+
+    monkeypatch.setattr(down, "down", refuse)
+    with pytest.raises(WindtunnelError, match="it goes on"):
+        reset.reset(settings)
+    assert {path.name for path in settings.secrets.iterdir()} >= set(state_folder.GENERATED)
+
+
+def test_a_file_that_reset_cannot_delete_is_named(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state_folder.prepare(settings)
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(
+        WindtunnelError, match=r"cannot delete .* \(Permission denied\): delete it as"
+    ):
+        reset.reset(settings)
+
+
 def test_a_reset_that_is_killed_leaves_no_half_database_that_counts_as_a_whole(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state_folder.prepare(settings)
     (settings.state / "postgres").mkdir()
     (settings.state / "postgres" / "created").touch()
+    complete = settings.state / environment.FOLDER / "a" / environment.COMPLETE
+    complete.parent.mkdir(parents=True)
+    complete.touch()
 
-    def killed(*_: object) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(shutil, "rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
         reset.reset(settings)
     assert not (settings.state / "postgres" / "created").exists()
+    assert not complete.exists()
     # Another password or key would lock `up` out of a database that is still there.
     assert {path.name for path in settings.secrets.iterdir()} >= set(state_folder.GENERATED)
     assert reset.WRITTEN.index("postgres") < reset.WRITTEN.index("secrets")
