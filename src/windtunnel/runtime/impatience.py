@@ -75,7 +75,7 @@ def _shorten_task(task: Any, impatience: Impatience) -> None:
     if task.retries:
         for name in ("retry_delay", "max_retry_delay"):
             said += _shorten(task, name, impatience.factor)
-    if said or _is_sensor(task) or getattr(task, "retry_policy", None) is not None:
+    if said or task._is_sensor or getattr(task, "retry_policy", None) is not None:
         callback = functools.partial(_before, impatience=impatience, said=tuple(said))
         task.on_execute_callback = [*callbacks, callback]
 
@@ -84,7 +84,7 @@ def _before(context: Any, impatience: Impatience, said: tuple[str, ...]) -> None
     """Runs in the worker before each execution of the task, also after a pause."""
     task = context["task"]
     found = list(said)
-    if _is_sensor(task):
+    if task._is_sensor:
         for name in INTERVALS:
             found += _shorten(task, name, impatience.factor)
     if getattr(task, "retry_policy", None) is not None:
@@ -106,11 +106,6 @@ def _was_said(context: Any, impatience: Impatience) -> bool:
     # Asks the API server, as every sensor that pauses does. Its first look may have been patient.
     began = ti.get_first_reschedule_date(context)
     return began is None or began.timestamp() > impatience.since
-
-
-def _is_sensor(task: Any) -> bool:
-    # A mapped task has the class of its operator.
-    return bool(getattr(getattr(task, "operator_class", task), "_is_sensor", False))
 
 
 def _as_list(callbacks: Any) -> list[Any]:

@@ -119,6 +119,12 @@ def test_a_mapped_task_is_shortened_in_its_operator(by_ten: Path) -> None:
     assert (operator.poke_interval, seconds(operator.retry_delay)) == (12, 6)
 
 
+def test_a_mapped_sensor_without_retries_is_shortened_too(by_ten: Path) -> None:
+    operator = bagged(mapped(Sensor, {"timeout": [1]})).unmap({"timeout": 1})
+    start(operator)
+    assert operator.poke_interval == 6
+
+
 def test_the_log_says_once_by_how_much(by_ten: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     task = bagged(Sensor, retries=1, retry_delay=timedelta(minutes=1))
