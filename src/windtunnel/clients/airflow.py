@@ -6,6 +6,7 @@ Over 200 lines, because the calls of one API are in one place.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -219,8 +220,8 @@ class Airflow:
         return [(row["filename"], row["stack_trace"].strip()) for row in rows]
 
     def import_errors(self) -> list[tuple[str, str]]:
-        """(file, last line of the traceback) of every DAG file that cannot be imported."""
-        return [(file, trace.splitlines()[-1]) for file, trace in self.import_traces()]
+        """(file, the error and its line there) of every DAG file that cannot be imported."""
+        return [(file, reason(file, trace)) for file, trace in self.import_traces()]
 
     def execution_api(self) -> None:
         """Return when the task-execution API answers, which the workers use. Needs no token."""
@@ -229,6 +230,13 @@ class Airflow:
     def health(self) -> dict[str, Any]:
         """The answer of /monitor/health: the last heartbeats of Airflow's jobs. Needs no token."""
         return dict(self._send("GET", "/api/v2/monitor/health").json())
+
+
+def reason(file: str, trace: str) -> str:
+    """The last line of a traceback, and the line of this file where its innermost frame stands."""
+    places = re.findall(r'^ *File "(.*)", line ([0-9]+)', trace, re.MULTILINE)
+    lines = [line for path, line in places if path == file or path.endswith(f"/{file}")]
+    return trace.splitlines()[-1] + (f" (line {lines[-1]})" if lines else "")
 
 
 def _part(name: str) -> str:
