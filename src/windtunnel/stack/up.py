@@ -84,8 +84,9 @@ def _prepare(settings: Settings) -> None:
         raise running_already(settings)
     _refuse_without_socket(settings)
     _clear_leftovers(settings)
-    state_folder.prepare(settings)
+    # First: a refused `up` makes no secrets and no database.
     ports.check_free(settings)
+    state_folder.prepare(settings)
     _record(settings)
     os.environ["WINDTUNNEL_PREPARED"] = str(settings.state)
     os.chdir(settings.root)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Ports, load
-from windtunnel.stack import locks, ports
+from windtunnel.stack import locks, ports, up
 
 
 def test_no_port_of_a_private_stack_is_one_that_the_kernel_gives_to_outgoing_connections() -> None:
@@ -135,3 +136,21 @@ def test_two_stacks_that_choose_their_ports_do_it_one_after_the_other(
     monkeypatch.setenv("WINDTUNNEL_CACHE", "/proc/nowhere")
     with locks.choosing_ports():
         pass
+
+
+def test_an_up_that_a_taken_port_refuses_makes_no_database_and_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("windtunnel.stack.programs.bring", lambda: None)
+    (tmp_path / "dags").mkdir()
+    offset = ports.free_offset()
+    env = {
+        "WINDTUNNEL_STATE": str(tmp_path / "state"),
+        "PORT_OFFSET": str(offset),
+        "DAGS_FOLDER": str(tmp_path / "dags"),
+    }
+    settings = load(env, client=False)
+    with held(settings.ports.api), pytest.raises(WindtunnelError, match=r"1 port is taken"):
+        up.up(settings, "/bin/true", ["up", "-D"], dry_run=False)
+    assert not (settings.state / "postgres").exists()
+    assert list(settings.secrets.iterdir()) == []
