@@ -33,7 +33,7 @@
       python = import ./nix/python.nix inputs;
       project = import ./nix/project.nix { inherit lib python; };
       environment = pkgs: (python.environments pkgs).default;
-      up = pkgs: (project pkgs).up (environment pkgs);
+      up = pkgs: (project pkgs).up { environment = environment pkgs; };
       checks = forAllSystems (
         pkgs:
         import ./nix/checks.nix {

@@ -31,7 +31,7 @@ let
     else
       throw ''
         uv.lock pins other versions than windtunnel does. Put these among `constraint-dependencies` of [tool.uv] in
-        pyproject.toml, then run `uv lock`:
+        pyproject.toml, then run `nix run .#uv -- lock`:
         ${lib.concatStringsSep "\n" (
           lib.mapAttrsToList (name: _: "  \"${name}==${ours.${name}}\",") conflicts
         )}
@@ -68,12 +68,12 @@ let
   # A repository without dags/ is told so: the examples that come with the stack are for folders of no repository.
   up =
     pkgs:
-    pkgs.writeShellApplication {
+    (project pkgs).up {
       name = "windtunnel-dags";
-      text = ''
-        ${hooks.forget}
-        export DAGS_FOLDER="''${DAGS_FOLDER:-$PWD/dags}"
-        exec ${lib.getExe ((project pkgs).up (environment pkgs))} "$@"
+      environment = environment pkgs;
+      folder = ''
+        ${hooks.repository}
+        ${hooks.dags}
       '';
     };
 in
@@ -81,6 +81,8 @@ in
   packages = forAllSystems (pkgs: {
     default = environment pkgs;
     up = up pkgs;
+    # The shell, which has it too, cannot be entered while the lock is refused.
+    inherit (pkgs) uv;
   });
   apps = forAllSystems (pkgs: {
     default = {
@@ -109,7 +111,7 @@ in
         unset PYTHONPATH
         ${hooks.temporary}
         ${hooks.forget}
-        home=$PWD
+        ${hooks.repository}
         ${hooks.state}
         ${hooks.dags}
         unset home

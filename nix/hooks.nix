@@ -28,6 +28,13 @@
     fi
   '';
 
+  # The repository of DAGs at or above the current folder, as Nix itself looks for a flake.
+  repository = ''
+    home=$PWD
+    until [[ -z $home || -e $home/flake.nix ]]; do home=''${home%/*}; done
+    home=''${home:-$PWD}
+  '';
+
   # Nix copies a folder outside of git whole into its store, for all to read, once it has a flake.nix, and fails where a
   # socket lies in it: the state of such a folder, with its secrets, lies below the person's own. It stays where it is when
   # `git init` follows. Bash finds `~` also without HOME.

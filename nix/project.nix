@@ -15,8 +15,14 @@ let
     ];
   };
 
+  # `folder`: bash that sets `home` where there is no checkout.
   program =
-    environment: name: command:
+    {
+      name,
+      environment,
+      command,
+      folder ? "home=$PWD",
+    }:
     pkgs.writeShellApplication {
       inherit name;
       # The environment first: its `process-compose` is the launcher, which executes the other one.
@@ -28,9 +34,11 @@ let
         if [[ -n $home ]]; then
           export WINDTUNNEL_ROOT=$home
         else
-          home=$PWD
+          ${folder}
           export WINDTUNNEL_ROOT=${files}
-          if [[ -d dags ]]; then export DAGS_FOLDER="''${DAGS_FOLDER:-$PWD/dags}"; fi
+          if [[ -d $home/dags ]]; then
+            ${hooks.dags}
+          fi
         fi
         ${hooks.state}
         exec ${command} "$@"
@@ -40,9 +48,16 @@ in
 {
   inherit files;
 
-  # `nix run`, with this environment.
+  # `nix run`; the arguments are those of `program`.
   up =
-    environment: program environment "windtunnel-up" "${environment}/bin/python -P -m windtunnel.front";
+    { environment, ... }@arguments:
+    program (
+      {
+        name = "windtunnel-up";
+        command = "${environment}/bin/python -P -m windtunnel.front";
+      }
+      // arguments
+    );
 
   # The environment, with commands that find the stack of the current folder and the services' programs.
   withCommands =
@@ -55,7 +70,12 @@ in
       ln -s ${environment}/bin/* $out/bin/
       ${lib.concatMapStrings
         (name: ''
-          ln -sf ${lib.getExe (program environment name "${environment}/bin/${name}")} $out/bin/
+          ln -sf ${
+            lib.getExe (program {
+              inherit name environment;
+              command = "${environment}/bin/${name}";
+            })
+          } $out/bin/
         '')
         [
           "process-compose"

@@ -237,6 +237,12 @@ def outside_checkouts(start: Path | None = None) -> bool:
     return not any(_is_root(folder) for folder in (here, *here.parents))
 
 
+def named_state(env: Mapping[str, str]) -> str:
+    """WINDTUNNEL_STATE, unless a shell or a command of Nix derived it; a project comes first."""
+    state = env.get("WINDTUNNEL_STATE", "")
+    return "" if state == env.get("WINDTUNNEL_SHELL_STATE") else state
+
+
 def find_project(env: Mapping[str, str], start: Path | None = None) -> Path | None:
     """The project whose stack is meant; None for the stack of the checkout.
 
@@ -248,7 +254,7 @@ def find_project(env: Mapping[str, str], start: Path | None = None) -> Path | No
     """
     if named := env.get("WINDTUNNEL_PROJECT"):
         return Path(named).resolve()
-    if env.get("WINDTUNNEL_STATE"):
+    if named_state(env):
         return None
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
@@ -351,8 +357,9 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
     env = os.environ if env is None else env
     root = find_root(env)
     project = find_project(env)
-    default_state = project / PROJECT_STATE if project else root / STATE
-    state = Path(env.get("WINDTUNNEL_STATE") or default_state)
+    state = Path(env.get("WINDTUNNEL_STATE") or root / STATE)
+    if project and not named_state(env):
+        state = project / PROJECT_STATE
     state = state if state.is_absolute() else Path.cwd() / state
     state = Path(os.path.normpath(state))
     offset = _integer(env, "PORT_OFFSET", 0, 0, 65535 - 8974, "a port offset")

@@ -56,6 +56,22 @@ def test_a_named_project_counts_before_all_and_a_named_state_folder_alone(tmp_pa
     assert settings.dags == there / "dags"
 
 
+def test_the_default_that_a_shell_derived_names_no_state_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = project(tmp_path / "here")
+    default = str(tmp_path / "checkout" / ".state")
+    shell = {"WINDTUNNEL_STATE": default, "WINDTUNNEL_SHELL_STATE": default}
+    monkeypatch.chdir(here)
+    found = load(shell)
+    assert (found.project, found.state) == (here, here / PROJECT_STATE)
+    monkeypatch.chdir(tmp_path)
+    assert (load(shell).project, str(load(shell).state)) == (None, default)
+    monkeypatch.chdir(here)
+    other = shell | {"WINDTUNNEL_STATE": str(tmp_path / "other")}
+    assert load(other).state == tmp_path / "other", "a person's choice in such a shell"
+
+
 def test_a_folder_is_found_through_a_symlink(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,8 @@ The project's packages, the Airflow that it pins, and this very windtunnel.
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from windtunnel.project.limits import Limits
 from windtunnel.project.pyproject import LOCK
 from windtunnel.project.survey import Project
 from windtunnel.project.wanted import Wanted
+from windtunnel.settings import find_root
 from windtunnel.system import nix_store, uv
 
 #: The folder of the environments in the state folder, each named by its digest.
@@ -45,6 +48,20 @@ def find(project: Project, wanted: Wanted, state: Path) -> Path | None:
     return folder if whole and (folder / "bin" / "python").exists() else None
 
 
+def require_installer() -> None:
+    """Raises `UsageError` where this windtunnel is from Nix: its Python takes no other packages."""
+    if not nix_store.holds(sys.prefix):
+        return
+    dev = find_root(os.environ) / "dev"
+    command = shlex.quote(str(dev)) if dev.is_file() else "./dev"
+    where = "" if dev.is_file() else " in a checkout of windtunnel"
+    raise UsageError(
+        "this windtunnel is from Nix, which cannot install the project's packages: type "
+        f"`WINDTUNNEL_NO_NIX=1 {command} windtunnel up`{where}, or have Nix build the packages "
+        "(`windtunnel.lib.dagRepository`, docs/guides/your-dags.md)"
+    )
+
+
 def make(
     project: Project,
     wanted: Wanted,
@@ -57,11 +74,7 @@ def make(
     Raises:
         WindtunnelError: uv cannot make it; the message has what uv said.
     """
-    if nix_store.holds(sys.prefix):
-        raise UsageError(
-            "this windtunnel is from Nix, which cannot install the project's packages: use "
-            "`windtunnel.lib.dagRepository` (docs/guides/your-dags.md), or run it with uv"
-        )
+    require_installer()
     folder = place(project, wanted, state)
     # An incomplete one of an interrupted run.
     _remove(folder)

@@ -25,7 +25,7 @@ from windtunnel.project.claims import Claim, Packages
 from windtunnel.project.compose import Compose
 from windtunnel.project.folder import Folder, Remark
 from windtunnel.project.layout import Layout
-from windtunnel.settings import PROJECT_STATE
+from windtunnel.settings import PROJECT_STATE, named_state
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def survey(path: Path) -> Project:
 
 def _state_folder(folder: Folder) -> str | None:
     """The folder that a stack of this project will write into, and nowhere else."""
-    if named := os.environ.get("WINDTUNNEL_STATE"):
+    if named := named_state(os.environ):
         return named
     if os.access(folder.root, os.W_OK):
         return PROJECT_STATE

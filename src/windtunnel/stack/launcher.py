@@ -102,6 +102,8 @@ def _start(arguments: list[str], command: str) -> tuple[Settings, float]:
 def _export(settings: Settings) -> None:
     """Give process-compose the variables of the stack."""
     os.environ.update(settings.environment())
+    # In the stack's own processes the state folder is named.
+    os.environ.pop("WINDTUNNEL_SHELL_STATE", None)
     if not sys.stdout.isatty():
         os.environ["PC_DISABLE_TUI"] = "1"
     configuration = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")

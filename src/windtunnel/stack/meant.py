@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from windtunnel.errors import UsageError
-from windtunnel.settings import Settings, outside_checkouts
+from windtunnel.settings import STATE, Settings, named_state, outside_checkouts
 
 
 def require(settings: Settings, what: str) -> None:
@@ -18,8 +18,10 @@ def require(settings: Settings, what: str) -> None:
     Raises:
         UsageError: neither the folder nor a variable names that stack.
     """
-    named = settings.project or os.environ.get("WINDTUNNEL_STATE")
-    if named or not outside_checkouts():
+    named = settings.project or named_state(os.environ)
+    # `nix run` derives the folder of the current folder, `./dev` that of its checkout.
+    of_here = settings.state != settings.root / STATE
+    if named or of_here or not outside_checkouts():
         return
     fault = f"{Path.cwd()} has no stack, and this would {what} that of {settings.root}"
     raise UsageError(f"{fault}: change to that folder, or set WINDTUNNEL_STATE={settings.state}")

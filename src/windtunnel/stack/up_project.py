@@ -62,6 +62,7 @@ def run(folder: Path | None, arguments: list[str]) -> int:
     up.require_paths(settings)
     if not project.layout.dag_folders:
         raise UsageError(f"{root} has no DAG folder: make dags/, or name another one by --project")
+    _require_packages(project, settings)
     state_folder.folders(settings)
     # Of two at once the second waits. It must not empty the environment that the first one makes,
     # and not stop the stack that the first one starts.
@@ -124,12 +125,22 @@ def _project(folder: Path | None) -> Path | None:
     return None if root == find_root(os.environ) else root
 
 
+def _require_packages(project: Project, settings: Settings) -> None:
+    """Raises `UsageError`, before anything is written, where nobody can install the packages."""
+    if project_changes.is_own_environment(project):
+        return
+    packages = wanted.find(project)
+    if packages and not environment.find(project, packages, settings.state):
+        environment.require_installer()
+
+
 def _forget_the_checkout() -> None:
-    """Drop the defaults that a shell of the checkout exports: they mean another stack."""
+    """Drop the defaults that a shell or a command of Nix exports: they mean another stack."""
     root = find_root(os.environ)
     defaults = {"WINDTUNNEL_STATE": root / ".state", "DAGS_FOLDER": root / "dags"}
     for name, default in defaults.items():
-        if os.environ.get(name) == str(default):
+        derived = os.environ.pop(f"WINDTUNNEL_SHELL_{name.removeprefix('WINDTUNNEL_')}", "")
+        if os.environ.get(name) in (derived, str(default)):
             del os.environ[name]
 
 
