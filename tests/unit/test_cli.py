@@ -183,17 +183,21 @@ def test_a_project_that_never_had_a_stack_ends_no_other_folders_stack(
     for name in ("WINDTUNNEL_STATE", "WINDTUNNEL_PROJECT"):
         monkeypatch.delenv(name, raising=False)
 
-    def type_(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    def type_(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", CODE, *words],
             cwd=folder,
-            env={**os.environ, "WINDTUNNEL_ROOT": str(checkout)},
+            env={**os.environ, "WINDTUNNEL_ROOT": str(checkout), **env},
             capture_output=True,
             text=True,
         )
 
-    refused = type_(mine, "reset", "--yes")
-    assert refused.returncode == 2 and "would delete that of" in refused.stderr, refused
+    derived = dict.fromkeys(
+        ("WINDTUNNEL_STATE", "WINDTUNNEL_SHELL_STATE"), str(checkout / ".state")
+    )
+    for env in ({}, derived):  # without Nix and with it
+        refused = type_(mine, "reset", "--yes", **env)
+        assert refused.returncode == 2 and "would delete that of" in refused.stderr, refused
     assert (checkout / ".state" / "secrets" / "key").exists()
     assert "start one with `windtunnel up`" in type_(mine, "status").stderr
     assert type_(mine, "down").returncode == 0, "nothing runs"
