@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from windtunnel.check import air_rules
 from windtunnel.check import target as targets
 from windtunnel.check.parser import Parser
 from windtunnel.check.report import FileReport
@@ -44,6 +45,7 @@ class Checker:
         self.start_seconds = 0.0
         ids: dict[str, Path] = {}
         self._claim = claim or ids.setdefault
+        self._ruff = air_rules.program(target.python, target.env.get("PATH", ""))
         self._stack = contextlib.ExitStack()
 
     @classmethod
@@ -119,21 +121,23 @@ class Checker:
         files = [targets.file(self.target, path) for path in paths]
         questions = [{"file": str(file), "bundle": self._bundle(file)} for file in files]
         numbers = [self._parser.send(question) for question in questions]
+        said = air_rules.find(self._ruff, [each for each in files if each.suffix == ".py"])
         answers: dict[int, dict[str, Any]] = {}
         for number, file in zip(numbers, files, strict=True):
             while number not in answers:
                 answer = self._parser.receive()
                 answers[answer["id"]] = answer["facts"]
-            yield self._report(file, answers.pop(number))
+            yield self._report(file, answers.pop(number), said.get(file, []))
 
-    def _report(self, file: Path, facts: dict[str, Any]) -> FileReport:
+    def _report(self, file: Path, facts: dict[str, Any], said: list[dict[str, Any]]) -> FileReport:
+        name = self._rules.name(file)
         findings = self._rules.findings(file, facts)
+        findings += air_rules.findings(said, name, findings)
         dags = facts.get("dags", {})
         for dag_id in dags:
             first = self._claim(dag_id, file)
             if first != file:
                 findings.insert(0, self._rules.same_id(file, dag_id, first))
-        name = self._rules.name(file)
         return FileReport(file, name, dags, facts["seconds"], facts.get("imports", {}), findings)
 
     def _bundle(self, file: Path) -> str:
