@@ -142,7 +142,11 @@ def project_problems(settings: Settings) -> list[Problem]:
     names = known.objects if known and project_objects.read(settings) else []
     objects = project_objects.changed(settings, names)
     what, do = "has changed since it was imported", "`windtunnel up` imports it; the stack runs on"
-    return problems + [Problem(name, what, do) for name in objects]
+    problems += [Problem(name, what, do) for name in objects]
+    # A file that has changed since is not what these lines are about.
+    lines = [] if objects or not names else project_objects.refused(settings)
+    do = "correct its file; `windtunnel up` then imports it, and the stack runs on"
+    return problems + [Problem(", ".join(names), line, do) for line in lines]
 
 
 def import_problems(errors: list[tuple[str, str]]) -> list[Problem]:

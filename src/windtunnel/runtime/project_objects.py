@@ -19,6 +19,8 @@ from windtunnel.runtime import project_object_files
 from windtunnel.services import project_objects
 from windtunnel.settings import load
 
+#: Words of a line about something that cannot be used.
+REFUSED = " was not imported: "
 #: `kind/name` -> digest of an object.
 Digests = dict[str, str]
 
@@ -48,7 +50,7 @@ def import_all(
             try:
                 found = list(project_object_files.read(file))
             except Exception as error:  # Airflow's parsers raise what they like.
-                lines.append(f"{file.name} was not imported: {_reason(error)}")
+                lines.append(f"{file.name}{REFUSED}{_reason(error)}")
                 continue
             for kind, name, make in found:
                 try:
@@ -56,7 +58,7 @@ def import_all(
                     with session.begin_nested():
                         line = _bring(session, kind, name, make(), after, begun)
                 except Exception as error:
-                    line = f"{kind[:-1]} {name} was not imported: {_reason(error)}"
+                    line = f"{kind[:-1]} {name}{REFUSED}{_reason(error)}"
                 lines += [line] if line else []
         note(after)
     return after, lines
@@ -141,7 +143,8 @@ def main() -> None:
     known, lines = import_all(files, state.get("objects", {}), state.get("begun", {}), note)
     for line in lines:
         print(f"windtunnel: {line}", flush=True)
-    project_objects.write(settings, state | {"objects": known, "begun": {}})
+    refused = [line for line in lines if REFUSED in line]
+    project_objects.write(settings, state | {"objects": known, "begun": {}, "refused": refused})
     print(f"imported the connections, variables and pools of {', '.join(found.objects)}")
 
 

@@ -40,6 +40,12 @@ def changed(settings: Settings, names: Iterable[str]) -> list[str]:
     return [name for name, digest in now.items() if digest and digest != known.get(name)]
 
 
+def refused(settings: Settings) -> list[str]:
+    """A line for each file or object that the last import could not use."""
+    lines = read(settings).get("refused")
+    return [str(line) for line in lines] if isinstance(lines, list) else []
+
+
 def bring(settings: Settings, connection: Connection) -> bool:
     """Import them where a file has changed since the last time, or the database is new.
 
@@ -69,7 +75,7 @@ def bring(settings: Settings, connection: Connection) -> bool:
         print("windtunnel: warning: the project's objects were not imported, see the lines above")
         return False
     write(settings, read(settings) | wanted)
-    return True
+    return not refused(settings)
 
 
 def _identity(connection: Connection) -> str:

@@ -14,8 +14,11 @@ import pytest
 
 from tests import servers
 from windtunnel.clients.postgres import connect
+from windtunnel.project import record
+from windtunnel.project.record import Record
+from windtunnel.runtime import project_objects as runtime
 from windtunnel.services import project_objects as objects_of_services
-from windtunnel.settings import Settings
+from windtunnel.settings import Settings, load
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -170,3 +173,15 @@ def test_a_database_that_was_reset_is_another_one(tmp_path: Path) -> None:
             rows.execute("DROP TABLE alembic_version")
             rows.execute("CREATE TABLE alembic_version (version_num text)")
             assert objects_of_services._identity(connection) not in (first, "")
+
+
+def test_what_was_refused_is_noted_for_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINDTUNNEL_STATE", str(tmp_path))
+    (tmp_path / record.NAME).write_text(Record(str(tmp_path), "python", objects=[NAME]).text())
+    lines = ["pool odd was not imported: 'many'", "variable a was changed in Airflow, and stays so"]
+    monkeypatch.setattr(runtime, "import_all", lambda *_: ({"pools/narrow": "digest"}, lines))
+    monkeypatch.setattr(record, "enter", lambda: None)
+    runtime.main()
+    assert objects_of_services.refused(load(client=False)) == lines[:1]

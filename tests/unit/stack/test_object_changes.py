@@ -28,12 +28,15 @@ class Imports:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.code = 0
+        self.refused: list[str] = []
         self.files: list[list[str]] = []
 
     def __call__(self, *_: Any) -> int:
         known = record.read(self.settings.state)
         assert known is not None
         self.files.append(known.objects)
+        state = project_objects.read(self.settings)
+        project_objects.write(self.settings, state | {"refused": self.refused})
         return self.code
 
 
@@ -99,6 +102,20 @@ def test_a_damaged_file_is_named_and_a_failed_import_is_tried_again(
     (tmp_path / FILE).write_text("airflow: [")
     with pytest.raises(WindtunnelError, match=f"{FILE}: is not valid YAML .*: correct it"):
         bring(settings)
+
+
+def test_an_object_that_cannot_be_used_fails_up_and_stays_in_status_until_its_file_changes(
+    settings: Settings, imports: Imports, tmp_path: Path
+) -> None:
+    (tmp_path / FILE).write_text(ONE)
+    imports.refused = ["pool odd was not imported: 'many' is no number"]
+    with pytest.raises(WindtunnelError, match="not everything was imported"):
+        bring(settings)
+    assert not bring(settings), "the file is as it was"
+    assert "correct its file" in named(settings)[FILE]
+    imports.refused = []
+    (tmp_path / FILE).write_text(ONE + "\n")
+    assert bring(settings) and named(settings) == {}
 
 
 def test_a_stack_that_comes_up_imports_them_itself(
