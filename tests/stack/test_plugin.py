@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -232,3 +233,56 @@ def test_a_start_that_failed_fails_each_test_with_the_same_cause(tmp_path: Path)
     assert len(causes) >= 5
     assert "celery==5.4.0" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+@pytest.mark.long
+def test_it_lives_beside_the_plugins_for_celery_and_for_airflow_without_a_stack(
+    project: Path, tmp_path: Path
+) -> None:
+    """Of pytest-airflow-in-a-box: it exports an AIRFLOW_HOME and a database of its own."""
+    uv = shutil.which("uv") or str(ROOT / ".tools" / "uv" / "bin" / "uv")
+    names = ["pytest-celery", "pytest-airflow-in-a-box", "pytest-docker-tools", "docker"]
+    install = [uv, "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path), *names]
+    subprocess.run(install, check=True)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import pytest; sys.exit(pytest.main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "tests/test_dags.py", "-p", "celery.contrib.pytest"],
+        cwd=project,
+        env=environment() | {"AIRFLOW__CORE__EXECUTOR": "LocalExecutor"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("airflow-in-a-box-", "celery-", "windtunnel-"):
+        assert re.search(rf"^plugins: .*{name}", done.stdout, re.M), done.stdout
+
+
+@pytest.mark.long
+def test_ten_sessions_in_a_row_leave_nothing(tmp_path: Path) -> None:
+    project = write(tmp_path / "my-dags")
+    for _ in range(10):
+        done = session(project, "tests/test_dags.py", "-s")
+        assert done.returncode == 0, done.stdout + done.stderr
+    (project / "tests" / "test_state.py").write_text(
+        "def test_state(windtunnel):\n"
+        "    from pathlib import Path\n"
+        "    Path('state').write_text(str(windtunnel.settings.state))\n"
+    )
+    assert session(project, "tests/test_state.py").returncode == 0
+    state = Path((project / "state").read_text())
+    assert left(state) == [] and not state.exists()
+    assert list(places.base().glob(f"*/{places.name_of(project)}")) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one", "two"])
+def test_the_tests_of_faults_hold_twenty_times_in_a_row(
+    project: Path, processes: tuple[str, ...]
+) -> None:
+    for number in range(20):
+        done = session(project, "tests/test_faults.py", "--windtunnel=reuse", *processes)
+        assert done.returncode == 0, f"session {number}\n{done.stdout}{done.stderr}"

@@ -25,6 +25,7 @@ _OWN = (
     "DAGS_FOLDER",
     "BROKER",
     "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPATH",
     "SPT_NOENV",
 )
 _KEPT = ("WINDTUNNEL_PROCESS_COMPOSE", "WINDTUNNEL_NO_NIX")
@@ -39,9 +40,8 @@ def clean_environment(env: Mapping[str, str], *, airflow: bool) -> dict[str, str
         airflow: whether exported Airflow settings go along, as they do with `process-compose up`.
     """
     dropped = _OWN if airflow else (*_OWN, "AIRFLOW", "_AIRFLOW")
-    kept = _KEPT if airflow else ()
     return {
-        name: value for name, value in env.items() if name in kept or not name.startswith(dropped)
+        name: value for name, value in env.items() if name in _KEPT or not name.startswith(dropped)
     }
 
 

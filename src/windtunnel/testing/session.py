@@ -132,7 +132,8 @@ class Session:
     def _up(self, state: Path, offset: int) -> None:
         command = [_program(), "up", "-D", "--project", str(self.project)]
         log = state.parent / "up.log"
-        env = private.clean_environment(os.environ, airflow=True)
+        # Other plugins, and many a conftest.py, export settings of Airflow for `dag.test()`.
+        env = private.clean_environment(os.environ, airflow=False)
         env |= self._variables(state) | {"PORT_OFFSET": str(offset)}
         if self.workers:
             env["WORKERS"] = str(self.workers)
