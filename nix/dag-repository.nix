@@ -81,8 +81,14 @@ in
   packages = forAllSystems (pkgs: {
     default = environment pkgs;
     up = up pkgs;
-    # The shell, which has it too, cannot be entered while the lock is refused.
-    inherit (pkgs) uv;
+    # The shell, which has uv too, cannot be entered while the lock is refused. Without a Python uv would download one.
+    uv = pkgs.writeShellApplication {
+      name = "uv";
+      text = ''
+        export UV_PYTHON=${lib.getExe pkgs.python313} UV_PYTHON_DOWNLOADS=never
+        exec ${lib.getExe pkgs.uv} "$@"
+      '';
+    };
   });
   apps = forAllSystems (pkgs: {
     default = {

@@ -253,3 +253,7 @@ def test_a_template_whose_lock_disagrees_with_ours_is_refused(template: Path) ->
     assert done.returncode != 0
     assert "uv.lock pins other versions than windtunnel does" in done.stderr
     assert '"rich==' in done.stderr
+    assert "nix run .#uv -- lock" in done.stderr
+    # The way out may not need what is refused.
+    uv = harness.run("nix-eval", "eval", "--raw", f".#packages.{SYSTEM}.uv.drvPath", cwd=template)
+    assert uv.returncode == 0, uv.stderr

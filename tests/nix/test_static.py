@@ -156,3 +156,19 @@ def test_a_linter_finds_nothing(name: str, crate: str, option: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_repository_of_dags_is_found_upwards_as_nix_finds_its_flake(tmp_path: Path) -> None:
+    text = (ROOT / "nix" / "hooks.nix").read_text()
+    hook = text.partition("  repository = ''\n")[2].partition("\n  '';")[0].replace("''$", "$")
+    assert hook
+    deep = tmp_path / "mine" / "dags" / "deep"
+    deep.mkdir(parents=True)
+
+    def found() -> str:
+        script = f'set -eu\n{hook}\nprintf %s "$home"'
+        return subprocess.check_output(["bash", "-c", script], cwd=deep, text=True)
+
+    assert found() == str(deep), "in no repository"
+    (tmp_path / "mine" / "flake.nix").touch()
+    assert found() == str(tmp_path / "mine")
