@@ -50,6 +50,25 @@ def test_nothing_is_to_be_started_at_once_while_the_stack_is_being_stopped(
     assert stopping["worker"] == "process-compose stops it; nothing to do"
 
 
+@pytest.mark.parametrize(
+    ("faulty", "part", "do"),
+    [
+        (["postgres", "scheduler"], "scheduler", "it recovers by itself when postgres is back"),
+        (["postgres", "scheduler"], "postgres", "process-compose process restart postgres"),
+        (["scheduler"], "scheduler", "process-compose process restart scheduler"),
+        (["worker"], "worker", "its supervisor repairs it by itself"),
+    ],
+)
+def test_what_runs_and_is_not_well_is_restarted_only_where_nothing_else_repairs_it(
+    settings: Settings, faulty: list[str], part: str, do: str
+) -> None:
+    rows = [row(name, "Running") for name in ("postgres", "valkey", "scheduler", "worker")]
+    faults = {each.name: "does not answer" if each.name in faulty else None for each in rows}
+    problems = {each.part: each.do for each in process_problems(settings, rows, faults)}
+    assert sorted(problems) == sorted(faulty)
+    assert problems[part].startswith(do)
+
+
 @pytest.fixture
 def draining(settings: Settings) -> str:
     """worker-0 drains with two tasks in hand. Returns the time at which they are cut off."""
