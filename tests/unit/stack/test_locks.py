@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def test_a_command_that_waited_for_a_reset_locks_the_new_file(tmp_path: Path) ->
             text=True,
         )
         assert child.stdout is not None and child.stdout.readline() == "waits\n"
+        assert select.select([child.stdout], [], [], 0.5) == ([], [], []), "it did not wait"
         shutil.rmtree(settings.state)
     assert child.stdout.read() == "at its path\n"
     assert child.wait(30) == 0
