@@ -173,7 +173,11 @@ def _answer(call: Callable[[], T]) -> T | None:
 
 def new_run_id() -> str:
     """A run id with the running test's name, by which a person finds the run in the UI."""
-    node = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0]
+    node = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
+    return f"{name_in_ids(node)}__{uuid.uuid4().hex[:8]}"
+
+
+def name_in_ids(node: str) -> str:
+    """The name of a test, by pytest's node id, as the ids of its runs begin."""
     name = Path(node.partition("::")[0]).stem + "." + node.rpartition("::")[2]
-    test = re.sub(r"[^A-Za-z0-9_.~-]+", "_", name)[:150].strip("._") or "test"
-    return f"{test}__{uuid.uuid4().hex[:8]}"
+    return re.sub(r"[^A-Za-z0-9_.~-]+", "_", name)[:150].strip("._") or "test"

@@ -15,7 +15,7 @@ from tests.unit.testing import fake_stack
 from windtunnel.health import status
 from windtunnel.settings import Settings, load
 from windtunnel.testing.journal import Fault, Started
-from windtunnel.testing.report import collect, entry, stacks
+from windtunnel.testing.report import collect, entry, source, stacks
 
 STATUS: dict[str, Any] = {
     "state": "degraded",
@@ -57,13 +57,13 @@ def collected(target: Path, state: Path, settings: Settings | None) -> entry.Ent
     now = time.time()
     found = entry.Entry("t.py::test_a", "failed", "x", now - 60, now + 60)
     target.mkdir()
-    source = collect.Source(
+    where = source.Source(
         state,
         settings,
         runs=[Started(fake_stack.DAG, fake_stack.RUN, now)],
         faults=[Fault("worker-0", "killed", now, None)],
     )
-    collect.Collector(target, found, source).collect()
+    collect.Collector(target, found, where).collect()
     return found
 
 

@@ -114,12 +114,19 @@ def test_processes_of_xdist_write_one_page(pytester: pytest.Pytester, project: P
 def test_a_process_of_xdist_that_dies_has_its_test_on_the_page(
     pytester: pytest.Pytester, project: Path
 ) -> None:
-    dies = "\ndef test_dies(windtunnel):\n    log(windtunnel, 'last words')\n    os._exit(7)\n"
-    pytester.makepyfile(TESTS + dies)
+    dies = (
+        "\ndef test_dies(windtunnel):\n"
+        "    log(windtunnel, 'last words')\n"
+        "    tasks = windtunnel.settings.logs / 'tasks' / 'dag_id=etl'\n"
+        "    (tasks / f'run_id={new_run_id()}' / 'task_id=load').mkdir(parents=True)\n"
+        "    os._exit(7)\n"
+    )
+    pytester.makepyfile("from windtunnel.testing.runs import new_run_id\n" + TESTS + dies)
     run(pytester, "-n", "1")
     assert set(failed(project)) == {"test_red", "test_dies"}
     assert failed(project)["test_dies"].outcome == "error: its process died"
     assert "last words" in text_of(project, "test_dies", "components/worker-0.log")
+    assert [each.dag_id for each in failed(project)["test_dies"].runs] == ["etl"]
     assert "test_dies" in (project / "report" / folder.PAGE).read_text()
 
 

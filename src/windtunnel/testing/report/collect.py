@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.health import status
 from windtunnel.settings import Settings
 from windtunnel.system import events
-from windtunnel.testing.journal import Fault, Started
 from windtunnel.testing.report import entry, folder, logs, redact, stacks
+from windtunnel.testing.report.source import Source
 from windtunnel.testing.results import moment
 from windtunnel.testing.runs import ENDED
 
@@ -22,19 +22,6 @@ from windtunnel.testing.runs import ENDED
 API_SECONDS = 5.0
 #: Runs of one test whose tasks are asked for.
 MOST_RUNS = 50
-
-
-@dataclass
-class Source:
-    """Where to look. `settings` is None for a stack that did not start."""
-
-    state: Path
-    settings: Settings | None
-    begun: logs.Positions = field(default_factory=dict)
-    runs: Sequence[Started] = ()
-    faults: Sequence[Fault] = ()
-    #: The output of the start, for a stack that did not start.
-    up_log: Path | None = None
 
 
 class Collector:

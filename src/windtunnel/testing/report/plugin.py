@@ -94,7 +94,7 @@ class Report:
 
     def _crashed(self, target: Path, report: pytest.TestReport) -> None:
         """A process of pytest-xdist died in a test: collect in its place."""
-        from windtunnel.testing.report import collect, entry
+        from windtunnel.testing.report import collect, entry, source
 
         for file in (target / folder.RUNNING).glob("*.json"):
             try:
@@ -110,9 +110,11 @@ class Report:
                     ended=time.time(),
                     folder=place.name,
                 )
-                found.notes.append("the process that died took the test's runs and faults along")
-                source = collect.Source(Path(known["state"]), None, known["positions"])
-                collect.Collector(place, found, source).collect()
+                found.notes.append("what the test had broken was known to its process only")
+                where = source.of_dead_process(
+                    report.nodeid, Path(known["state"]), known["time"], known["positions"]
+                )
+                collect.Collector(place, found, where).collect()
                 found.write(place)
             except (OSError, ValueError, KeyError):
                 continue

@@ -16,8 +16,8 @@ from windtunnel.testing.options import STACK, STATE
 from windtunnel.testing.report import folder
 
 if TYPE_CHECKING:
-    from windtunnel.testing.report.collect import Source
     from windtunnel.testing.report.entry import Entry
+    from windtunnel.testing.report.source import Source
     from windtunnel.testing.stack import Windtunnel
 
 FIXTURE = "windtunnel"
@@ -143,13 +143,13 @@ class Recorder:
             self.start_failed = found
 
     def _source(self, state: Path) -> Source:
-        from windtunnel.testing.report import collect
+        from windtunnel.testing.report.source import Source
 
         stack = self._stack()
         if stack is None:
             attached = self.config.getoption("--windtunnel") == "attach"
-            return collect.Source(state, None, up_log=None if attached else state.parent / "up.log")
-        return collect.Source(
+            return Source(state, None, up_log=None if attached else state.parent / "up.log")
+        return Source(
             state,
             stack.settings,
             self.begun.positions,
