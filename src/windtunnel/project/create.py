@@ -71,6 +71,11 @@ def remarks(project: Project, results: list[Result]) -> list[str]:
             "then `uv run windtunnel up`"
         )
     if starting_files.WORKFLOW in written:
+        dag = starting_files.dag(project)
+        lines.append(
+            f"{starting_files.WORKFLOW}: it runs the DAG {dag}; name one that needs nothing from "
+            "outside and succeeds"
+        )
         if not project.packages.own_environment:
             lines.append(f"{starting_files.WORKFLOW}: replace OWNER in WINDTUNNEL")
         above = _repository_above(project.root)

@@ -122,6 +122,11 @@ def texts(project: Project) -> dict[str, str]:
     }
 
 
+def dag(project: Project) -> str:
+    """The DAG that the workflow runs: the first by name of its file."""
+    return dag_ids.first(project.root, project.layout.dag_folders) or ANY_DAG
+
+
 def _workflow(project: Project) -> str:
     if project.packages.own_environment:
         windtunnel, address = "uv run windtunnel", ""
@@ -132,7 +137,7 @@ def _workflow(project: Project) -> str:
         # The shell has the packages of the stack, which need not have pytest.
         test = f"{windtunnel} shell <<< 'uv run --no-project --with pytest pytest {TEST}'"
     return WORKFLOW_TEXT.format(
-        dag=dag_ids.first(project.root, project.layout.dag_folders) or ANY_DAG,
+        dag=dag(project),
         address=address,
         windtunnel=windtunnel,
         test=test,

@@ -103,6 +103,7 @@ def test_a_project_that_has_windtunnel_in_its_environment_uses_that_one(make: Ma
     assert workflow["jobs"]["dags"]["env"] == {"DAG": "nightly-load"}
     assert "uv run windtunnel up -D" in (root / WORKFLOW).read_text()
     assert "uv add" not in done.stderr
+    assert "it runs the DAG nightly-load; name one that" in done.stderr
 
 
 @pytest.mark.parametrize(
