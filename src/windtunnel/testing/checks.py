@@ -14,6 +14,9 @@ import pytest
 
 from windtunnel.check.checker import Checker
 from windtunnel.check.report import FileReport
+from windtunnel.errors import WindtunnelError
+from windtunnel.project import layout
+from windtunnel.project.folder import Folder
 from windtunnel.testing import options, places
 from windtunnel.testing.options import OWNER, SESSION, STACK
 
@@ -39,16 +42,24 @@ class Checks:
         self._project = options.project(config).resolve()
         self._reports: dict[Path, FileReport] = {}
         self._checker: Checker | None = None
+        folders = [self._project / each for each in layout.dag_folders(Folder(self._project))]
+        if not folders:
+            # No item would look as if all were well.
+            raise pytest.UsageError(f"--windtunnel-check: {self._project} has no DAG folder")
         # Without a path on the command line, the DAG files are meant too, wherever they lie.
         if config.args_source is not config.ArgsSource.ARGS:
-            folders = [path for path in self._folders() if not _is_below(path, config)]
-            config.args += [str(path) for path in folders]
+            config.args += [str(path) for path in folders if not _is_below(path, config)]
 
-    def _folders(self) -> Iterable[Path]:
-        from windtunnel.project import layout
-        from windtunnel.project.folder import Folder
-
-        return [self._project / each for each in layout.dag_folders(Folder(self._project))]
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Import Airflow before the first file is looked at: a failure of it ends the session."""
+        if self.config.pluginmanager.has_plugin("dsession"):
+            # pytest-xdist: other processes collect.
+            return
+        try:
+            _ = self.files
+        except WindtunnelError as error:
+            raise pytest.UsageError(f"--windtunnel-check: {error}") from None
 
     @cached_property
     def checker(self) -> Checker:
@@ -65,7 +76,7 @@ class Checks:
 
     @cached_property
     def files(self) -> frozenset[Path]:
-        return frozenset(self.checker.files()) if list(self._folders()) else frozenset()
+        return frozenset(self.checker.files())
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> DagFile | None:
         if file_path.suffix not in (".py", ".zip") or file_path not in self.files:
@@ -96,9 +107,8 @@ class Checks:
         return self._reports[item.path]
 
     def pytest_unconfigure(self) -> None:
-        if self._checker is None:
-            return
-        self._checker.__exit__()
+        if self._checker is not None:
+            self._checker.__exit__()
         shared = hasattr(self.config, "workerinput") or STACK in self.config.stash
         if not shared and not self.config.getoption("--windtunnel-keep"):
             places.end_session(self.config.stash[SESSION])

@@ -71,6 +71,23 @@ def test_warnings_can_be_made_errors(project: Path, pytester: pytest.Pytester) -
     pytester.runpytest_subprocess(*options).assert_outcomes(failed=1)
 
 
+def test_settings_that_end_airflow_end_the_session_with_their_cause(
+    project: Path, pytester: pytest.Pytester
+) -> None:
+    (project / "config").mkdir()
+    text = "raise SystemExit('my settings')\n"
+    (project / "config" / "airflow_local_settings.py").write_text(text)
+    done = pytester.runpytest_subprocess("--windtunnel-check", "-p", "no:cacheprovider")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["*--windtunnel-check: *has ended*my settings*"])
+
+
+def test_a_project_without_dags_is_wrong_usage(pytester: pytest.Pytester) -> None:
+    done = pytester.runpytest_subprocess("--windtunnel-check", "-p", "no:cacheprovider")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["*--windtunnel-check: * has no DAG folder"])
+
+
 def test_without_the_option_no_dag_file_is_an_item(
     project: Path, pytester: pytest.Pytester
 ) -> None:
