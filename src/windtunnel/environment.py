@@ -16,8 +16,6 @@ from windtunnel.errors import Exit, WindtunnelError
 from windtunnel.settings import Settings, is_running, load
 from windtunnel.stack import inside
 
-#: Variables that another checkout's `./dev` drops where they are only this one's derived values.
-DERIVED = ("WINDTUNNEL_STATE", "WINDTUNNEL_PROJECT", "DAGS_FOLDER", "PORT_OFFSET")
 #: Commands of Airflow that ask the database nothing.
 WITHOUT_DATABASE = {"cheat-sheet", "config", "info", "plugins", "providers", "version"}
 
@@ -36,8 +34,7 @@ def main(command: list[str]) -> int:
         # checkout's own folders, must not replace them.
         if command[0] not in ("process-compose", "windtunnel"):
             settings = load()
-            found = inside.variables(settings)
-            os.environ.update(_marked(found) | found)
+            os.environ.update(inside.variables(settings))
             if command[0] == "airflow":
                 # Without this file even `airflow version` ends in a traceback.
                 settings.secret("database-url")
@@ -53,12 +50,6 @@ def main(command: list[str]) -> int:
     except OSError as error:
         print(f"windtunnel: {command[0]}: {error.strerror}", file=sys.stderr)
         return 126
-
-
-def _marked(found: dict[str, str]) -> dict[str, str]:
-    """WINDTUNNEL_SHELL_NAME for each variable that no person named: it may be for a shell."""
-    derived = [name for name in DERIVED if name in found and not os.environ.get(name)]
-    return {f"WINDTUNNEL_SHELL_{name.removeprefix('WINDTUNNEL_')}": found[name] for name in derived}
 
 
 def _require_database(settings: Settings, words: list[str]) -> None:

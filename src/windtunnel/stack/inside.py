@@ -12,9 +12,26 @@ from windtunnel.project import record
 from windtunnel.settings import Settings
 from windtunnel.variables import proxies
 
+#: A shell hands these on, and `./dev` of another checkout must not take them for the person's.
+DERIVED = ("WINDTUNNEL_STATE", "WINDTUNNEL_PROJECT", "DAGS_FOLDER", "PORT_OFFSET")
+
+
+def mark(name: str) -> str:
+    """The variable with the value that a shell of ours derived for this one (nix/hooks.nix)."""
+    return f"WINDTUNNEL_SHELL_{name.removeprefix('WINDTUNNEL_')}"
+
 
 def variables(settings: Settings) -> dict[str, str]:
-    """Those of the stack; in a project also its own, and its environment first on PATH."""
+    """Those of the stack; in a project also its own, and its environment first on PATH.
+
+    Of those that no person named, the marks too.
+    """
+    found = _of_the_stack(settings)
+    derived = [name for name in DERIVED if name in found and not os.environ.get(name)]
+    return {mark(name): found[name] for name in derived} | found
+
+
+def _of_the_stack(settings: Settings) -> dict[str, str]:
     found = settings.environment()
     project = record.read(settings.state) if settings.project else None
     if project is None:

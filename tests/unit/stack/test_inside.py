@@ -9,7 +9,7 @@ import pytest
 
 from windtunnel.project import record
 from windtunnel.project.record import Record
-from windtunnel.settings import load
+from windtunnel.settings import Settings, load
 from windtunnel.stack import inside
 from windtunnel.variables import proxies
 
@@ -62,10 +62,31 @@ def test_a_proxy_of_the_shell_or_of_the_project_never_stands_before_the_stacks_o
     assert inside.variables(settings)["no_proxy"] == "*"
 
 
+def unmarked(settings: Settings) -> dict[str, str]:
+    found = inside.variables(settings)
+    return {name: found[name] for name in found if not name.startswith("WINDTUNNEL_SHELL_")}
+
+
 def test_without_a_project_they_are_those_of_the_stack(tmp_path: Path) -> None:
     settings = load({"WINDTUNNEL_STATE": str(tmp_path)}, client=False)
-    assert inside.variables(settings) == settings.environment()
+    assert unmarked(settings) == settings.environment()
     assert "PATH" not in inside.variables(settings)
     named = load({"WINDTUNNEL_PROJECT": str(tmp_path)}, client=False)
-    assert inside.variables(named) == named.environment(), "no record yet"
+    assert unmarked(named) == named.environment(), "no record yet"
     assert os.environ.get("MINE") is None
+
+
+def test_what_no_person_named_is_marked_so_that_another_checkouts_dev_drops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in inside.DERIVED:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DAGS_FOLDER", "/named")
+    settings = load({"WINDTUNNEL_PROJECT": str(tmp_path)}, client=False)
+    found = inside.variables(settings)
+    marks = {name: value for name, value in found.items() if name.startswith("WINDTUNNEL_SHELL_")}
+    assert marks == {
+        "WINDTUNNEL_SHELL_STATE": str(tmp_path / ".windtunnel"),
+        "WINDTUNNEL_SHELL_PROJECT": str(tmp_path),
+        "WINDTUNNEL_SHELL_PORT_OFFSET": "0",
+    }
