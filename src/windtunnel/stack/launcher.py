@@ -5,12 +5,15 @@ The reason for a launcher: docs/adr/0002-launcher.md.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, UsageError, WindtunnelError
@@ -144,11 +147,9 @@ def real_binary() -> str:
     Raises:
         WindtunnelError: there is none, or it is older than this project supports.
     """
-    path = os.environ.get("WINDTUNNEL_PROCESS_COMPOSE") or _bundled() or _search()
+    path = os.environ.get("WINDTUNNEL_PROCESS_COMPOSE") or _bundled() or _search() or _built()
     if path is None or not os.access(path, os.X_OK):
-        step = (
-            "run this through ./dev or `nix develop`, or install a release's wheel: each brings it"
-        )
+        step = "run ./dev once in windtunnel's checkout, or install a release's wheel"
         raise WindtunnelError(f"process-compose itself is not installed: {step}")
     # Otherwise even this command leaves a log in the temporary folder.
     env = os.environ | {"PC_LOG_FILE": os.devnull}
@@ -184,6 +185,24 @@ def _search() -> str | None:
         if b"windtunnel.stack.launcher" not in Path(candidate).read_bytes()[:400]:
             return candidate
     return None
+
+
+def _built() -> str | None:
+    """The one that `./dev` built in the checkout from which this windtunnel was installed.
+
+    Not of an editable install: that is the environment of `./dev`, which names it itself.
+    """
+    try:
+        text = metadata.distribution("windtunnel").read_text("direct_url.json") or "{}"
+        data = json.loads(text)
+    except (metadata.PackageNotFoundError, ValueError):
+        return None
+    url = urlsplit(data.get("url", ""))
+    if url.scheme != "file" or data.get("dir_info", {}).get("editable"):
+        return None
+    found = Path(unquote(url.path)).glob(".tools/process-compose-*")
+    newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    return str(newest) if newest else None
 
 
 def _become(arguments: list[str]) -> int:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.small_stack import stop
 from windtunnel.clients import process_compose
-from windtunnel.errors import UsageError
+from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.settings import Settings, socket_path
 from windtunnel.stack import launcher, scale
 
@@ -200,6 +203,25 @@ def test_the_binary_that_a_released_wheel_carries_comes_before_path(
         launcher, "__file__", str(tmp_path / "windtunnel" / "stack" / "launcher.py")
     )
     assert launcher.real_binary() == str(carried)
+
+
+def test_a_windtunnel_from_a_checkouts_folder_finds_what_dev_built_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = tmp_path / "ein Ort" / ".tools" / "process-compose-12"
+    built.parent.mkdir(parents=True)
+    built.write_text("#!/bin/sh\necho v1.120.0\n")
+    built.chmod(0o755)
+    monkeypatch.delenv("WINDTUNNEL_PROCESS_COMPOSE", raising=False)
+    monkeypatch.setenv("PATH", "")
+    urls: dict[str, Any] = {"url": (tmp_path / "ein Ort").as_uri(), "dir_info": {}}
+    known = metadata.distribution("windtunnel")
+    monkeypatch.setattr(type(known), "read_text", lambda *_: json.dumps(urls))
+    assert launcher.real_binary() == str(built)
+    for other in ({"url": "https://example.org/a.whl"}, {"dir_info": {"editable": True}}):
+        monkeypatch.setattr(type(known), "read_text", lambda *_, o=other: json.dumps(urls | o))
+        with pytest.raises(WindtunnelError, match=r"not installed: run \./dev once"):
+            launcher.real_binary()
 
 
 def test_without_the_real_binary_the_next_step_is_named(tmp_path: Path) -> None:
