@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -17,11 +18,26 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 PACKAGE = Path(airflow.__file__ or "").parent
 #: Where Airflow and its standard provider have their examples.
 EXAMPLES = (PACKAGE / "example_dags", PACKAGE / "providers" / "standard" / "example_dags")
-NETWORK = "it asks a service on the internet"
-WAITS = "it waits for another DAG, a person, a file or a time of day that never comes here"
-FAILS = "it is made to fail"
+SAME_ASSET = (
+    "another example declares its asset with another URI, so Airflow deactivates one of them"
+)
 #: DAG -> why it is not asked to succeed.
-LEFT_OUT: dict[str, str] = {}
+LEFT_OUT = {
+    "asset_with_extra_by_context": SAME_ASSET,
+    "asset_with_extra_by_yield": SAME_ASSET,
+    "asset_with_extra_from_classic_operator": SAME_ASSET,
+    "read_asset_event_from_classic": "it reads an event of the three above",
+    "example_dag_decorator": "it asks a service on the internet",
+    "tutorial_objectstorage": "it asks a service on the internet, and imports pandas",
+    "example_external_task_marker_child": "it waits for a run of another DAG of the same date",
+    "example_hitl_operator": "it waits for a person",
+    "example_sensors": "it waits for a file and a time of day",
+    "example_failed_dag": "it is made to fail",
+    "example_retry_policy": "it is made to fail, and waits for minutes between its tries",
+    "example_params_ui_tutorial": "it has a parameter without a default, which a person types",
+    "example_passing_params_via_test_command": "it is made for `airflow tasks test`",
+    "example_task_state_store_async": "it calls a method that Airflow 3.3.2 does not have (aget)",
+}
 INNER = '''
 import json, time
 from datetime import UTC, datetime
@@ -29,7 +45,8 @@ from pathlib import Path
 import pytest
 
 FILE = Path("ids.json")
-IDS = json.loads(FILE.read_text()) if FILE.exists() else []
+LEFT_OUT = json.loads(Path("left_out.json").read_text())
+IDS = [name for name in json.loads(FILE.read_text()) if name not in LEFT_OUT] if FILE.exists() else []
 
 
 def test_ids(windtunnel_airflow):
@@ -58,6 +75,7 @@ def test_the_example_dags_succeed(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLES[0] / "plugins", project / "plugins")
     (project / "tests").mkdir()
     (project / "tests" / "test_examples.py").write_text(INNER)
+    (project / "left_out.json").write_text(json.dumps(LEFT_OUT))
     try:
         listed = session(project, "tests", "-k", "ids", "--windtunnel=reuse")
         assert listed.returncode == 0, listed.stdout + listed.stderr
@@ -74,7 +92,8 @@ def test_the_example_dags_succeed(tmp_path: Path) -> None:
     finally:
         for folder in places.base().glob(f"*/{places.name_of(project)}"):
             private.destroy(places.settings_of(folder / "state"))
-    outcomes = dict(re.findall(r"::test_example\[(\S+)\] (PASSED|FAILED)", done.stdout))
-    failed = {dag for dag, outcome in outcomes.items() if outcome != "PASSED"}
-    assert failed == LEFT_OUT.keys() & outcomes.keys(), done.stdout
-    assert len(outcomes) - len(failed) >= 40
+    passed = re.search(r"^=+ (\d+) passed, 1 deselected", done.stdout, re.M)
+    assert done.returncode == 0 and passed, done.stdout
+    assert int(passed[1]) >= 90
+    known = json.loads((project / "ids.json").read_text())
+    assert LEFT_OUT.keys() <= set(known), "a reason for a DAG that is not there"
