@@ -21,11 +21,14 @@ ACTION: dict[str, Any] = yaml.safe_load(TEXT)
 STEPS: list[dict[str, Any]] = ACTION["runs"]["steps"]
 SCRIPTS = {step["id"]: step for step in STEPS if "run" in step}
 #: A uv that notes its own name and its arguments, one a line, and the Python that it was told.
-UV = """#!/usr/bin/env bash
-printf '%s\\n' "$(basename "$0")" "$@" >"$NOTED"
+#: The sandbox of Nix has no /usr/bin/env.
+UV = (
+    f"#!{shutil.which('bash')}\n"
+    + """printf '%s\\n' "$(basename "$0")" "$@" >"$NOTED"
 printf '%s' "${UV_PYTHON-none}" >"$NOTED.python"
 exit "${CODE:-0}"
 """
+)
 REPORT = "--windtunnel-report-dir=/tmp/the report"
 
 

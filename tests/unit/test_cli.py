@@ -18,6 +18,7 @@ from windtunnel.cli import app
 from windtunnel.clients import process_compose
 from windtunnel.settings import Settings, load
 from windtunnel.stack import absence
+from windtunnel.system import nix_store
 
 CODE = "from windtunnel.cli import main; main()"
 
@@ -199,7 +200,8 @@ def test_a_project_that_never_had_a_stack_ends_no_other_folders_stack(
         refused = type_(mine, "reset", "--yes", **env)
         assert refused.returncode == 2 and "would delete that of" in refused.stderr, refused
     assert (checkout / ".state" / "secrets" / "key").exists()
-    assert "start one with `windtunnel up`" in type_(mine, "status").stderr
+    start = "process-compose up" if nix_store.holds(sys.prefix) else "windtunnel up"
+    assert f"start one with `{start}`" in type_(mine, "status").stderr
     assert type_(mine, "down").returncode == 0, "nothing runs"
     assert "start one with `process-compose up`" in type_(checkout, "status").stderr
     assert type_(checkout, "reset", "--yes").returncode == 0

@@ -63,7 +63,7 @@ def test_a_session_that_a_worker_wrote_down_is_found(
 
 def test_process_compose_is_ended_before_what_it_would_start_again(tmp_path: Path) -> None:
     settings = load({"WINDTUNNEL_STATE": str(tmp_path / "state")}, client=False)
-    env = {"WINDTUNNEL_STACK": str(settings.state)}
+    env = {"WINDTUNNEL_STACK": str(settings.state), "PATH": os.environ["PATH"]}
     # PostgreSQL's number is the smaller one.
     started = [
         subprocess.Popen(
