@@ -137,8 +137,10 @@ def test_a_task_s_exception_is_in_the_message_and_its_whole_log_in_a_file(projec
     assert "invalid literal for int() with base 10: 'forty-two'" in found.message
     log = text_of(project, found, "tasks/1-red/parse.try-1.log")
     assert "about to parse forty-two" in log and "ValueError: invalid literal" in log
-    # Each test has the lines of its own time.
-    assert "orders" not in text_of(project, found, "components/scheduler.log")
+    # Each test has the lines of its own time. Of the test before, only the last task's end may follow.
+    former = entries(project)["test_the_worker_is_killed"]
+    assert "task_id='load'" in text_of(project, former, "components/scheduler.log")
+    assert "task_id='load'" not in text_of(project, found, "components/scheduler.log")
 
 
 def test_a_run_that_hangs_has_stacks_or_says_why_not(project: Path) -> None:
