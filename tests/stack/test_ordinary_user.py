@@ -16,8 +16,8 @@ import pytest
 
 from tests.stack_fixture import ROOT, Stack, until
 from windtunnel.stack import leftovers
-from windtunnel.stack.launcher import real_binary
 from windtunnel.stack.ports import free_offset
+from windtunnel.stack.real_binary import real_binary
 
 NOBODY = 65534
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"

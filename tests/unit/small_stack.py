@@ -12,7 +12,7 @@ import psutil
 
 from windtunnel.clients import process_compose
 from windtunnel.settings import Settings
-from windtunnel.stack.launcher import real_binary
+from windtunnel.stack.real_binary import real_binary
 from windtunnel.system.waiting import wait_for
 
 #: The worker takes two seconds to end when it is told to, as one with a task in hand.

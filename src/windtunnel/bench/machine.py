@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from windtunnel.stack.launcher import real_binary
+from windtunnel.stack.real_binary import real_binary
 
 PACKAGES = {
     "airflow": "apache-airflow-core",

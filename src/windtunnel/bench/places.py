@@ -9,7 +9,7 @@ from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import is_running, load
-from windtunnel.stack.launcher import real_binary
+from windtunnel.stack.real_binary import real_binary
 
 PROGRAMS = ("airflow", "postgres", "initdb", "valkey-server", "process-compose")
 

@@ -16,8 +16,8 @@ from windtunnel.bench.stack import Stack
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import ADMIN, Settings, load
 from windtunnel.stack import leftovers
-from windtunnel.stack.launcher import real_binary
 from windtunnel.stack.private import clean_environment
+from windtunnel.stack.real_binary import real_binary
 
 FILE = Path(__file__).with_name("stock.yaml")
 #: Seconds until an orderly stop counts as failed: three steps of Docker's grace.

@@ -38,7 +38,7 @@ class Parser:
         stack.callback(self._channel.close)
         with theirs, open(self._log, "wb") as log:
             command = [target.python, "-P", "-m", "windtunnel.check.server", str(theirs.fileno())]
-            process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 command,
                 cwd=target.root,
                 env=target.environment(folder),
@@ -49,7 +49,7 @@ class Parser:
                 # Ctrl-C of the terminal is for this process.
                 start_new_session=True,
             )
-        stack.callback(self._stop, process)
+        stack.callback(self._stop)
         self._reader = stack.enter_context(self._channel.makefile("rb"))
         options = {"root": str(target.root), "state": str(folder)}
         self._put({**options, "jobs": jobs, "objects": objects})
@@ -95,15 +95,18 @@ class Parser:
         except OSError:
             raise self._dead() from None
 
-    def _stop(self, process: subprocess.Popen[bytes]) -> None:
+    def _stop(self) -> None:
         self._channel.shutdown(socket.SHUT_RDWR)
         try:
-            process.wait(STOP_SECONDS)
+            self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self._process.kill()
+            self._process.wait()
 
     def _dead(self) -> WindtunnelError:
+        # Its socket closes before it writes why it ends.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_SECONDS)
         fault = f"the process that imports Airflow has ended{self._last_words()}"
         return WindtunnelError(f"{fault}: correct what it names, then check again")
 

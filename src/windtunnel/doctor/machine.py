@@ -120,7 +120,7 @@ def _postgres_user(settings: Settings) -> Finding:
 
 
 def _process_compose() -> Finding:
-    from windtunnel.stack.launcher import OLDEST, real_binary
+    from windtunnel.stack.real_binary import OLDEST, real_binary
 
     try:
         path = real_binary()

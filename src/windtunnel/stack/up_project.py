@@ -29,6 +29,7 @@ from windtunnel.stack import (
     project_record,
     up,
 )
+from windtunnel.stack.real_binary import real_binary
 from windtunnel.stack.say import say
 
 #: The environment that a first `up` has made for the second, so that it makes none.
@@ -110,7 +111,7 @@ def _require_success(arguments: list[str]) -> None:
     up.require_dags(settings)
     programs.bring()
     env = os.environ | settings.environment()
-    command_line.check(launcher.real_binary(), ["up", *arguments], starts=True, env=env)
+    command_line.check(real_binary(), ["up", *arguments], starts=True, env=env)
 
 
 def _project(folder: Path | None) -> Path | None:

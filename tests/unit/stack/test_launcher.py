@@ -16,7 +16,7 @@ from tests.unit.small_stack import stop
 from windtunnel.clients import process_compose
 from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.settings import Settings, socket_path
-from windtunnel.stack import launcher, scale
+from windtunnel.stack import real_binary, scale
 
 
 @pytest.fixture
@@ -198,11 +198,11 @@ def test_the_binary_that_a_released_wheel_carries_comes_before_path(
         path.write_text("#!/bin/sh\necho v1.120.0\n")
         path.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-    assert launcher.real_binary() == str(tmp_path / "bin" / "process-compose")
+    assert real_binary.real_binary() == str(tmp_path / "bin" / "process-compose")
     monkeypatch.setattr(
-        launcher, "__file__", str(tmp_path / "windtunnel" / "stack" / "launcher.py")
+        real_binary, "__file__", str(tmp_path / "windtunnel" / "stack" / "real_binary.py")
     )
-    assert launcher.real_binary() == str(carried)
+    assert real_binary.real_binary() == str(carried)
 
 
 def test_a_windtunnel_from_a_checkouts_folder_finds_what_dev_built_there(
@@ -217,11 +217,11 @@ def test_a_windtunnel_from_a_checkouts_folder_finds_what_dev_built_there(
     urls: dict[str, Any] = {"url": (tmp_path / "ein Ort").as_uri(), "dir_info": {}}
     known = metadata.distribution("windtunnel")
     monkeypatch.setattr(type(known), "read_text", lambda *_: json.dumps(urls))
-    assert launcher.real_binary() == str(built)
+    assert real_binary.real_binary() == str(built)
     for other in ({"url": "https://example.org/a.whl"}, {"dir_info": {"editable": True}}):
         monkeypatch.setattr(type(known), "read_text", lambda *_, o=other: json.dumps(urls | o))
         with pytest.raises(WindtunnelError, match=r"not installed: run \./dev once"):
-            launcher.real_binary()
+            real_binary.real_binary()
 
 
 def test_without_the_real_binary_the_next_step_is_named(tmp_path: Path) -> None:
