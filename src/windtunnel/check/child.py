@@ -94,12 +94,20 @@ class Child:
         for descriptor in self.descriptors:
             os.close(descriptor)
         facts: dict[str, Any] = {"seconds": time.monotonic() - self.start}
-        if self.has_answered and not self.is_late:
-            facts |= json.loads(self.data.partition(b"\n")[0])
+        answered = self._answered() if self.has_answered and not self.is_late else None
+        if answered is not None:
+            facts |= answered
         else:
             facts["end"] = {"status": os.waitstatus_to_exitcode(status), "late": self.is_late}
             facts["limit"] = self.limit
         return {**facts, "printed": self.printed, "tail": self.tail.decode(errors="replace")}
+
+    def _answered(self) -> dict[str, Any] | None:
+        """What it has said; None where the file itself has written there."""
+        with contextlib.suppress(ValueError, RecursionError):
+            said = json.loads(self.data.partition(b"\n")[0])
+            return said if isinstance(said, dict) else None
+        return None
 
 
 def fork(number: int, limit: float, parse: Callable[[int], None]) -> Child:
