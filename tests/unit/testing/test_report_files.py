@@ -127,6 +127,16 @@ def test_tokens_and_passwords_in_urls_are_hidden_whoever_made_them(text: str, sh
     assert redact.Redactor()(text) == shown
 
 
+def test_a_secret_is_hidden_as_json_writes_it_and_a_connections_password_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", 'quo"ted')
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", "postgres://me:pass%2Fword@shop/x")
+    hide = redact.of_stack(None)
+    assert hide('{"event": "quo\\"ted"}') == '{"event": "***"}'
+    assert hide("with pass/word, pass%2Fword") == "with ***, ***"
+
+
 def test_every_line_of_a_key_is_hidden() -> None:
     hide = redact.Redactor(["-----BEGIN-----\nAAAABBBBCCCC\nDDDDEEEEFFFF\n-----END-----"])
     assert hide("the key has DDDDEEEEFFFF") == "the key has ***"

@@ -5,12 +5,13 @@ Airflow and we write none into logs. A test, a DAG or a package may do so.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from windtunnel.project import record
 
@@ -40,6 +41,8 @@ class Redactor:
         lines = {line.strip() for value in values for line in value.splitlines()}
         known = {line for line in lines if len(line) >= SHORTEST}
         known |= {quote(value, safe="") for value in known}
+        # As a log of JSON lines has it.
+        known |= {json.dumps(value)[1:-1] for value in known}
         # The longest first: one may be a part of another.
         words = [re.escape(value) for value in sorted(known, key=len, reverse=True)]
         self._known = re.compile("|".join(words)) if words else None
@@ -67,6 +70,10 @@ def _named(variables: Mapping[str, str]) -> Iterator[str]:
         # Not a path: it would be missing where a log names that file.
         if NAMES.search(name) and not value.startswith("/"):
             yield value.strip()
+            # A connection's password, which a log may have alone.
+            with contextlib.suppress(ValueError):
+                password = urlsplit(value.strip()).password or ""
+                yield from (password, unquote(password))
 
 
 def _files(folder: Path) -> Iterator[str]:
