@@ -214,14 +214,14 @@ class Airflow:
                 return None
             raise
 
-    def import_traces(self) -> list[tuple[str, str]]:
-        """(file, traceback) of every DAG file that cannot be imported."""
+    def import_traces(self) -> list[tuple[str, str, str]]:
+        """(file, traceback, when) of every DAG file that cannot be imported."""
         rows = self.pages("/importErrors", "import_errors")
-        return [(row["filename"], row["stack_trace"].strip()) for row in rows]
+        return [(row["filename"], row["stack_trace"].strip(), row["timestamp"]) for row in rows]
 
     def import_errors(self) -> list[tuple[str, str]]:
         """(file, the error and its line there) of every DAG file that cannot be imported."""
-        return [(file, reason(file, trace)) for file, trace in self.import_traces()]
+        return [(file, reason(file, trace)) for file, trace, _ in self.import_traces()]
 
     def execution_api(self) -> None:
         """Return when the task-execution API answers, which the workers use. Needs no token."""

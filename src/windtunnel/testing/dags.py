@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from windtunnel.clients.airflow import Airflow
 from windtunnel.errors import UsageError, WindtunnelError
@@ -34,22 +35,27 @@ def wait_until_read(
     __tracebackhide__ = True
     folders = folders_of(settings)
     reader = impatience.Reader(settings, airflow)
+    asked = time.time()
 
     def read() -> bool:
         __tracebackhide__ = True
         dag = airflow.dag(dag_id)
-        file = _file(folders, dag)
-        for path, trace in airflow.import_traces():
-            if (file is not None and file.as_posix().endswith(path)) or Path(path).stem == dag_id:
+        file = _file(folders, str(dag.get("relative_fileloc") or "") if dag else "")
+        for path, trace, when in airflow.import_traces():
+            found = _file(folders, path)
+            is_meant = file == found if file else Path(path).stem == dag_id
+            # A person may have corrected the file since.
+            if is_meant and (moment(when) or 0.0) >= _changed(found, asked):
                 raise AssertionError(f"{path} cannot be imported:\n{trace}")
         if dag is None or dag.get("is_stale"):
-            if time.time() > max(since, _newest(folders)) + PARSE_SECONDS:
+            if time.time() > max(since, min(_newest(folders), asked)) + PARSE_SECONDS:
                 raise _no_dag(airflow, dag_id, folders)
             return False
-        if file is not None and file.exists():
-            parsed = moment(dag.get("last_parsed_time"))
-            if parsed is None or parsed < file.stat().st_mtime:
-                return False
+        # The time is that of the end: what has begun before the change has read the former text.
+        began = (moment(dag.get("last_parsed_time")) or 0.0) - (dag.get("last_parse_duration") or 0)
+        if began < _changed(file, asked):
+            reader.ask(dag)
+            return False
         if not reader.has_read(dag):
             return False
         if dag["is_paused"]:
@@ -70,16 +76,22 @@ def folders_of(settings: Settings) -> list[Path]:
     return [settings.dags]
 
 
-def _file(folders: list[Path], dag: dict[str, Any] | None) -> Path | None:
-    name = dag.get("relative_fileloc") if dag else None
+def _file(folders: list[Path], name: str) -> Path | None:
     paths = [folder / name for folder in folders if name]
     return next((path for path in paths if path.exists()), None)
 
 
+def _changed(file: Path | None, now: float) -> float:
+    """When a file was changed; one of a copy or of another clock may be from the future."""
+    with suppress(OSError):
+        return min(file.stat().st_mtime, now) if file else 0.0
+    return 0.0
+
+
 def _newest(folders: list[Path]) -> float:
-    """The time of the newest DAG file."""
-    times = [path.stat().st_mtime for folder in folders for path in folder.rglob("*.py")]
-    return max(times, default=0.0)
+    """The time of the newest DAG file. Emacs marks an open file by a link that leads nowhere."""
+    found = (path for folder in folders for path in folder.rglob("*.py"))
+    return max((_changed(path, math.inf) for path in found), default=0.0)
 
 
 def _no_dag(airflow: Airflow, dag_id: str, folders: list[Path]) -> WindtunnelError:

@@ -70,7 +70,11 @@ class Reader:
             return True
         step = "a stack that an older windtunnel has started must be started again"
         self.hint = f" with the tag {wanted!r}: {step}" if wanted else f" without {found[0]!r}"
+        self.ask(dag)
+        return False
+
+    def ask(self, dag: dict[str, Any]) -> None:
+        """Ask the DAG processor to read the DAG's file, now and then."""
         if time.monotonic() > self._asked + ASK_SECONDS:
             self._asked = time.monotonic()
             self.airflow.parse_again(dag["file_token"])
-        return False
