@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, suppress
 
 from windtunnel.clients import process_compose
@@ -33,8 +33,18 @@ GONE_SECONDS = 10.0
 
 
 @contextmanager
-def broken(cluster: LocalCluster, part: str, of: Task | str | None, how: str) -> Iterator[str]:
-    """See `Windtunnel.broken`."""
+def broken(
+    cluster: LocalCluster,
+    part: str,
+    of: Task | str | None,
+    how: str,
+    is_within: Callable[[], bool] = lambda: False,
+) -> Iterator[str]:
+    """See `Windtunnel.broken`.
+
+    Args:
+        is_within: whether the block of another part is open. That one waits for the whole stack.
+    """
     if part == "partition":
         with _cut_off(cluster, of) as name:
             yield name
@@ -54,14 +64,16 @@ def broken(cluster: LocalCluster, part: str, of: Task | str | None, how: str) ->
             raise WindtunnelError(
                 f"{name} (pid {former}) lives on {GONE_SECONDS:.0f} s after SIGKILL"
             )
-    else:
-        cluster.stop(name)
     try:
+        if not killed:
+            cluster.stop(name)
         yield name
     finally:
         if not killed:
             cluster.start(name)
         _wait_until_back(cluster, name, former)
+        if not is_within():
+            wait_for_workers(cluster.settings)
 
 
 def way(part: str, how: str) -> str:
@@ -106,7 +118,6 @@ def _wait_until_back(cluster: LocalCluster, name: str, former: int) -> None:
 
     if not wait_for(is_back, BACK_SECONDS, POLL_SECONDS):
         raise WindtunnelError(f"{name} has not come back after {BACK_SECONDS:.0f} s")
-    wait_for_workers(cluster.settings)
 
 
 @contextmanager

@@ -43,6 +43,10 @@ class Journal:
     def note_run(self, dag_id: str, run_id: str, impatience: float = 1.0) -> None:
         self.runs.append(Started(dag_id, run_id, time.time(), impatience))
 
+    def is_within(self) -> bool:
+        """Whether several blocks are open."""
+        return len([fault for fault in self.faults if fault.ended is None]) > 1
+
     @contextmanager
     def noting(self, how: str, block: AbstractContextManager[str]) -> Iterator[str]:
         """Note the fault that a block makes. The block's value is the name of what is broken."""

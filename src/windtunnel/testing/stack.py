@@ -153,7 +153,8 @@ class Windtunnel:
             WindtunnelError: the part has not come back.
         """
         turns.require("broken", self._is_alone())
-        block = faults.broken(self._remote or self._cluster(), part, of, how)
+        cluster = self._remote or self._cluster()
+        block = faults.broken(cluster, part, of, how, self.journal.is_within)
         return self.journal.noting(faults.way(part, how), block)
 
     @contextmanager
