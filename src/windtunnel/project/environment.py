@@ -77,7 +77,7 @@ def make(
     require_installer()
     folder = place(project, wanted, state)
     # An incomplete one of an interrupted run.
-    _remove(folder)
+    remove(folder)
     folder.parent.mkdir(mode=0o700, exist_ok=True)
     program = uv.program("uv has to install the project's packages", "see docs.astral.sh/uv")
     # The interpreter that runs here is at hand, also where PATH does not have it.
@@ -114,10 +114,11 @@ def remove_others(state: Path, kept: Path | None) -> None:
     kept = kept and kept.resolve()
     for folder in (state / FOLDER).resolve().glob("*"):
         if folder != kept:
-            _remove(folder)
+            remove(folder)
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
+    """Delete one environment."""
     # First: a run that is killed here must not leave half an environment that counts as a whole.
     with contextlib.suppress(OSError):
         (folder / COMPLETE).unlink()

@@ -117,6 +117,7 @@ def _living(data: Any) -> list[dict[str, Any]]:
         with suppress(KeyError, TypeError, ValueError, OverflowError):
             process = int(entry["pid"]), int(entry["start"]), str(entry["boot"])
             factor = float(entry["factor"])
-            if NONE <= factor <= MOST and procfs.find(*process) is not None:
+            runs = procfs.alive(*process[:2]) and process[2] == procfs.boot_id()
+            if NONE <= factor <= MOST and runs:
                 living.append(entry | {"id": str(entry["id"]), "factor": factor})
     return living

@@ -18,7 +18,7 @@ from windtunnel.errors import WindtunnelError
 from windtunnel.project import layout
 from windtunnel.project.folder import Folder
 from windtunnel.testing import options, places
-from windtunnel.testing.options import OWNER, SESSION, STACK
+from windtunnel.testing.options import CACHE, OWNER, SESSION
 
 NAME = "windtunnel-check"
 
@@ -58,19 +58,20 @@ class Checks:
             return
         try:
             _ = self.files
-        except WindtunnelError as error:
+        except (OSError, WindtunnelError) as error:
             raise pytest.UsageError(f"--windtunnel-check: {error}") from None
 
     @cached_property
     def checker(self) -> Checker:
         # A stack's environments are shared, and nothing is written into the project.
         session = self.config.stash[SESSION]
-        folder = places.begin_session(session, self.config.stash[OWNER])
-        state = places.state_of(session, self._project)
         is_alone = not hasattr(self.config, "workerinput")
-        claim = None if is_alone else SharedIds(folder / "dag-ids").claim
-        with places.starting(self._project):
-            checker = Checker.of(self._project, state=state, claim=claim)
+        with places.below(self.config.stash[CACHE]):
+            folder = places.begin_session(session, self.config.stash[OWNER])
+            state = places.state_of(session, self._project)
+            claim = None if is_alone else SharedIds(folder / "dag-ids").claim
+            with places.starting(self._project):
+                checker = Checker.of(self._project, state=state, claim=claim)
         self._checker = checker.__enter__()
         return checker
 
@@ -109,9 +110,6 @@ class Checks:
     def pytest_unconfigure(self) -> None:
         if self._checker is not None:
             self._checker.__exit__()
-        shared = hasattr(self.config, "workerinput") or STACK in self.config.stash
-        if not shared and not self.config.getoption("--windtunnel-keep"):
-            places.end_session(self.config.stash[SESSION])
 
 
 class DagFile(pytest.File):

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 MODES = ("private", "reuse", "attach")
+#: The cache folder as it was when pytest started: a test may set another HOME. Empty for none.
+CACHE = pytest.StashKey[str]()
 #: The name of the session's folder, and the process that ends its stack.
 SESSION = pytest.StashKey[str]()
 OWNER = pytest.StashKey[int]()
 STACK = pytest.StashKey[object]()
 #: Whether the running test has the stack for itself.
 ALONE = pytest.StashKey[bool]()
+#: The lock of a reused stack.
+USE = pytest.StashKey[IO[str]]()
 #: The state folder of the stack, also of one that did not start.
 STATE = pytest.StashKey[Path]()
+
+
+def cache_now() -> str:
+    """The cache folder; empty where this user has none."""
+    from windtunnel.errors import UsageError
+    from windtunnel.system.cache_folder import cache
+
+    try:
+        return str(cache())
+    except UsageError:
+        return ""
 
 
 def add(parser: pytest.Parser) -> None:

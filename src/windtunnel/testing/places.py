@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from windtunnel.project import record
+from windtunnel.project import environment, record
 from windtunnel.project.environment import FOLDER as ENVIRONMENTS
 from windtunnel.settings import Settings, is_running, load
 from windtunnel.stack import private
@@ -31,9 +31,26 @@ REUSED = "reused"
 UNUSED_SECONDS = 14 * 86400.0
 
 
+_cache: Path | None = None
+
+
 def base() -> Path:
     """The folder of all test stacks of this user."""
-    return cache() / "testing"
+    return (_cache or cache()) / "testing"
+
+
+@contextmanager
+def below(folder: str) -> Iterator[None]:
+    """Have the test stacks below this cache folder, whatever HOME a test has set; empty for none.
+
+    A stack that one process had started elsewhere would never be ended by another one.
+    """
+    global _cache
+    former, _cache = _cache, Path(folder) if folder else None
+    try:
+        yield
+    finally:
+        _cache = former
 
 
 def state_of(session: str, project: Path) -> Path:
@@ -53,6 +70,9 @@ def starting(project: Path) -> Iterator[None]:
     """Hold the lock of the project's starts: two could make the same environment at once."""
     with open(base() / ENVIRONMENTS / f"{name_of(project)}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        # Who had the lock may have been killed, and its `up` may still be at work.
+        with _alone():
+            _end_dead()
         yield
 
 
@@ -82,13 +102,18 @@ def begin_session(session: str, owner: int) -> Path:
             folder.mkdir()
             text = json.dumps({"pid": owner, "start": start, "boot": procfs.boot_id()})
             (folder / OWNER).write_text(text)
-        for other in base().iterdir():
-            is_session = other.is_dir() and other.name not in (ENVIRONMENTS, REUSED)
-            # Without the file its process died before it wrote it: both happen under this lock.
-            if is_session and not _lives(other):
-                _end(other)
+        _end_dead()
         _remove_unused()
     return folder
+
+
+def _end_dead() -> None:
+    """End what sessions have left whose process is dead."""
+    for other in base().iterdir():
+        is_session = other.is_dir() and other.name not in (ENVIRONMENTS, REUSED)
+        # Without the file its process died before it wrote it: both happen under this lock.
+        if is_session and not _lives(other):
+            _end(other)
 
 
 def keep_session(session: str) -> None:
@@ -119,7 +144,9 @@ def _lives(session: Path) -> bool:
         known = json.loads((session / OWNER).read_text())
         if known.get("kept"):
             return any(is_running(state) for state in session.glob("*/state"))
-        return procfs.find(known["pid"], known["start"], known["boot"]) is not None
+        # In a container nobody may reap a process that was killed.
+        alive = procfs.alive(known["pid"], known["start"])
+        return alive and bool(known["boot"] == procfs.boot_id())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
@@ -132,9 +159,9 @@ def _end(folder: Path) -> None:
 
 def note_use(state: Path) -> None:
     """Mark a stack and its environment as used now, so that they are kept."""
-    environment = Path(record.interpreter(state)).parents[1]
-    shared = environment.parent == (base() / ENVIRONMENTS).resolve()
-    for path in (state, environment) if shared else (state,):
+    used = Path(record.interpreter(state)).parents[1]
+    shared = used.parent == (base() / ENVIRONMENTS).resolve()
+    for path in (state, used) if shared else (state,):
         with contextlib.suppress(OSError):
             os.utime(path)
 
@@ -142,7 +169,7 @@ def note_use(state: Path) -> None:
 def _remove_unused() -> None:
     for path in (base() / ENVIRONMENTS).glob("*"):
         if _is_unused(path):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+            environment.remove(path) if path.is_dir() else path.unlink()
     for state in (base() / REUSED).glob("*/state"):
         if _is_unused(state) and not is_running(state):
             private.destroy(settings_of(state))

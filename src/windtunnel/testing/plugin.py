@@ -5,9 +5,9 @@ Every test session of an environment with windtunnel loads this file, so it impo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
-import signal
 import uuid
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from windtunnel.testing import options
-from windtunnel.testing.options import ALONE, OWNER, SESSION, STACK
+from windtunnel.testing.options import ALONE, CACHE, OWNER, SESSION, STACK
 
 if TYPE_CHECKING:
     from windtunnel.clients.airflow import Airflow
@@ -31,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     given: Mapping[str, Any] = getattr(config, "workerinput", {})
     config.stash[SESSION] = given.get("windtunnel_session") or uuid.uuid4().hex[:12]
     config.stash[OWNER] = given.get("windtunnel_owner") or os.getpid()
+    config.stash[CACHE] = given.get("windtunnel_cache") or options.cache_now()
     line = "windtunnel_alone: under pytest-xdist no other test uses the stack meanwhile"
     config.addinivalue_line("markers", line)
     if config.getoption("--windtunnel-report-dir"):
@@ -46,35 +47,58 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """pytest-xdist: its workers share one stack, which this process ends."""
-    end_on_sigterm()
+    from windtunnel.testing import interrupts
+
+    interrupts.end_as_ctrl_c()
     node.workerinput["windtunnel_session"] = node.config.stash[SESSION]
     node.workerinput["windtunnel_owner"] = os.getpid()
+    node.workerinput["windtunnel_cache"] = node.config.stash[CACHE]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    is_controller = config.pluginmanager.has_plugin("dsession")
-    if hasattr(config, "workerinput") or not (STACK in config.stash or is_controller):
+    # Not in a worker of pytest-xdist, nor in a process that a test has forked and that came here.
+    if config.stash.get(OWNER, 0) != os.getpid():
         return
-    from windtunnel.testing import places
+    # The folder says whether there was a stack: pytest-forked starts it in another process.
+    cache, session = config.stash[CACHE], config.stash[SESSION]
+    if not cache or session not in _names(f"{cache}/testing"):
+        return
+    from windtunnel.testing import interrupts, places
 
-    if config.getoption("--windtunnel-keep"):
-        places.keep_session(config.stash[SESSION])
-    else:
-        places.end_session(config.stash[SESSION])
+    with places.below(cache), interrupts.held_back():
+        if config.getoption("--windtunnel-keep"):
+            places.keep_session(session)
+        else:
+            places.end_session(session)
+
+
+def _names(folder: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return os.listdir(folder)  # noqa: PTH208 # pathlib would be one import more
+    return []
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     """Under pytest-xdist a test that breaks the stack has it alone."""
-    shares = hasattr(item.config, "workerinput")
-    if not shares or "windtunnel" not in getattr(item, "fixturenames", ()):
+    config = item.config
+    if not hasattr(config, "workerinput"):
         return (yield)
+    # Also of a test that asks for the fixture while it runs: it has no turn.
+    config.stash[ALONE] = False
+    if "windtunnel" not in getattr(item, "fixturenames", ()):
+        return (yield)
+    from windtunnel.errors import WindtunnelError
     from windtunnel.testing import places, turns
 
-    config = item.config
-    folder = places.begin_session(config.stash[SESSION], config.stash[OWNER])
-    config.stash[ALONE] = turns.is_alone(item)
-    with turns.turn(folder, config.stash[ALONE]):
+    alone = turns.is_alone(item)
+    with contextlib.ExitStack() as stack:
+        # Where the folder cannot be written, the fixture says so.
+        with contextlib.suppress(OSError, WindtunnelError):
+            with places.below(config.stash[CACHE]):
+                folder = places.begin_session(config.stash[SESSION], config.stash[OWNER])
+            stack.enter_context(turns.turn(folder, alone))
+            config.stash[ALONE] = alone
         return (yield)
 
 
@@ -86,15 +110,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     from windtunnel.testing import places
 
-    for state in places.running(config.stash[SESSION]):
+    with places.below(config.stash[CACHE]):
+        states = places.running(config.stash[SESSION])
+    for state in states:
         command = f"WINDTUNNEL_STATE={shlex.quote(str(state))} windtunnel down"
         terminalreporter.write_line(f"windtunnel: a stack goes on running; end it with: {command}")
-
-
-def end_on_sigterm() -> None:
-    """Make SIGTERM end the session as Ctrl-C does: otherwise its stack would be left."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -123,9 +143,10 @@ def windtunnel(
     The first test that asks for it starts the stack. A start that failed fails every such test with
     the same cause, and is not tried again.
     """
+    from windtunnel.testing import interrupts
     from windtunnel.testing.session import Session
 
-    end_on_sigterm()
+    interrupts.end_as_ctrl_c()
     # Also a start that fails leaves something to end.
     pytestconfig.stash[STACK] = None
     project = Path(windtunnel_project).resolve()

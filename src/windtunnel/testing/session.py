@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import io
-import json
 import os
-import shutil
 import subprocess
-import sys
 import time
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -18,17 +15,14 @@ import pytest
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, WindtunnelError
 from windtunnel.health import wait
-from windtunnel.services import state_folder
 from windtunnel.settings import Settings, find_root, load
 from windtunnel.stack import ports, private, project_changes, scale
-from windtunnel.testing import places
-from windtunnel.testing.options import ALONE, OWNER, SESSION, STATE
+from windtunnel.testing import objects, places, reuse, up_command
+from windtunnel.testing.options import ALONE, CACHE, OWNER, SESSION, STATE, USE
 from windtunnel.testing.stack import Windtunnel
 
-#: The file with the variables that a stack was started with. They may hold secrets.
-VARIABLES = "variables.json"
-#: The last lines of a start that failed.
-LINES = 15
+#: A stack that is found has this time to be ready.
+FOUND_SECONDS = 60.0
 
 
 class Session:
@@ -49,14 +43,20 @@ class Session:
     def stack(self) -> Windtunnel:
         """The running stack. Fails the test with the cause where it cannot be had."""
         try:
-            settings = self._attach() if self.mode == "attach" else self._started()
+            with places.below(self.config.stash[CACHE]):
+                settings = self._attach() if self.mode == "attach" else self._started()
+                places.note_use(settings.state)
+            objects.bring_back(settings)
+        except OSError as error:
+            step = "free it, or set WINDTUNNEL_CACHE to another folder"
+            fault = f"windtunnel: the stack's folder cannot be used: {error}: {step}"
+            raise pytest.fail.Exception(fault, pytrace=False) from None
         except WindtunnelError as error:
             raise pytest.fail.Exception(f"windtunnel: {error}", pytrace=False) from None
-        places.note_use(settings.state)
         return Windtunnel(settings, lambda: self.config.stash.get(ALONE, True))
 
     def _attach(self) -> Settings:
-        settings = load({"WINDTUNNEL_PROJECT": str(self.project), **_named_state()})
+        settings = load(self._named_project() | _named("WINDTUNNEL_STATE"))
         self.config.stash[STATE] = settings.state
         process_compose.require(settings)
         self._require_ready(settings)
@@ -75,7 +75,10 @@ class Session:
             if failure.exists():
                 raise WindtunnelError(failure.read_text())
             try:
-                return self._running(state)
+                settings = self._running(state)
+                if self.mode == "reuse":
+                    self.config.stash[USE] = reuse.use(state)
+                return settings
             except WindtunnelError as error:
                 failure.write_text(str(error))
                 if self.mode == "private":
@@ -88,34 +91,38 @@ class Session:
         offset = known.port_offset
         if not process_compose.answers(known):
             offset = ports.free_offset()
-        elif self._has_other_variables(state):
+        elif reuse.variables_differ(state, self._variables(state)):
             # They count from a start on. The reused database stays.
+            reuse.require_unused(state)
             private.end(known)
         elif known.project is None or not project_changes.changed(known.project, known):
-            self._set_workers(known)
-            self._require_ready(known)
-            return known
+            if self._found(known):
+                return known
+            private.end(known)
+        else:
+            reuse.require_unused(state)
         began = time.monotonic()
         self._say(f"windtunnel: starting a stack for {self.project} …")
         self._up(state, offset)
-        self._note_variables(state)
+        reuse.note_variables(state, self._variables(state))
         settings = load(self._variables(state))
         self._set_workers(settings)
         self._require_ready(settings, self.seconds - (time.monotonic() - began))
         self._say(f"windtunnel: the stack is ready after {time.monotonic() - began:.1f} s")
         return settings
 
-    def _has_other_variables(self, state: Path) -> bool:
+    def _found(self, known: Settings) -> bool:
+        """Whether the stack that runs can be used; if not, it is to be started anew."""
+        shared = self.mode != "reuse" or reuse.is_used(known.state)
         try:
-            return (state.parent / VARIABLES).read_text() != self._noted(state)
-        except OSError:
-            return True
-
-    def _note_variables(self, state: Path) -> None:
-        state_folder.write_private(state.parent / VARIABLES, self._noted(state))
-
-    def _noted(self, state: Path) -> str:
-        return json.dumps(self._variables(state), sort_keys=True)
+            self._set_workers(known)
+            self._require_ready(known, None if shared else min(self.seconds, FOUND_SECONDS))
+        except WindtunnelError:
+            if shared:
+                raise
+            # A session that was killed inside of `broken` has left a part away.
+            return False
+        return True
 
     def _set_workers(self, settings: Settings) -> None:
         if self.workers and len(process_compose.Compose(settings).workers()) != self.workers:
@@ -130,13 +137,15 @@ class Session:
             raise WindtunnelError(said.getvalue().strip().removeprefix("windtunnel: "))
 
     def _up(self, state: Path, offset: int) -> None:
-        command = [_program(), "up", "-D", "--project", str(self.project)]
+        command = [up_command.program(), "up", "-D", "--project", str(self.project)]
         log = state.parent / "up.log"
         # Other plugins, and many a conftest.py, export settings of Airflow for `dag.test()`.
         env = private.clean_environment(os.environ, airflow=False)
         env |= self._variables(state) | {"PORT_OFFSET": str(offset)}
         if self.workers:
             env["WORKERS"] = str(self.workers)
+        # uv may name an index with its password.
+        log.touch(mode=0o600)
         with places.starting(self.project), open(log, "wb") as output:
             process = subprocess.Popen(
                 command,
@@ -155,9 +164,9 @@ class Session:
                 process.wait()
                 fault = f"the stack did not start within {self.seconds:.0f} s"
                 step = "set --windtunnel-start-timeout"
-                raise WindtunnelError(f"{fault}: {step}\n{_last_lines(log)}") from None
+                raise WindtunnelError(f"{fault}: {step}\n{up_command.last_lines(log)}") from None
         if code:
-            raise WindtunnelError(f"the stack did not start\n{_last_lines(log)}")
+            raise WindtunnelError(f"the stack did not start\n{up_command.last_lines(log)}")
 
     def _settings(self, state: Path, offset: int) -> Settings:
         return load(self._variables(state) | {"PORT_OFFSET": str(offset)}, client=False)
@@ -167,12 +176,13 @@ class Session:
         # Runs that no test has started would change what a test sees.
         ours = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(schedules)}
         ours |= self.variables | {"WINDTUNNEL_STATE": str(state)}
-        if "WINDTUNNEL_ROOT" in os.environ:
-            ours["WINDTUNNEL_ROOT"] = os.environ["WINDTUNNEL_ROOT"]
+        return ours | _named("WINDTUNNEL_ROOT") | self._named_project()
+
+    def _named_project(self) -> dict[str, str]:
         # The checkout of windtunnel itself is no project.
-        if self.project != find_root(os.environ, self.project):
-            ours["WINDTUNNEL_PROJECT"] = str(self.project)
-        return ours
+        if self.project == find_root(os.environ, self.project):
+            return {}
+        return {"WINDTUNNEL_PROJECT": str(self.project)}
 
     def _say(self, text: str) -> None:
         """A line on the terminal, past the capturing of output."""
@@ -185,16 +195,5 @@ class Session:
             reporter.write_line(text)
 
 
-def _named_state() -> dict[str, str]:
-    state = os.environ.get("WINDTUNNEL_STATE")
-    return {"WINDTUNNEL_STATE": state} if state else {}
-
-
-def _program() -> str:
-    beside = Path(sys.executable).with_name("windtunnel")
-    return str(beside) if beside.is_file() else (shutil.which("windtunnel") or "windtunnel")
-
-
-def _last_lines(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return "\n".join(lines[-LINES:])
+def _named(variable: str) -> dict[str, str]:
+    return {variable: os.environ[variable]} if os.environ.get(variable) else {}

@@ -39,12 +39,15 @@ def _names(code: CodeType) -> set[str]:
 
 @contextmanager
 def turn(folder: Path, alone: bool) -> Iterator[None]:
-    """Hold the stack, alone or with others. Waits for its turn; nobody waits for ever."""
-    with open(folder / "gate.lock", "w") as gate, open(folder / "turn.lock", "w") as lock:
+    """Hold the stack, alone or with others. Waits for its turn.
+
+    Not by `flock`: a process that a test has forked would hold the turn as long as it lives.
+    """
+    with open(folder / "gate.lock", "w+") as gate, open(folder / "turn.lock", "w+") as lock:
         # Who waits at the gate comes before the tests that would begin later.
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(gate, fcntl.LOCK_UN)
+        fcntl.lockf(gate, fcntl.LOCK_EX)
+        fcntl.lockf(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.lockf(gate, fcntl.LOCK_UN)
         yield
 
 
