@@ -22,7 +22,7 @@ from windtunnel.testing.options import ALONE, CACHE, OWNER, SESSION, STATE, USE
 from windtunnel.testing.stack import Windtunnel
 
 #: A stack that is found has this time to be ready.
-FOUND_SECONDS = 60.0
+FOUND_SECONDS = 30.0
 
 
 class Session:

@@ -78,7 +78,7 @@ def test_a_stack_that_a_killed_session_has_left_broken_is_started_anew(
 ) -> None:
     known = load({"WINDTUNNEL_STATE": str(state)}, client=False)
     found, limits = session("reuse", monkeypatch, well=False)
-    assert found._found(known) is False and limits == [60.0]
+    assert found._found(known) is False and limits == [30.0]
     found, _ = session("reuse", monkeypatch, well=True)
     assert found._found(known) is True
     # Here a test of another process has broken it, and mends it.
