@@ -98,7 +98,12 @@ class Child:
         if answered is not None:
             facts |= answered
         else:
-            facts["end"] = {"status": os.waitstatus_to_exitcode(status), "late": self.is_late}
+            facts["end"] = {
+                "status": os.waitstatus_to_exitcode(status),
+                "late": self.is_late,
+                # The status is then that of our own kill.
+                "garbled": self.has_answered and not self.is_late,
+            }
             facts["limit"] = self.limit
         return {**facts, "printed": self.printed, "tail": self.tail.decode(errors="replace")}
 

@@ -102,6 +102,9 @@ class Rules:
         if facts["end"]["late"]:
             limit = f"{facts['limit']:g} s, Airflow's `dag_file_processor_timeout`"
             yield self._finding("error", "timeout", f"was not parsed within {limit}", file, frames)
+        elif facts["end"]["garbled"]:
+            text = "writes into descriptors that it has not opened, so its result is not known"
+            yield self._finding("error", "exit", text, file, frames)
         elif status < 0:
             name = signal.Signals(-status).name
             text = f"its process was ended by {name}: Airflow loses all its DAGs"
