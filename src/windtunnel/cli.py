@@ -51,6 +51,14 @@ ProjectFolder = Annotated[
     Path,
     typer.Option("--project", help="The project's folder; the current one by default."),
 ]
+NearestProject = Annotated[
+    Path | None,
+    typer.Option(
+        "--project",
+        help="The project's folder; by default the nearest one upwards that had a stack, "
+        "else the current folder.",
+    ),
+]
 Timeout = Annotated[
     float,
     typer.Option(min=0, help="Seconds after which the command gives up with exit code 124."),
@@ -110,14 +118,7 @@ def up(
         bool,
         typer.Option("-D", "--detached", help="Leave the stack in the background."),
     ] = False,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--project",
-            help="The project's folder; by default the nearest one upwards that had a stack, "
-            "else the current folder.",
-        ),
-    ] = None,
+    folder: NearestProject = None,
 ) -> None:
     """Start the stack of a project's folder, with the packages that the project wants.
 
@@ -134,7 +135,7 @@ def wait(timeout: Timeout = 300.0) -> None:
     """Return when every process is healthy and every worker is registered."""
     from windtunnel.health import wait as ready
 
-    raise typer.Exit(ready.wait(_settings(), timeout, _say))
+    ready.wait(_settings(), timeout, _say)
 
 
 @app.command()
@@ -457,14 +458,7 @@ def check(
         list[Path] | None,
         typer.Argument(help="DAG files, or folders of them; all of the project by default."),
     ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--project",
-            help="The project's folder; by default the nearest one upwards that had a stack, "
-            "else the current folder.",
-        ),
-    ] = None,
+    folder: NearestProject = None,
     as_json: Json = False,
 ) -> None:
     """Check DAG files without a stack. Exit code 1 when there is an error.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 
@@ -29,14 +28,15 @@ def pending(settings: Settings, client: process_compose.Compose) -> list[str]:
     return [f"{node}: not in Flower yet" for node in sorted(nodes - Flower(settings).online())]
 
 
-def wait(settings: Settings, timeout: float, say: Callable[[str], None]) -> int:
-    """Return 0 when the stack is ready and 124 after `timeout` seconds.
+def wait(settings: Settings, timeout: float, say: Callable[[str], None]) -> None:
+    """Return when the stack is ready.
 
     Args:
         say: called with a line that names the parts that are not ready.
 
     Raises:
         NoStackError: no stack is running, or it stopped meanwhile.
+        WindtunnelError: with code 124, it is not ready after `timeout` seconds; names the parts.
     """
     start = time.monotonic()
     client = process_compose.Compose(settings)
@@ -54,7 +54,7 @@ def wait(settings: Settings, timeout: float, say: Callable[[str], None]) -> int:
         elapsed = time.monotonic() - start
         if not waiting:
             say(f"ready after {elapsed:.1f} s")
-            return Exit.OK
+            return
         text = ", ".join(waiting)
         pause = 15 if text == said else 1
         if elapsed - last > pause:
@@ -62,6 +62,6 @@ def wait(settings: Settings, timeout: float, say: Callable[[str], None]) -> int:
             say(f"{elapsed:5.1f} s  waiting for {text}")
         if elapsed > timeout:
             where = f"See `windtunnel status` and {settings.logs}"
-            print(f"windtunnel: not ready after {timeout:.0f} s: {text}. {where}", file=sys.stderr)
-            return Exit.TIMED_OUT
+            message = f"not ready after {timeout:.0f} s: {text}. {where}"
+            raise WindtunnelError(message, Exit.TIMED_OUT)
         time.sleep(POLL_SECONDS)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager, suppress
 
 from windtunnel.clients import process_compose
 from windtunnel.drill.lab_worker import NAME as REMOTE
 from windtunnel.drill.local_cluster import LocalCluster
-from windtunnel.errors import Exit, UsageError, WindtunnelError
+from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.health import wait
 from windtunnel.settings import Settings
 from windtunnel.system.waiting import wait_for
@@ -103,11 +102,7 @@ def wait_for_workers(settings: Settings) -> None:
     Raises:
         WindtunnelError: that took longer than `BACK_SECONDS`; the text names the parts.
     """
-    said = io.StringIO()
-    with redirect_stderr(said):
-        code = wait.wait(settings, BACK_SECONDS, lambda _: None)
-    if code != Exit.OK:
-        raise WindtunnelError(said.getvalue().strip().removeprefix("windtunnel: "))
+    wait.wait(settings, BACK_SECONDS, lambda _: None)
 
 
 def _wait_until_back(cluster: LocalCluster, name: str, former: int) -> None:
