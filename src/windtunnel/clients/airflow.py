@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -237,6 +238,11 @@ def reason(file: str, trace: str) -> str:
     places = re.findall(r'^ *File "(.*)", line ([0-9]+)', trace, re.MULTILINE)
     lines = [line for path, line in places if path == file or path.endswith(f"/{file}")]
     return trace.splitlines()[-1] + (f" (line {lines[-1]})" if lines else "")
+
+
+def moment(text: str | None) -> float | None:
+    """A time of Airflow's API in Unix seconds."""
+    return datetime.fromisoformat(text).timestamp() if text else None
 
 
 def _part(name: str) -> str:

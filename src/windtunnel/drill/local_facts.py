@@ -10,7 +10,6 @@ import base64
 import json
 import time
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +19,7 @@ import psycopg2
 import redis
 
 from windtunnel.clients import process_compose
-from windtunnel.clients.airflow import Airflow, ApiError
+from windtunnel.clients.airflow import Airflow, ApiError, moment
 from windtunnel.clients.flower import Flower
 from windtunnel.clients.postgres import libpq_url
 from windtunnel.drill import incidents
@@ -34,10 +33,6 @@ from windtunnel.settings import Settings
 from windtunnel.system import events, procfs
 
 QUEUES = ("default", "heavy")
-
-
-def _moment(text: str | None) -> float | None:
-    return datetime.fromisoformat(text).timestamp() if text else None
 
 
 class Facts:
@@ -80,9 +75,9 @@ class Facts:
                 state=row.state,
                 try_number=row.try_number,
                 hostname=row.hostname or "",
-                queued=_moment(row.queued_when),
-                started=_moment(row.start_date),
-                ended=_moment(row.end_date),
+                queued=moment(row.queued_when),
+                started=moment(row.start_date),
+                ended=moment(row.end_date),
             )
             for row in rows
         ]
@@ -98,7 +93,7 @@ class Facts:
             stamp = self.airflow.health()["scheduler"]["latest_scheduler_heartbeat"]
         except (NoStackError, ApiError, httpx.HTTPError, KeyError) as error:
             raise Away(str(error)) from None
-        return time.time() - (_moment(stamp) or 0.0)
+        return time.time() - (moment(stamp) or 0.0)
 
     def unhealthy(self, since: float = 0.0) -> list[str]:
         rows = [row for row in self.compose.processes() if not row.off]
@@ -109,7 +104,7 @@ class Facts:
         if since and not found:
             health = self.airflow.health()
             heard = {
-                n: _moment((health.get(n) or {}).get(f"latest_{n}_heartbeat")) or 0.0
+                n: moment((health.get(n) or {}).get(f"latest_{n}_heartbeat")) or 0.0
                 for n in ("scheduler", "triggerer", "dag_processor")
             }
             found = [
@@ -202,7 +197,7 @@ class Facts:
         )
         for name in ("scheduler", "triggerer", "dag_processor"):
             found[name] = (
-                _moment((health.get(name) or {}).get(f"latest_{name}_heartbeat")) or 0.0
+                moment((health.get(name) or {}).get(f"latest_{name}_heartbeat")) or 0.0
             ) - time.time()
         for worker in self.compose.workers():
             pulse = ledger.read(

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import psycopg2
 import redis
 
-from windtunnel.clients.airflow import Airflow
+from windtunnel.clients.airflow import Airflow, moment
 from windtunnel.clients.flower import Flower
 from windtunnel.clients.postgres import libpq_url
 from windtunnel.errors import WindtunnelError
@@ -73,7 +72,7 @@ def _heartbeats(settings: Settings) -> dict[str, str | None]:
     for name in JOBS:
         key = name.replace("-", "_")
         timestamp = (health.get(key) or {}).get(f"latest_{key}_heartbeat")
-        heartbeat = datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
+        heartbeat = moment(timestamp) or 0.0
         age = now() - heartbeat
         # A heartbeat from before this `up` belongs to a former stack. That cannot be known if the
         # clock has stepped back behind this `up`.

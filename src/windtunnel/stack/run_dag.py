@@ -88,8 +88,12 @@ def _unread(file: Path) -> str:
     return "Airflow reads only files that contain the words `airflow` and `dag`"
 
 
-def no_dag(airflow: Airflow, dag_id: str) -> UsageError:
-    """The refusal of a DAG that does not exist, with those that do."""
+def no_dag(airflow: Airflow, dag_id: str, where: str = "") -> UsageError:
+    """The refusal of a DAG that does not exist, with those that do.
+
+    Args:
+        where: the folders that were looked through, where that is news.
+    """
     known = [str(row["dag_id"]) for row in airflow.pages("/dags", "dags")]
     near = difflib.get_close_matches(dag_id, known, n=1)
     hint = f"known: {', '.join(sorted(known)) or 'none'}"
@@ -98,7 +102,8 @@ def no_dag(airflow: Airflow, dag_id: str) -> UsageError:
     broken = [path for path, _ in airflow.import_errors()]
     if broken:
         hint += f"; these files cannot be imported and may hold it: {', '.join(broken[:5])}"
-    return UsageError(f"there is no DAG {dag_id!r}; {hint}")
+    place = f" in {where}" if where else ""
+    return UsageError(f"there is no DAG {dag_id!r}{place}; {hint}")
 
 
 def summary(tasks: list[TaskInstance]) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from windtunnel.clients.airflow import Airflow
-from windtunnel.errors import UsageError, WindtunnelError
+from windtunnel.clients.airflow import Airflow, moment
+from windtunnel.errors import UsageError
 from windtunnel.project import record
 from windtunnel.settings import Settings
-from windtunnel.stack.run_dag import PARSE_SECONDS
+from windtunnel.stack.run_dag import PARSE_SECONDS, no_dag
 from windtunnel.system.waiting import wait_for
 from windtunnel.testing import impatience
-from windtunnel.testing.results import moment
 from windtunnel.testing.runs import POLL_SECONDS
 
 
@@ -49,7 +47,7 @@ def wait_until_read(
                 raise AssertionError(f"{path} cannot be imported:\n{trace}")
         if dag is None or dag.get("is_stale"):
             if time.time() > max(since, min(_newest(folders), asked)) + PARSE_SECONDS:
-                raise _no_dag(airflow, dag_id, folders)
+                raise no_dag(airflow, dag_id, ", ".join(map(str, folders)))
             return False
         # The time is that of the end: what has begun before the change has read the former text.
         began = (moment(dag.get("last_parsed_time")) or 0.0) - (dag.get("last_parse_duration") or 0)
@@ -92,14 +90,3 @@ def _newest(folders: list[Path]) -> float:
     """The time of the newest DAG file. Emacs marks an open file by a link that leads nowhere."""
     found = (path for folder in folders for path in folder.rglob("*.py"))
     return max((_changed(path, math.inf) for path in found), default=0.0)
-
-
-def _no_dag(airflow: Airflow, dag_id: str, folders: list[Path]) -> WindtunnelError:
-    known = [str(row["dag_id"]) for row in airflow.pages("/dags", "dags")]
-    near = difflib.get_close_matches(dag_id, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
-    broken = [path for path, _ in airflow.import_errors()]
-    if broken:
-        hint += f"; these files cannot be imported and may hold it: {', '.join(broken[:5])}"
-    where = ", ".join(map(str, folders))
-    return UsageError(f"there is no DAG {dag_id!r} in {where}; {hint}")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from windtunnel.clients.airflow import Airflow, TaskInstance
+from windtunnel.clients.airflow import Airflow, TaskInstance, moment
 from windtunnel.errors import WindtunnelError
 from windtunnel.stack import run_dag
 from windtunnel.stack.task_error import TaskError, read
@@ -183,11 +182,6 @@ class RunResult:
             head += f", with waiting {self.impatience:g} times shorter"
         why = failure.explain(where.airflow, self.dag_id, self.run_id, tasks, where.began)
         raise AssertionError(f"{head} ({run_dag.summary(tasks)}): {where.url}\n{why}")
-
-
-def moment(text: str | None) -> float | None:
-    """A time of Airflow's API in Unix seconds."""
-    return datetime.fromisoformat(text).timestamp() if text else None
 
 
 def no_task(run: Place, label: str, known: list[str]) -> WindtunnelError:

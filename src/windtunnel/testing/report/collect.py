@@ -8,14 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from windtunnel.clients.airflow import Airflow, TaskInstance
+from windtunnel.clients.airflow import Airflow, TaskInstance, moment
 from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.health import status
 from windtunnel.settings import Settings
 from windtunnel.system import events
 from windtunnel.testing.report import entry, folder, logs, redact, stacks
 from windtunnel.testing.report.source import Source
-from windtunnel.testing.results import moment
 from windtunnel.testing.runs import ENDED
 
 #: One question to Airflow's API: a part of the stack may hang.
