@@ -20,15 +20,18 @@ class Unfit(Exception):
     """
 
 
-def postgresql_url() -> str | None:
+def postgresql_url() -> str:
     """Airflow's database, as SQLAlchemy spells it.
 
-    None where it is not PostgreSQL: a patch cannot listen to another database.
+    Raises:
+        Unfit: it is not PostgreSQL: a patch cannot listen to another database.
     """
     from airflow.configuration import conf
 
     url = str(conf.get_mandatory_value("database", "sql_alchemy_conn"))
-    return url if url.startswith("postgresql") else None
+    if not url.startswith("postgresql"):
+        raise Unfit("the database is not PostgreSQL")
+    return url
 
 
 def parameters(function: Callable[..., Any]) -> list[str]:

@@ -58,8 +58,6 @@ def files_when_notified() -> Replacements:
     if not fits:
         raise Unfit("DagFileProcessorManager looks different")
     url = postgresql_url()
-    if url is None:
-        raise Unfit("the database is not PostgreSQL")
     from windtunnel.services.database_notify import FILES, Listener, Subscription
     from windtunnel.system.folder_watch import FolderWatch
 

@@ -48,8 +48,6 @@ def wake_scheduler() -> Replacements:
     from windtunnel.services.database_notify import Listener
 
     url = postgresql_url()
-    if url is None:
-        raise Unfit("the database is not PostgreSQL")
     rounds = Rounds(Listener(url), conf.getfloat("scheduler", "scheduler_idle_sleep_time"))
     runner = getattr(module, "SchedulerJobRunner", None)
     examine, schedule = _without_idle_rounds(runner, rounds)
