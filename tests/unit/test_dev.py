@@ -118,6 +118,17 @@ class Checkout:
             timeout=60,
         )
 
+    def begin(self, **env: str) -> subprocess.Popen[str]:
+        """Start `./dev true` as the leader of a session, to be interrupted."""
+        return subprocess.Popen(
+            [str(self.root / "dev"), "true"],
+            env=self.env(**env),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
     def env(self, **more: str) -> dict[str, str]:
         ours = {
             "SSL_CERT_FILE": str(self.bin.parent / "certificates"),
@@ -305,14 +316,7 @@ def test_a_long_step_says_now_and_then_without_a_terminal_that_it_goes_on(
 
 
 def test_ctrl_c_ends_the_set_up_and_what_shows_its_seconds(checkout: Checkout) -> None:
-    process = subprocess.Popen(
-        [str(checkout.root / "dev"), "true"],
-        env=checkout.env(SLOW="60"),
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = checkout.begin(SLOW="60")
     assert process.stderr is not None
     assert "setting up" in process.stderr.readline()
     time.sleep(1)
@@ -538,14 +542,7 @@ def test_an_environment_on_path_does_not_hide_that_nix_failed(checkout: Checkout
 def test_ctrl_c_while_nix_builds_is_no_failure_of_nix(checkout: Checkout) -> None:
     (checkout.root / "flake.nix").write_text("{}")
     checkout.program("nix", NIX)
-    process = subprocess.Popen(
-        [str(checkout.root / "dev"), "true"],
-        env=checkout.env(SLOW="30"),
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = checkout.begin(SLOW="30")
     deadline = time.monotonic() + 20
     while not Path(f"{checkout.calls}.begun").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from redis import Redis
@@ -275,10 +277,11 @@ def test_a_stopped_supervisor_is_continued(settings: Settings, broker: Redis) ->
         process.wait()
 
 
-def test_what_an_abandoned_worker_left_is_ended_and_reported(
-    settings: Settings, broker: Redis
-) -> None:
-    said = Said()
+@contextmanager
+def abandoned_worker(
+    settings: Settings,
+) -> Iterator[tuple[subprocess.Popen[bytes], ledger.WorkerFiles]]:
+    """worker-3, whose supervisor has died, and a process of its Celery that lives on."""
     leader = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
         found = procfs.read(leader.pid)
@@ -294,6 +297,17 @@ def test_what_an_abandoned_worker_left_is_ended_and_reported(
         }
         ledger.write(files.supervisor, record)
         ledger.write(files.task("a"), {"pid": leader.pid, "start": found.start})
+        yield leader, files
+    finally:
+        leader.kill()
+        leader.wait()
+
+
+def test_what_an_abandoned_worker_left_is_ended_and_reported(
+    settings: Settings, broker: Redis
+) -> None:
+    said = Said()
+    with abandoned_worker(settings) as (leader, files):
         machine = Machine(settings, said)
         machine.check(0.0)
         assert leader.poll() is None, "process-compose may start it again: that comes first"
@@ -304,8 +318,6 @@ def test_what_an_abandoned_worker_left_is_ended_and_reported(
         assert broker.hexists(LOST_KEY, "a")
         assert not files.in_hand()
         assert ledger.read(files.supervisor)["state"] == "stopped"
-    finally:
-        leader.kill()
 
 
 def test_an_abandoned_worker_whose_name_a_new_supervisor_has_taken_is_left_to_it(
@@ -313,15 +325,7 @@ def test_an_abandoned_worker_whose_name_a_new_supervisor_has_taken_is_left_to_it
 ) -> None:
     """It has the lock before it writes its own number, and fences by itself."""
     said = Said()
-    leader = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    try:
-        found = procfs.read(leader.pid)
-        assert found is not None
-        files = ledger.WorkerFiles(settings.run, "worker-3")
-        files.create()
-        record = {"pid": 999_999_999, "boot": procfs.boot_id()}
-        record |= {"celery_pid": leader.pid, "celery_start": found.start}
-        ledger.write(files.supervisor, record)
+    with abandoned_worker(settings) as (leader, files):
         machine = Machine(settings, said)
         machine.check(0.0)
         with files.lock.open("w") as lock:
@@ -330,9 +334,6 @@ def test_an_abandoned_worker_whose_name_a_new_supervisor_has_taken_is_left_to_it
         assert leader.poll() is None and said.lines == []
         machine.check(50.0)
         assert leader.wait(5) == -9
-    finally:
-        leader.kill()
-        leader.wait()
 
 
 def test_only_this_stacks_own_schedulers_count_and_a_fork_of_one_does_not(
