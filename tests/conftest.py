@@ -117,6 +117,7 @@ def pytest_sessionstart() -> None:
         "WORKER_CONCURRENCY",
         "WORKER_QUEUES",
         "DAGS_FOLDER",
+        "DATABASE_URL",
         "PC_SOCKET_PATH",
     ):
         os.environ.pop(name, None)

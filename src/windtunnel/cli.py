@@ -563,6 +563,8 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     if not yes and not (sys.stdin.isatty() and typer.confirm(question)):
         raise UsageError("nothing was deleted: add --yes to delete without a question")
     deleted = resetting.reset(settings)
+    if settings.database:
+        _say(f"Airflow's tables in {settings.database.name} stay: another service has them")
     if deleted:
         _say(f"deleted {len(deleted)} entries of {settings.state}")
     else:

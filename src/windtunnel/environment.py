@@ -19,6 +19,11 @@ from windtunnel.stack import inside
 #: Commands of Airflow that ask the database nothing.
 WITHOUT_DATABASE = {"cheat-sheet", "config", "info", "plugins", "providers", "version"}
 
+#: Airflow's variables with which a person names another database.
+OWN_DATABASE = {
+    f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN{end}" for end in ("", "_CMD", "_SECRET", "_ASYNC")
+}
+
 
 def main(command: list[str]) -> int:
     """Replace this process by a command.
@@ -60,7 +65,7 @@ def _require_database(settings: Settings, words: list[str]) -> None:
     """
     asks_for_help = not words or not {"-h", "--help"}.isdisjoint(words)
     # A database of the person's own is their own affair.
-    another = any(name.startswith("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN") for name in os.environ)
+    another = not OWN_DATABASE.isdisjoint(os.environ)
     if asks_for_help or another or words[0] in WITHOUT_DATABASE:
         return
     url = urlsplit(settings.secret("database-url"))

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from windtunnel.errors import UsageError
 from windtunnel.system import events, nix_store, socket_folder
-from windtunnel.variables import connections, proxies
+from windtunnel.variables import connections, database_url, proxies
+from windtunnel.variables.database_url import Database
 from windtunnel.variables.queue_names import queue_names
 
 BROKERS = ("valkey",)
@@ -79,6 +80,8 @@ class Settings:
     patches: str = "all"
     #: The folder of the project that the stack serves; None for the DAGs of `root`.
     project: Path | None = None
+    #: PostgreSQL that somebody else runs; None for the stack's own.
+    database: Database | None = None
 
     # -- the state folder: everything that is written at run time lies below it ------------
     @property
@@ -127,6 +130,12 @@ class Settings:
         return self.start_command.replace("up", "down")
 
     @property
+    def own_ports(self) -> list[tuple[str, int]]:
+        """(name, port) of the services that the stack itself starts."""
+        others = ("postgres",) if self.database else ()
+        return [(name, port) for name, port in self.ports.items() if name not in others]
+
+    @property
     def api_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.api}"
 
@@ -152,12 +161,18 @@ class Settings:
         """The variables that process-compose.yaml, airflow.cfg and our commands read."""
         project = {"WINDTUNNEL_PROJECT": str(self.project)} if self.project else {}
         few = project | proxies.bypassed(os.environ)
+        if self.database:
+            few |= self._outside_database()
         return few | {
             "WINDTUNNEL_ROOT": str(self.root),
             "WINDTUNNEL_STATE": str(self.state),
             "WINDTUNNEL_API_PORT": str(self.ports.api),
             "WINDTUNNEL_FLOWER_PORT": str(self.ports.flower),
-            "WINDTUNNEL_POSTGRES_PORT": str(self.ports.postgres),
+            # Empty is the stack's own. The password stands in a secret.
+            "WINDTUNNEL_DATABASE": self.database.public if self.database else "",
+            "WINDTUNNEL_POSTGRES_PORT": str(
+                self.database.port if self.database else self.ports.postgres
+            ),
             "WINDTUNNEL_VALKEY_PORT": str(self.ports.valkey),
             "WINDTUNNEL_SCHEDULER_HEALTH_PORT": str(self.ports.scheduler_health),
             "WINDTUNNEL_DRAIN_CEILING": str(self.worker_drain_seconds + DRAIN_MARGIN_SECONDS),
@@ -174,6 +189,17 @@ class Settings:
             "PC_SOCKET_PATH": str(self.socket),
             "PC_CONFIG_FILES": ",".join(map(str, self.compose_files)),
             "PC_DISABLE_DOTENV": "1",
+        }
+
+    def _outside_database(self) -> dict[str, str]:
+        """Airflow makes a URL for asyncpg of its own, with parameters that asyncpg refuses."""
+        return {
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC_CMD": (
+                """sh -c 'cat "$WINDTUNNEL_STATE/secrets/database-url-async"'"""
+            ),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS_ASYNC": (
+                "windtunnel.runtime.async_database.CONNECT_ARGS"
+            ),
         }
 
 
@@ -294,6 +320,7 @@ RECORDED = (
     "POSTGRES_MAX_CONNECTIONS",
     "WINDTUNNEL_PATCHES",
     "WINDTUNNEL_PROJECT",
+    "WINDTUNNEL_DATABASE",
 )
 
 
@@ -383,6 +410,11 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
         for name in RECORDED:
             if name in known:
                 values[name] = str(known[name])
+        # A variable of this shell says nothing about the stack that runs.
+        values["DATABASE_URL"] = str(known.get("WINDTUNNEL_DATABASE", ""))
+    elif env.get("WINDTUNNEL_STACK"):
+        # One of the stack's own processes. A project's .env may have its own DATABASE_URL.
+        values["DATABASE_URL"] = env.get("WINDTUNNEL_DATABASE", "")
     broker = values.get("BROKER") or "valkey"
     if broker not in BROKERS:
         step = f"set one of {', '.join(BROKERS)}, or unset it"
@@ -420,4 +452,5 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
         ),
         patches=_patches(values.get("WINDTUNNEL_PATCHES", "")),
         project=project,
+        database=database_url.parse(values.get("DATABASE_URL", "")),
     )

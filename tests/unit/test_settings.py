@@ -224,3 +224,41 @@ def test_postgresql_takes_what_workers_and_slots_need(tmp_path: Path) -> None:
 def test_fewer_connections_than_the_first_workers_need_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="POSTGRES_MAX_CONNECTIONS"):
         load(env(tmp_path, WORKER_CONCURRENCY="16", WORKERS="10", POSTGRES_MAX_CONNECTIONS="200"))
+
+
+URL = "postgresql://me:hush@db.example:6432/work"
+
+
+def test_a_database_of_another_service_has_no_port_of_ours_and_shows_no_password(
+    tmp_path: Path,
+) -> None:
+    settings = load(env(tmp_path, DATABASE_URL=URL), client=False)
+    assert "postgres" not in dict(settings.own_ports)
+    variables = settings.environment()
+    assert variables["WINDTUNNEL_DATABASE"] == "postgresql://me@db.example:6432/work"
+    assert variables["WINDTUNNEL_POSTGRES_PORT"] == "6432"
+    assert "hush" not in f"{variables} {settings}"
+
+
+def test_a_process_of_the_stack_takes_the_stacks_database_not_the_one_of_a_projects_env_file(
+    tmp_path: Path,
+) -> None:
+    inside = {"WINDTUNNEL_STACK": "x", "DATABASE_URL": "mysql://shop/orders"}
+    assert load(env(tmp_path, **inside), client=False).database is None
+    known = "postgresql://me@db.example:6432/work"
+    found = load(env(tmp_path, **inside, WINDTUNNEL_DATABASE=known), client=False).database
+    assert found is not None and found.name == "db.example:6432/work"
+
+
+def test_a_client_takes_the_database_of_the_running_stack_whatever_its_shell_names(
+    tmp_path: Path,
+) -> None:
+    settings = load(env(tmp_path))
+    with listening(settings):
+        settings.stack_file.write_text(json.dumps({"port_offset": 0}))
+        assert load(env(tmp_path, DATABASE_URL="mysql://shop/orders")).database is None
+        known = "postgresql://me@db.example:6432/work"
+        record = {"port_offset": 0, "WINDTUNNEL_DATABASE": known}
+        settings.stack_file.write_text(json.dumps(record))
+        found = load(env(tmp_path)).database
+        assert found is not None and found.host == "db.example"

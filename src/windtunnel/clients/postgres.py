@@ -38,3 +38,12 @@ def connect(settings: Settings) -> psycopg2.extensions.connection:
                 message = f"PostgreSQL did not answer for {WAIT_SECONDS:.0f} s"
                 raise WindtunnelError(f"{message}: {str(error).strip()}") from None
             time.sleep(0.05)
+
+
+def pooled(connection: psycopg2.extensions.connection, pid: int) -> bool:
+    """Whether a pooler such as PgBouncer stands between: it answers with a number of its own.
+
+    Args:
+        pid: the answer of `SELECT pg_backend_pid()` on this connection.
+    """
+    return pid != int(connection.info.backend_pid)

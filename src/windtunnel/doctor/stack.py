@@ -30,7 +30,7 @@ def ports(settings: Settings) -> list[Finding]:
     move = f"PORT_OFFSET={settings.port_offset + STEP} {settings.start_command}"
     free: list[str] = []
     findings: list[Finding] = []
-    for name, port in settings.ports.items():
+    for name, port in settings.own_ports:
         if port not in holders:
             free.append(f"{port} ({name})")
             continue

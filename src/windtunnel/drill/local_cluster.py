@@ -20,7 +20,7 @@ from windtunnel.clients import process_compose
 from windtunnel.clients.airflow import ApiError
 from windtunnel.clients.flower import Flower
 from windtunnel.drill import machine_faults, memory_cgroup
-from windtunnel.drill.cluster import Away, Mark
+from windtunnel.drill.cluster import Away, Mark, NotPossibleHere
 from windtunnel.drill.lab_worker import NAME as LAB
 from windtunnel.drill.lab_worker import lab_worker
 from windtunnel.drill.local_facts import Facts
@@ -32,9 +32,13 @@ from windtunnel.settings import Settings
 from windtunnel.stack import leftovers
 from windtunnel.stack import scale as scaling
 from windtunnel.system import procfs
+from windtunnel.variables import database_url
 
 #: Seconds for a stack to be whole again after a rehearsal.
 HEAL_SECONDS = 180.0
+
+#: It breaks nothing, so each process may get it.
+CONTINUE = signal.SIGCONT
 
 
 class LocalCluster(Facts):
@@ -73,13 +77,21 @@ class LocalCluster(Facts):
                 raise Away(str(error)) from None
             raise
 
+    def _require_own(self, service: str) -> None:
+        if service == "postgres" and self.settings.database:
+            name = self.settings.database.name
+            raise NotPossibleHere(f"the database {name} belongs to another service")
+
     def stop(self, service: str) -> None:
+        self._require_own(service)
         self.compose.stop(self._process(service).name)
 
     def start(self, service: str) -> None:
         self.compose.start(self._process(service).name)
 
     def kill(self, service: str, signal: int = signal.SIGKILL) -> None:
+        if signal != CONTINUE:
+            self._require_own(service)
         pid = self.main_pid(service)
         if pid is None:
             raise WindtunnelError(f"{service} has no process to signal")
@@ -197,6 +209,8 @@ class LocalCluster(Facts):
         python = Path(record.interpreter(self.settings.state))
         command = [str(python.with_name("process-compose")), "up", "-D"]
         environment = {k: v for k, v in self._up_environment.items() if k != "WINDTUNNEL_PREPARED"}
+        if self.settings.database:
+            environment[database_url.VARIABLE] = self.settings.secret("database-url")
         done = subprocess.run(
             command,
             env=environment,

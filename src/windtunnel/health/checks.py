@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import psycopg2
@@ -15,7 +16,7 @@ import redis
 
 from windtunnel.clients.airflow import Airflow, moment
 from windtunnel.clients.flower import Flower
-from windtunnel.clients.postgres import libpq_url
+from windtunnel.clients.postgres import libpq_url, pooled
 from windtunnel.errors import WindtunnelError
 from windtunnel.ledger import ledger
 from windtunnel.settings import Settings
@@ -59,6 +60,26 @@ def postgres(settings: Settings) -> str | None:
     except psycopg2.Error as error:
         return f"does not answer ({_first_line(error)})"
     return None
+
+
+def outside_database(settings: Settings) -> str | None:
+    """Where the database of another service is, and whether it notifies; None for the stack's own.
+
+    A pooler passes no notification on, so Airflow then polls (services/database_notify.py).
+    """
+    if settings.database is None:
+        return None
+    text = f"{settings.database.name}, of another service"
+    try:
+        with closing(psycopg2.connect(libpq_url(settings), connect_timeout=2)) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                (pid,) = cursor.fetchone() or (0,)
+            if pooled(connection, pid):
+                return f"{text}; a connection pooler stands before it, so Airflow polls for work"
+    except psycopg2.Error:
+        return text  # the row of the process has the fault
+    return text
 
 
 def _heartbeats(settings: Settings) -> dict[str, str | None]:

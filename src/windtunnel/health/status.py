@@ -8,7 +8,7 @@ from typing import Any
 from windtunnel.clients import process_compose
 from windtunnel.clients.airflow import Airflow
 from windtunnel.errors import WindtunnelError
-from windtunnel.health import judgement, problems, rows
+from windtunnel.health import checks, judgement, problems, rows
 from windtunnel.health.problems import Problem
 from windtunnel.health.rows import ProcessRow, WorkerRow
 from windtunnel.settings import Settings
@@ -32,6 +32,8 @@ class Status:
     urls: dict[str, str]
     passwords: dict[str, str]
     patches: Patches
+    #: Where it is, when another service runs it.
+    database: str | None = None
     version: int = field(default=1)
 
     def as_json(self) -> dict[str, Any]:
@@ -95,4 +97,5 @@ def collect(settings: Settings) -> Status:
             "flower (user admin)": str(settings.secrets / "flower-password"),
         },
         patches=patches(settings, {process_compose.node(row.name) for row in table}),
+        database=checks.outside_database(settings),
     )

@@ -114,6 +114,8 @@ def render(status: Status) -> RenderableType:
         told = f"All is well; told to drain: {', '.join(drains)}." if drains else "All is well."
         parts += [Text(told, style="green"), ""]
     parts += _patches(status.patches)
+    if status.database:
+        parts.append(f"database: {status.database}")
     parts += [f"{name}: {url}" for name, url in status.urls.items()]
     parts += [f"password of {name}: {path}" for name, path in status.passwords.items()]
     return Group(*parts)

@@ -27,6 +27,8 @@ PAUSE_SECONDS = 5.0
 ANSWER_SECONDS = 2.0
 #: How often the listener checks that the triggers are there, and so that the connection works.
 CHECK_SECONDS = 30.0
+#: Why no notification would arrive behind PgBouncer or another pooler.
+POOLED = "a connection pooler stands before PostgreSQL, and passes no notification on"
 #: libpq closes a connection whose other end is gone after about 10 s (tcp(7)).
 #: The last value is in milliseconds.
 KEEPALIVE: dict[str, Any] = {
@@ -141,6 +143,8 @@ class Listener:
         """Connects where it has to. Raises psycopg2.Error, OSError."""
         import psycopg2
 
+        from windtunnel.clients.postgres import pooled
+
         now = time.monotonic()
         self._deadline = now + ANSWER_SECONDS
         if self.connection is not None:
@@ -154,6 +158,10 @@ class Listener:
             **KEEPALIVE,
         )
         self._answered()
+        [(pid,)] = self._ask("SELECT pg_backend_pid()")
+        if pooled(self.connection, pid):
+            self._lost(POOLED, CHECK_SECONDS)
+            return False
         self._ask(f"LISTEN {self.channel}")
         self.count += 1  # nobody knows what happened before
         if not self._has_triggers():

@@ -11,6 +11,7 @@ from pathlib import Path
 from windtunnel.errors import WindtunnelError
 from windtunnel.services.postgres_user import as_service_user, require_name, service_user
 from windtunnel.settings import Settings, load
+from windtunnel.variables.database_url import Database
 
 #: The superuser of the database. It has no password and cannot log in.
 SUPERUSER = "postgres"
@@ -134,10 +135,21 @@ def _cause(stderr: str) -> str:
     return lines[-1] if lines else "no message"
 
 
+def _watch(database: Database) -> None:
+    """Replace this process by one that only waits: the probe asks the database of another service.
+
+    So the process list shows its health, and every process waits for it as for the stack's own.
+    """
+    print(f"the database is {database.name}, which this stack neither starts nor stops", flush=True)
+    os.execvp("sleep", ["sleep", "infinity"])
+
+
 def main() -> None:
     """Replace this process by the server."""
     try:
         settings = load()
+        if settings.database:
+            _watch(settings.database)
         data = _data(settings)
         options = {
             "listen_addresses": "127.0.0.1",

@@ -16,6 +16,7 @@ from windtunnel.errors import WindtunnelError
 from windtunnel.services import valkey
 from windtunnel.settings import ADMIN, SOCKET_PATH_LIMIT, STATE, Settings
 from windtunnel.system import socket_folder
+from windtunnel.variables import database_url
 
 DATABASE = "airflow"
 #: The end of a file's name while it is written.
@@ -144,8 +145,20 @@ def _secrets(settings: Settings) -> None:
         made[name] = text
     broker = f"127.0.0.1:{settings.ports.valkey}"
     database = f"127.0.0.1:{settings.ports.postgres}"
-    for name, text in derived(made, broker, database).items():
+    texts = derived(made, broker, database)
+    if settings.database:
+        texts |= _of_outside(settings.database.url)
+    for name, text in texts.items():
         write_private(settings.secrets / name, text)
+
+
+def _of_outside(url: str) -> dict[str, str]:
+    """The secrets with the URL of a database that somebody else runs."""
+    return {
+        "database-url": url,
+        "database-url-async": database_url.asynchronous(url),
+        "result-backend": f"db+{url}",
+    }
 
 
 def prepare(settings: Settings) -> None:
@@ -164,4 +177,5 @@ def prepare(settings: Settings) -> None:
         write_private(ignored, "*\n")
     _secrets(settings)
     write_private(valkey.file(settings), valkey.configuration(settings))
-    postgres.create(settings)
+    if settings.database is None:
+        postgres.create(settings)

@@ -101,7 +101,7 @@ def beside_others(settings: Settings) -> int:
     The default; where another stack of ours holds one of its ports, the next thousand that is free.
     """
     others = _offsets_of_others(settings)
-    taken = [port for _, port in settings.ports.items() if is_taken(port)]
+    taken = [port for _, port in settings.own_ports if is_taken(port)]
     ours = settings.port_offset not in others
     if ours and not any(_is_of_another_stack(port, settings) for port in taken):
         return settings.port_offset
@@ -145,7 +145,7 @@ def check_free(settings: Settings) -> None:
     Raises:
         WindtunnelError: names each taken port, its holder, and the variable that moves the stack.
     """
-    taken = [(name, port) for name, port in settings.ports.items() if is_taken(port)]
+    taken = [(name, port) for name, port in settings.own_ports if is_taken(port)]
     if not taken:
         return
     said = "; ".join(f"{port} ({name}) by {holder(port)}" for name, port in taken)

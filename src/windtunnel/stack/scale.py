@@ -55,7 +55,7 @@ def scale(settings: Settings, count: int) -> list[Process]:
         if not before:
             step = "start the stack with this project's process-compose.yaml"
             raise WindtunnelError(f"this stack has no process named worker: {step}")
-        if count > len(before):
+        if count > len(before) and settings.database is None:
             _require_connections(settings, count)
         if count < len(before):
             ceiling = f"{settings.worker_drain_seconds} s at most"

@@ -17,6 +17,8 @@ from windtunnel.stack.locks import starting
 from windtunnel.stack.say import say
 from windtunnel.system import procfs
 from windtunnel.system.waiting import wait_for
+from windtunnel.variables import connections, database_url
+from windtunnel.variables.database_url import Database
 
 #: The preparation and the migration have this time; a first migration takes a few seconds.
 ONE_SHOTS_SECONDS = 300.0
@@ -86,10 +88,23 @@ def _prepare(settings: Settings) -> None:
     _clear_leftovers(settings)
     # First: a refused `up` makes no secrets and no database.
     ports.check_free(settings)
+    if settings.database:
+        _look_at(settings.database, settings)
     state_folder.prepare(settings)
+    # It stands in a secret by now, and must not stand in the environment of every process.
+    os.environ.pop(database_url.VARIABLE, None)
     _record(settings)
     os.environ["WINDTUNNEL_PREPARED"] = str(settings.state)
     os.chdir(settings.root)
+
+
+def _look_at(database: Database, settings: Settings) -> None:
+    from windtunnel.services import outside_database
+
+    needed = connections.needed(settings.workers, settings.worker_concurrency)
+    for warning in outside_database.check(database, needed):
+        say(f"warning: {warning}")
+    say(f"the database is {database.name} ({database_url.VARIABLE})")
 
 
 def running_already(settings: Settings) -> WindtunnelError:

@@ -52,6 +52,10 @@ def broken(
         raise UsageError(f"{part!r} cannot be broken; choose {', '.join([*PARTS, 'partition'])}")
     if how not in ("", *WAYS):
         raise UsageError(f"how={how!r} is no way to break a part; choose {' or '.join(WAYS)}")
+    if part == "database" and cluster.settings.database:
+        where = cluster.settings.database.name
+        step = "take a private stack, which has a database of its own"
+        raise UsageError(f"the database {where} belongs to another service: {step}")
     name = _worker(cluster, of) if part == "worker" else PARTS[part]
     killed = way(part, how) == "killed"
     former = cluster.main_pid(name)

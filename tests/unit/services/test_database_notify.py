@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.servers import connected, running
+from tests.servers import connected, pooled, running
 from windtunnel.clients.postgres import libpq_url
 from windtunnel.drill.tcp_proxy import TcpProxy
 from windtunnel.services import database_notify, notify_triggers
@@ -225,3 +225,35 @@ def test_a_refused_connection_raises_nothing() -> None:
     assert isinstance(listener._complaint, str)
     with pytest.raises(psycopg2.Error):
         psycopg2.connect(listener.url)
+
+
+@pytest.fixture
+def pooler(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with pooled(server, tmp_path_factory.mktemp("pooler")) as port:
+        yield port
+
+
+def test_behind_a_pooler_everything_is_news_and_it_is_said_once(
+    server: Settings, database: Any, pooler: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen(server, pooler)
+    for _ in range(3):
+        assert listener.notified() and not listener.listening
+    [warning] = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert "a connection pooler stands before PostgreSQL" in warning
+
+
+def test_a_session_that_answers_with_another_number_is_behind_a_pooler(
+    server: Settings, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same without PgBouncer, which few machines have."""
+    listener = listen(server)
+    ask = listener._ask
+
+    def other_number(sql: str, values: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
+        return [(0,)] if "pg_backend_pid" in sql else ask(sql, values)
+
+    assert listener.notified() and listener.listening
+    listener._lost("", 0)
+    monkeypatch.setattr(listener, "_ask", other_number)
+    assert listener.notified() and not listener.listening

@@ -1,0 +1,95 @@
+"""What `up` looks at in a database of another service, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import servers
+from windtunnel.clients.postgres import libpq_url
+from windtunnel.errors import WindtunnelError
+from windtunnel.services import outside_database
+from windtunnel.stack import ports
+from windtunnel.variables.database_url import Database, parse
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Any]]:
+    with servers.running(tmp_path_factory.mktemp("outside"), "postgres") as settings:
+        with servers.connected(settings) as cursor:
+            yield libpq_url(settings), cursor
+
+
+@pytest.fixture
+def database(url: tuple[str, Any]) -> Iterator[tuple[Database, Any]]:
+    text, cursor = url
+    cursor.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    found = parse(text)
+    assert found is not None
+    yield found, cursor
+
+
+def test_an_empty_database_is_taken(database: tuple[Database, Any]) -> None:
+    assert outside_database.check(database[0], 10) == []
+
+
+def test_too_few_connections_are_said(database: tuple[Database, Any]) -> None:
+    [warning] = outside_database.check(database[0], 100_000)
+    assert "may need 100000" in warning and database[0].name in warning
+
+
+def test_a_database_with_the_tables_of_another_program_is_refused(
+    database: tuple[Database, Any],
+) -> None:
+    found, cursor = database
+    cursor.execute("CREATE TABLE customers (id int)")
+    with pytest.raises(WindtunnelError, match="has 1 tables, and they are not Airflow's"):
+        outside_database.check(found, 10)
+
+
+def test_a_database_with_which_another_hosts_scheduler_works_is_refused(
+    database: tuple[Database, Any],
+) -> None:
+    found, cursor = database
+    cursor.execute(
+        "CREATE TABLE alembic_version (version_num text); CREATE TABLE dag_run (id int);"
+        " CREATE TABLE job (hostname text, job_type text, state text, latest_heartbeat timestamptz);"
+        " INSERT INTO job VALUES ('elsewhere', 'SchedulerJob', 'running', now())"
+    )
+    with pytest.raises(WindtunnelError, match="a scheduler on elsewhere works with the database"):
+        outside_database.check(found, 10)
+    cursor.execute("UPDATE job SET latest_heartbeat = now() - interval '5 minutes'")
+    assert outside_database.check(found, 10) == []
+
+
+def test_a_wrong_password_is_named_without_the_password(database: tuple[Database, Any]) -> None:
+    wrong = parse(f"postgresql://airflow:hush@{database[0].name}")
+    assert wrong is not None
+    with pytest.raises(WindtunnelError, match="password authentication failed") as error:
+        outside_database.check(wrong, 10)
+    assert "hush" not in str(error.value)
+
+
+def test_a_database_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outside_database, "CONNECT_SECONDS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        away = parse(f"postgresql://airflow:hush@127.0.0.1:{silent.getsockname()[1]}/airflow")
+        assert away is not None
+        began = time.monotonic()
+        with pytest.raises(WindtunnelError, match="timeout expired"):
+            outside_database.check(away, 10)
+        assert time.monotonic() - began < 20
+
+
+def test_a_database_that_is_not_there_is_named_with_the_step(tmp_path: Path) -> None:
+    away = parse(f"postgresql://airflow:hush@127.0.0.1:{ports.free_port()}/airflow")
+    assert away is not None
+    with pytest.raises(
+        WindtunnelError, match=r"Connection refused.*correct DATABASE_URL, or unset"
+    ):
+        outside_database.check(away, 10)
