@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Callable
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
@@ -11,19 +12,27 @@ from psycopg2.extensions import connection as Connection
 from windtunnel.clients.postgres import without_driver
 from windtunnel.errors import WindtunnelError
 from windtunnel.services.postgres import OLDEST_MAJOR
+from windtunnel.system.waiting import wait_for
 from windtunnel.variables.database_url import VARIABLE, Database
 
 #: The database has this time to accept a connection.
 CONNECT_SECONDS = 10
 #: A scheduler whose heartbeat is younger works with the database (stock writes one every 5 s).
 HEARTBEAT_SECONDS = 30
+#: A scheduler that lives writes its next heartbeat within this time.
+BEAT_SECONDS = 12.0
 
 
-def check(database: Database, connections: int) -> list[str]:
+def check(
+    database: Database,
+    connections: int,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[str]:
     """Look at a database that `up` is about to use.
 
     Args:
         connections: as many as the stack may open.
+        say: prints a line where the look takes longer.
 
     Returns:
         What a person should know; nothing in the normal case.
@@ -45,7 +54,7 @@ def check(database: Database, connections: int) -> list[str]:
     with contextlib.closing(connection):
         _require_version(connection, database)
         _require_airflow(connection, database)
-        _require_alone(connection, database)
+        _require_alone(connection, database, say)
         return _too_few(connection, database, connections)
 
 
@@ -75,21 +84,35 @@ def _require_airflow(connection: Connection, database: Database) -> None:
         raise WindtunnelError(f"{fault}: make that user the owner of the database")
 
 
-def _require_alone(connection: Connection, database: Database) -> None:
+def _require_alone(connection: Connection, database: Database, say: Callable[[str], None]) -> None:
     """The tasks of two stacks in one database would go to two brokers."""
-    with connection.cursor() as cursor:
+    former = _scheduler(connection)
+    if former is None:
+        return
+    host, _ = former
+    if host == socket.getfqdn():
+        # A stack of this machine that was killed a moment ago leaves the same trace.
+        say(f"a scheduler of this machine worked with {database.name} a moment ago; looking again")
+        if not wait_for(lambda: _scheduler(connection) not in (None, former), BEAT_SECONDS, 0.5):
+            return
+    fault = f"a scheduler on {host} works with the database {database.name}"
+    raise WindtunnelError(f"{fault}: stop it, or name another database in {VARIABLE}")
+
+
+def _scheduler(connection: Connection) -> tuple[str, str] | None:
+    """The host of a scheduler with a young heartbeat, and that heartbeat."""
+    with connection, connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('job') IS NOT NULL")
         if not (cursor.fetchone() or (False,))[0]:
-            return
+            return None
         cursor.execute(
-            "SELECT hostname FROM job WHERE job_type = 'SchedulerJob' AND state = 'running'"
-            " AND latest_heartbeat > now() - make_interval(secs => %s) AND hostname <> %s LIMIT 1",
+            "SELECT hostname, latest_heartbeat::text FROM job"
+            " WHERE job_type = 'SchedulerJob' AND state = 'running'"
+            " AND latest_heartbeat > now() - make_interval(secs => %s)"
+            " ORDER BY hostname = %s, latest_heartbeat DESC LIMIT 1",
             (HEARTBEAT_SECONDS, socket.getfqdn()),
         )
-        row = cursor.fetchone()
-    if row:
-        fault = f"a scheduler on {row[0]} works with the database {database.name}"
-        raise WindtunnelError(f"{fault}: stop it, or name another database in {VARIABLE}")
+        return cursor.fetchone()
 
 
 def _too_few(connection: Connection, database: Database, connections: int) -> list[str]:

@@ -11,7 +11,7 @@ from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, NoStackError, UsageError, WindtunnelError
 from windtunnel.ledger import temporary
 from windtunnel.services import state_folder
-from windtunnel.settings import RECORDED, Settings
+from windtunnel.settings import RECORDED, Settings, recorded
 from windtunnel.stack import failed_start, leftovers, ports, programs
 from windtunnel.stack.locks import starting
 from windtunnel.stack.say import say
@@ -90,6 +90,10 @@ def _prepare(settings: Settings) -> None:
     ports.check_free(settings)
     if settings.database:
         _look_at(settings.database, settings)
+    elif former := recorded(settings.state).get("WINDTUNNEL_DATABASE"):
+        where = str(former).rpartition("@")[2]
+        unset = f"{database_url.VARIABLE} is not set"
+        say(f"the last stack here used the database {where}; {unset}, so this one has its own")
     state_folder.prepare(settings)
     # It stands in a secret by now, and must not stand in the environment of every process.
     os.environ.pop(database_url.VARIABLE, None)
@@ -102,7 +106,7 @@ def _look_at(database: Database, settings: Settings) -> None:
     from windtunnel.services import outside_database
 
     needed = connections.needed(settings.workers, settings.worker_concurrency)
-    for warning in outside_database.check(database, needed):
+    for warning in outside_database.check(database, needed, say):
         say(f"warning: {warning}")
     say(f"the database is {database.name} ({database_url.VARIABLE})")
 

@@ -15,6 +15,7 @@ SHAPE = "postgresql://USER:PASSWORD@HOST:PORT/NAME"
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2")
 #: Parameters of libpq that say how the connection is protected ("34.1.2. Parameter Key Words").
 TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl")
+FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 OTHERS = ("application_name", "channel_binding", "connect_timeout", "options")
 DEFAULT_PORT = 5432
 
@@ -83,10 +84,12 @@ def _fault(text: str, url: SplitResult) -> str | None:
         return "it names no user"
     if not unquote(url.path).strip("/") or "/" in url.path[1:]:
         return "it must end with the name of one database"
-    for name, _ in parse_qsl(url.query, keep_blank_values=True):
+    for name, value in parse_qsl(url.query, keep_blank_values=True):
         if name not in (*TLS, *OTHERS):
             known = ", ".join(sorted((*TLS, *OTHERS)))
             return f"it has a parameter {name!r}; those that can be used are {known}"
+        if name in FILES and not value.startswith("/"):
+            return f"{name} must be a whole path: the processes have folders of their own"
     return None
 
 

@@ -17,6 +17,12 @@ from windtunnel.services import outside_database
 from windtunnel.stack import ports
 from windtunnel.variables.database_url import Database, parse
 
+#: As much of Airflow's tables as `up` looks at.
+JOBS = """
+CREATE TABLE alembic_version (version_num text);
+CREATE TABLE dag_run (id int);
+CREATE TABLE job (hostname text, job_type text, state text, latest_heartbeat timestamptz)"""
+
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Any]]:
@@ -56,15 +62,38 @@ def test_a_database_with_which_another_hosts_scheduler_works_is_refused(
     database: tuple[Database, Any],
 ) -> None:
     found, cursor = database
-    cursor.execute(
-        "CREATE TABLE alembic_version (version_num text); CREATE TABLE dag_run (id int);"
-        " CREATE TABLE job (hostname text, job_type text, state text, latest_heartbeat timestamptz);"
-        " INSERT INTO job VALUES ('elsewhere', 'SchedulerJob', 'running', now())"
-    )
+    cursor.execute(JOBS)
+    cursor.execute("INSERT INTO job VALUES ('elsewhere', 'SchedulerJob', 'running', now())")
     with pytest.raises(WindtunnelError, match="a scheduler on elsewhere works with the database"):
         outside_database.check(found, 10)
     cursor.execute("UPDATE job SET latest_heartbeat = now() - interval '5 minutes'")
     assert outside_database.check(found, 10) == []
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_of_a_scheduler_of_this_machine_the_next_heartbeat_decides(
+    database: tuple[Database, Any], monkeypatch: pytest.MonkeyPatch, lives: bool
+) -> None:
+    """Another stack here, or one of ours that was killed a moment ago."""
+    found, cursor = database
+    monkeypatch.setattr(outside_database, "BEAT_SECONDS", 3.0)
+    cursor.execute(JOBS)
+    cursor.execute(
+        "INSERT INTO job VALUES (%s, 'SchedulerJob', 'running', now())", (socket.getfqdn(),)
+    )
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if lives:
+            cursor.execute("UPDATE job SET latest_heartbeat = now()")
+
+    if lives:
+        with pytest.raises(WindtunnelError, match="works with the database"):
+            outside_database.check(found, 10, say)
+    else:
+        assert outside_database.check(found, 10, say) == []
+    assert "worked with" in said[0]
 
 
 def test_a_wrong_password_is_named_without_the_password(database: tuple[Database, Any]) -> None:

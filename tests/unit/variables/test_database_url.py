@@ -45,6 +45,7 @@ def test_no_text_is_no_database() -> None:
         ("postgresql://me:hu#sh@db/work", "%23"),
         ("postgresql://me:hu sh@db/work", "blank"),
         ("postgresql://me:hush@db/work?ssl=true", "parameter 'ssl'"),
+        ("postgresql://me:hush@db/work?sslrootcert=ca.pem", "sslrootcert must be a whole path"),
     ],
 )
 def test_a_url_that_cannot_work_is_refused_without_its_password(text: str, cause: str) -> None:
