@@ -192,6 +192,99 @@ def test_objects_last_as_long_as_their_block_and_a_former_one_comes_back(project
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_two_sessions_at_once_share_a_stack_and_none_sees_what_the_other_breaks(
+    project: Path,
+) -> None:
+    words = command("tests", "--windtunnel=reuse")
+    pair = [
+        subprocess.Popen(
+            words, cwd=project, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        for _ in range(2)
+    ]
+    try:
+        for process in pair:
+            out, _ = process.communicate(timeout=600)
+            assert process.returncode == 0 and b"5 passed" in out, out.decode()
+    finally:
+        for process in pair:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("part", ["broker", "database", "worker"])
+def test_what_a_killed_session_has_left_away_is_back_for_the_next_one(
+    project: Path, part: str
+) -> None:
+    """Of a stack that a person has started: it is not started anew."""
+    (project / "tests" / "test_kill.py").write_text(
+        "import os, signal\n"
+        "def test_kill(windtunnel):\n"
+        f"    with windtunnel.broken({part!r}, how='away'):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    state = places.base() / places.REUSED / places.name_of(project) / "state"
+
+    def attached(file: str) -> subprocess.CompletedProcess[str]:
+        return session(project, file, "--windtunnel=attach", WINDTUNNEL_STATE=str(state))
+
+    try:
+        ready = session(project, "tests/test_dags.py", "--windtunnel=reuse")
+        assert ready.returncode == 0, ready.stdout + ready.stderr
+        killed = attached("tests/test_kill.py")
+        assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+        done = attached("tests/test_dags.py")
+    finally:
+        (project / "tests" / "test_kill.py").unlink()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_changed_helper_module_and_an_interrupted_backfill_are_in_no_ones_way(
+    project: Path,
+) -> None:
+    (project / "dags" / "daily.py").write_text(
+        "import time\n"
+        "from datetime import datetime\n"
+        "from airflow.sdk import dag, task\n"
+        "from steps_of_daily import NAMES, SECONDS\n"
+        "@dag(schedule='@daily', start_date=datetime(2026, 1, 1))\n"
+        "def daily():\n"
+        "    for name in NAMES:\n"
+        "        task(task_id=name)(lambda: time.sleep(SECONDS))()\n"
+        "daily()\n"
+    )
+    helper = project / "dags" / "steps_of_daily.py"
+    helper.write_text("NAMES, SECONDS = ['one'], 0\n")
+    (project / "tests" / "test_daily.py").write_text(
+        "import signal\n"
+        "from datetime import UTC, datetime\n"
+        "from pathlib import Path\n"
+        "import pytest\n"
+        "HELPER = Path('dags/steps_of_daily.py')\n"
+        "def test_helper(windtunnel):\n"
+        "    assert list(windtunnel.run('daily').assert_success().states) == ['one']\n"
+        "    HELPER.write_text(\"NAMES, SECONDS = ['two'], 0\\n\")\n"
+        "    assert list(windtunnel.run('daily').assert_success().states) == ['two']\n"
+        "def test_backfill(windtunnel):\n"
+        "    first, last = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 8, tzinfo=UTC)\n"
+        "    HELPER.write_text(\"NAMES, SECONDS = ['slow'], 10\\n\")\n"
+        "    windtunnel.run('daily')\n"
+        "    signal.signal(signal.SIGALRM, signal.default_int_handler)\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 5)\n"
+        "    with pytest.raises(KeyboardInterrupt):\n"
+        "        windtunnel.backfill('daily', first, last)\n"
+        "    HELPER.write_text(\"NAMES, SECONDS = ['fast'], 0\\n\")\n"
+        "    first, last = datetime(2026, 1, 9, tzinfo=UTC), datetime(2026, 1, 10, tzinfo=UTC)\n"
+        "    assert all(run.success for run in windtunnel.backfill('daily', first, last))\n"
+    )
+    try:
+        done = session(project, "tests/test_daily.py", "--windtunnel=reuse")
+    finally:
+        for name in ("dags/daily.py", "dags/steps_of_daily.py", "tests/test_daily.py"):
+            (project / name).unlink()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_session_leaves_nothing(tmp_path: Path, signum: signal.Signals) -> None:
     project = write(tmp_path / "my-dags")

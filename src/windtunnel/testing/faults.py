@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -11,7 +12,9 @@ from windtunnel.drill.local_cluster import LocalCluster
 from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.health import wait
 from windtunnel.settings import Settings
+from windtunnel.system import procfs
 from windtunnel.system.waiting import wait_for
+from windtunnel.testing import notes
 from windtunnel.testing.runs import POLL_SECONDS, Task
 
 #: What a test calls a part -> its process.
@@ -29,6 +32,8 @@ WAYS = ("killed", "away")
 BACK_SECONDS = 120.0
 #: A process that was killed has this time to be gone.
 GONE_SECONDS = 10.0
+#: In the stack's `run`: one note for each open block that keeps parts away.
+FOLDER = "broken"
 
 
 @contextmanager
@@ -67,6 +72,8 @@ def broken(
             raise WindtunnelError(
                 f"{name} (pid {former}) lives on {GONE_SECONDS:.0f} s after SIGKILL"
             )
+    # A part that is away stays away where this process is killed; see `bring_back`.
+    note = None if killed else notes.Note(cluster.settings.run, FOLDER, {"parts": [name]})
     try:
         if not killed:
             cluster.stop(name)
@@ -75,6 +82,8 @@ def broken(
         if not killed:
             cluster.start(name)
         _wait_until_back(cluster, name, former)
+        if note:
+            note.remove()
         if not is_within():
             wait_for_workers(cluster.settings)
 
@@ -89,6 +98,11 @@ def remote_worker(cluster: LocalCluster) -> Iterator[str]:
     """See `Windtunnel.remote_worker`."""
     others = [row.name for row in cluster.compose.workers() if row.is_running]
     with cluster.lab_worker() as name:
+        lab = cluster.main_pid(name) or 0
+        process = procfs.read(lab)
+        start = process.start if process else 0
+        facts = {"parts": others, "lab": lab, "lab_start": start}
+        note = notes.Note(cluster.settings.run, FOLDER, facts)
         try:
             for other in others:
                 cluster.compose.stop(other)
@@ -98,6 +112,33 @@ def remote_worker(cluster: LocalCluster) -> Iterator[str]:
                 with suppress(WindtunnelError):
                     cluster.compose.start(other)
             wait_for_workers(cluster.settings)
+            note.remove()
+
+
+def bring_back(settings: Settings) -> bool:
+    """Start the parts that killed tests have left away. Returns whether there were any."""
+    found = False
+    for facts in notes.left(settings.run, FOLDER):
+        found = True
+        # The remote worker of such a test has nobody who connects it to the broker.
+        if lab := procfs.find(facts.get("lab", 0), facts.get("lab_start", 0), facts["boot"]):
+            procfs.kill(lab, signal.SIGTERM)
+        for part in facts["parts"]:
+            _start_again(process_compose.Compose(settings), part)
+    return found
+
+
+def _start_again(compose: process_compose.Compose, part: str) -> None:
+    def row() -> process_compose.Process | None:
+        return next((row for row in compose.processes() if row.has_name(part)), None)
+
+    def is_still() -> bool:
+        return (found := row()) is None or found.status != "Terminating"
+
+    # Its stop goes on without the test.
+    wait_for(is_still, BACK_SECONDS, POLL_SECONDS)
+    if (found := row()) and not found.is_running:
+        compose.start(found.name)
 
 
 def wait_for_workers(settings: Settings) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from windtunnel.testing.stack import Windtunnel
+    from windtunnel.testing.turns import Turn
 
 MODES = ("private", "reuse", "attach")
 #: The cache folder as it was when pytest started: a test may set another HOME. Empty for none.
@@ -13,9 +17,11 @@ CACHE = pytest.StashKey[str]()
 #: The name of the session's folder, and the process that ends its stack.
 SESSION = pytest.StashKey[str]()
 OWNER = pytest.StashKey[int]()
-STACK = pytest.StashKey[object]()
-#: Whether the running test has the stack for itself.
-ALONE = pytest.StashKey[bool]()
+STACK: pytest.StashKey[Windtunnel | None] = pytest.StashKey()
+#: The turn of the running test (`turns.Turn`); without one, nobody shares the stack.
+TURN: pytest.StashKey[Turn] = pytest.StashKey()
+#: The folder of the locks, where other sessions share the stack.
+TURNS = pytest.StashKey[Path]()
 #: The lock of a reused stack.
 USE = pytest.StashKey[IO[str]]()
 #: The state folder of the stack, also of one that did not start.

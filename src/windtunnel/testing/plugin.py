@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from windtunnel.testing import options
-from windtunnel.testing.options import ALONE, CACHE, OWNER, SESSION, STACK
+from windtunnel.testing.options import CACHE, OWNER, SESSION, STACK, TURN, TURNS
 
 if TYPE_CHECKING:
     from windtunnel.clients.airflow import Airflow
@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SESSION] = given.get("windtunnel_session") or uuid.uuid4().hex[:12]
     config.stash[OWNER] = given.get("windtunnel_owner") or os.getpid()
     config.stash[CACHE] = given.get("windtunnel_cache") or options.cache_now()
-    line = "windtunnel_alone: under pytest-xdist no other test uses the stack meanwhile"
+    line = "windtunnel_alone: no other process or session uses the stack meanwhile"
     config.addinivalue_line("markers", line)
     if config.getoption("--windtunnel-report-dir"):
         from windtunnel.testing.report.plugin import register
@@ -80,26 +80,47 @@ def _names(folder: str) -> list[str]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Under pytest-xdist a test that breaks the stack has it alone."""
+    """A test that breaks a stack which others use has it alone."""
     config = item.config
-    if not hasattr(config, "workerinput"):
-        return (yield)
-    # Also of a test that asks for the fixture while it runs: it has no turn.
-    config.stash[ALONE] = False
-    if "windtunnel" not in getattr(item, "fixturenames", ()):
+    is_one_of_several = hasattr(config, "workerinput")
+    is_private = config.getoption("--windtunnel") == "private"
+    if is_private and not is_one_of_several:
         return (yield)
     from windtunnel.errors import WindtunnelError
-    from windtunnel.testing import places, turns
+    from windtunnel.testing import places, terminal, turns
 
-    alone = turns.is_alone(item)
-    with contextlib.ExitStack() as stack:
+    # A test that asks for the fixture while it runs has no turn yet.
+    expected = "windtunnel" in getattr(item, "fixturenames", ())
+    turn = turns.Turn(
+        alone=expected and turns.is_alone(item),
+        may_wait=not is_one_of_several,
+        say=lambda text: terminal.say(config, text),
+    )
+    config.stash[TURN] = turn
+    try:
         # Where the folder cannot be written, the fixture says so.
         with contextlib.suppress(OSError, WindtunnelError):
-            with places.below(config.stash[CACHE]):
-                folder = places.begin_session(config.stash[SESSION], config.stash[OWNER])
-            stack.enter_context(turns.turn(folder, alone))
-            config.stash[ALONE] = alone
+            if is_private and expected:
+                with places.below(config.stash[CACHE]):
+                    turn.folder = places.begin_session(config.stash[SESSION], config.stash[OWNER])
+            else:
+                # The first test learns it from the fixture: a project may name its own folder.
+                turn.folder = config.stash.get(TURNS, None)
+            if expected:
+                turn.begin()
         return (yield)
+    finally:
+        turn.end()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Mend what a test of another process that was killed meanwhile has left."""
+    turn, stack = item.config.stash.get(TURN, None), item.config.stash.get(STACK, None)
+    if turn and turn.has_begun and stack:
+        from windtunnel.testing import mending
+
+        mending.mend(stack.settings)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

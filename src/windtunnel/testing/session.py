@@ -15,9 +15,10 @@ from windtunnel.errors import WindtunnelError
 from windtunnel.health import wait
 from windtunnel.settings import Settings, find_root, load
 from windtunnel.stack import ports, private, project_changes, scale
-from windtunnel.testing import objects, places, reuse, up_command
-from windtunnel.testing.options import ALONE, CACHE, OWNER, SESSION, STATE, USE
+from windtunnel.testing import faults, mending, places, reuse, up_command
+from windtunnel.testing.options import CACHE, OWNER, SESSION, STATE, TURN, TURNS, USE
 from windtunnel.testing.stack import Windtunnel
+from windtunnel.testing.terminal import say
 
 #: A stack that is found has this time to be ready.
 FOUND_SECONDS = 30.0
@@ -44,19 +45,32 @@ class Session:
             with places.below(self.config.stash[CACHE]):
                 settings = self._attach() if self.mode == "attach" else self._started()
                 places.note_use(settings.state)
-            objects.bring_back(settings)
+            mending.mend(settings)
         except OSError as error:
             step = "free it, or set WINDTUNNEL_CACHE to another folder"
             fault = f"windtunnel: the stack's folder cannot be used: {error}: {step}"
             raise pytest.fail.Exception(fault, pytrace=False) from None
         except WindtunnelError as error:
             raise pytest.fail.Exception(f"windtunnel: {error}", pytrace=False) from None
-        return Windtunnel(settings, lambda: self.config.stash.get(ALONE, True))
+        return Windtunnel(settings, self._is_alone)
+
+    def _is_alone(self) -> bool:
+        turn = self.config.stash.get(TURN, None)
+        return turn is None or turn.become_alone()
+
+    def _begin_turn(self, folder: Path) -> None:
+        """Wait for this test's turn: another session may have broken a part just now."""
+        self.config.stash[TURNS] = folder
+        if turn := self.config.stash.get(TURN, None):
+            turn.folder = folder
+            turn.begin()
 
     def _attach(self) -> Settings:
         settings = load(self._named_project() | _named("WINDTUNNEL_STATE"))
         self.config.stash[STATE] = settings.state
         process_compose.require(settings)
+        self._begin_turn(settings.run)
+        faults.bring_back(settings)
         self._require_ready(settings)
         return settings
 
@@ -67,6 +81,8 @@ class Session:
         state = places.state_of(owner, self.project)
         self.config.stash[STATE] = state
         failure = places.state_of(session, self.project).parent / "failure"
+        if self.mode == "reuse":
+            self._begin_turn(state.parent)
         # The processes of pytest-xdist, and with `reuse` also other sessions, come here at once.
         with open(state.parent / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -100,25 +116,26 @@ class Session:
         else:
             reuse.require_unused(state)
         began = time.monotonic()
-        self._say(f"windtunnel: starting a stack for {self.project} …")
+        say(self.config, f"windtunnel: starting a stack for {self.project} …")
         self._up(state, offset)
         reuse.note_variables(state, self._variables(state))
         settings = load(self._variables(state))
         self._set_workers(settings)
         self._require_ready(settings, self.seconds - (time.monotonic() - began))
-        self._say(f"windtunnel: the stack is ready after {time.monotonic() - began:.1f} s")
+        say(self.config, f"windtunnel: the stack is ready after {time.monotonic() - began:.1f} s")
         return settings
 
     def _found(self, known: Settings) -> bool:
         """Whether the stack that runs can be used; if not, it is to be started anew."""
         shared = self.mode != "reuse" or reuse.is_used(known.state)
         try:
+            faults.bring_back(known)
             self._set_workers(known)
             self._require_ready(known, None if shared else min(self.seconds, FOUND_SECONDS))
         except WindtunnelError:
             if shared:
                 raise
-            # A session that was killed inside of `broken` has left a part away.
+            # What a killed session has left cannot be mended.
             return False
         return True
 
@@ -177,16 +194,6 @@ class Session:
         if self.project == find_root(os.environ, self.project):
             return {}
         return {"WINDTUNNEL_PROJECT": str(self.project)}
-
-    def _say(self, text: str) -> None:
-        """A line on the terminal, past the capturing of output."""
-        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        capture = self.config.pluginmanager.get_plugin("capturemanager")
-        if reporter is None or capture is None or hasattr(self.config, "workerinput"):
-            return
-        with capture.global_and_fixture_disabled():
-            reporter.ensure_newline()
-            reporter.write_line(text)
 
 
 def _named(variable: str) -> dict[str, str]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
 from windtunnel.clients.airflow import Airflow
 from windtunnel.drill.local_cluster import LocalCluster
+from windtunnel.errors import WindtunnelError
 from windtunnel.health import status
 from windtunnel.runtime import impatience_file
 from windtunnel.settings import Settings
@@ -28,7 +29,7 @@ class Windtunnel:
     """The stack of a test session. All processes of pytest-xdist share it."""
 
     def __init__(self, settings: Settings, is_alone: Callable[[], bool] = lambda: True) -> None:
-        """`is_alone`: whether no other process uses the stack now."""
+        """`is_alone`: whether no other test uses the stack now; may wait until it is so."""
         self.settings = settings
         self._is_alone = is_alone
         self.airflow = Airflow(settings)
@@ -98,25 +99,36 @@ class Windtunnel:
         body = {"dag_id": dag_id, "reprocess_behavior": "completed", **dates}
         number = self.airflow.call("POST", "/backfills", json=body)["id"]
         call = self.airflow.call
-        completed = wait_for(
-            lambda: call("GET", f"/backfills/{number}")["completed_at"], timeout, POLL_SECONDS
-        )
-        runs = self.airflow.pages(
-            f"/dags/{dag_id}/dagRuns",
-            "dag_runs",
-            run_type="backfill",
-            logical_date_gte=first.isoformat(),
-            logical_date_lte=last.isoformat(),
-            order_by="logical_date",
-        )
-        ids = [str(run["dag_run_id"]) for run in runs]
-        for run_id in ids:
-            self._note_run(dag_id, run_id)
-        if not completed and not all(run["state"] in ENDED for run in runs):
-            call("PUT", f"/backfills/{number}/cancel")
-            raise AssertionError(f"the backfill of {dag_id} has not ended after {timeout:.0f} s")
+        with self._cancelled_on_error(number):
+            completed = wait_for(
+                lambda: call("GET", f"/backfills/{number}")["completed_at"], timeout, POLL_SECONDS
+            )
+            runs = self.airflow.pages(
+                f"/dags/{dag_id}/dagRuns",
+                "dag_runs",
+                run_type="backfill",
+                logical_date_gte=first.isoformat(),
+                logical_date_lte=last.isoformat(),
+                order_by="logical_date",
+            )
+            ids = [str(run["dag_run_id"]) for run in runs]
+            for run_id in ids:
+                self._note_run(dag_id, run_id)
+            if not completed and not all(run["state"] in ENDED for run in runs):
+                late = f"the backfill of {dag_id} has not ended after {timeout:.0f} s"
+                raise AssertionError(late)
         left = max(end - time.monotonic(), 1.0)
         return [DagRun(self.airflow, dag_id, run_id).result(left) for run_id in ids]
+
+    @contextmanager
+    def _cancelled_on_error(self, backfill: int) -> Iterator[None]:
+        """Also Ctrl-C and a time limit of the test cancel it: it would be in the next one's way."""
+        try:
+            yield
+        except BaseException:
+            with suppress(WindtunnelError):
+                self.airflow.call("PUT", f"/backfills/{backfill}/cancel")
+            raise
 
     def _note_run(self, dag_id: str, run_id: str) -> None:
         now = impatience_file.read(self.settings.run)

@@ -1,16 +1,18 @@
 """Turns of tests on one stack: a test that breaks or changes it runs alone.
 
-pytest-xdist's processes share the stack. A worker that one test kills would cost another test's
-task a try. So tests share the stack, or one test has it alone.
+The processes of pytest-xdist share the stack, and so do the sessions that reuse it or attach to it.
+A worker that one test kills would cost another test's task a try. So tests share the stack, or one
+test has it alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
+from typing import IO
 
 import pytest
 
@@ -37,22 +39,67 @@ def _names(code: CodeType) -> set[str]:
     return set(code.co_names).union(*map(_names, inner))
 
 
-@contextmanager
-def turn(folder: Path, alone: bool) -> Iterator[None]:
-    """Hold the stack, alone or with others. Waits for its turn.
+class Turn:
+    """The turn of one test: it uses the stack with others, or alone.
 
     Not by `flock`: a process that a test has forked would hold the turn as long as it lives.
     """
-    with open(folder / "gate.lock", "w+") as gate, open(folder / "turn.lock", "w+") as lock:
+
+    def __init__(self, alone: bool, may_wait: bool, say: Callable[[str], None]) -> None:
+        """`may_wait`: whether a test may become alone while it runs, and waits for that.
+
+        `say` is called with a line where the test has to wait.
+        """
+        self._alone, self._may_wait, self._say = alone, may_wait, say
+        #: What the stack's tests lock, once it is known.
+        self.folder: Path | None = None
+        self._lock: IO[str] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        return self._lock is not None
+
+    def begin(self) -> None:
+        """Wait until it is this test's turn."""
+        if self._lock or self.folder is None:
+            return
         # Who waits at the gate comes before the tests that would begin later.
-        fcntl.lockf(gate, fcntl.LOCK_EX)
-        fcntl.lockf(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.lockf(gate, fcntl.LOCK_UN)
-        yield
+        with open(self.folder / "gate.lock", "w+") as gate, contextlib.ExitStack() as undo:
+            lock = undo.enter_context(open(self.folder / "turn.lock", "w+"))
+            self._hold(gate, fcntl.LOCK_EX)
+            self._hold(lock, fcntl.LOCK_EX if self._alone else fcntl.LOCK_SH)
+            undo.pop_all()
+        self._lock = lock
+
+    def become_alone(self) -> bool:
+        """Whether this test has the stack for itself, up to its end."""
+        if self._may_wait and not (self._alone and self._lock):
+            try:
+                if self._lock:
+                    self._hold(self._lock, fcntl.LOCK_EX)
+            except OSError:
+                # The kernel sees two that would wait for each other.
+                return False
+            self._alone = True
+            self.begin()
+        return self._alone and self.has_begun
+
+    def end(self) -> None:
+        """Let the others have their turn."""
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def _hold(self, file: IO[str], mode: int) -> None:
+        try:
+            fcntl.lockf(file, mode | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._say("windtunnel: waits for its turn: another session uses the stack")
+            fcntl.lockf(file, mode)
 
 
 def require(method: str, alone: bool) -> None:
     """Raises `UsageError` where a test changes the stack that others use at the same time."""
     if not alone:
-        fault = f"{method} changes the stack that other processes of pytest-xdist use"
+        fault = f"{method} changes the stack that other tests use at the same time"
         raise UsageError(f"{fault}: mark the test with @pytest.mark.{MARKER}")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from tests.unit.testing.dead import let_die
+from windtunnel.clients import process_compose
 from windtunnel.drill.local_cluster import LocalCluster
 from windtunnel.errors import WindtunnelError
+from windtunnel.settings import Settings, load
 from windtunnel.testing import faults
 from windtunnel.testing.journal import Journal
 
@@ -17,7 +25,7 @@ from windtunnel.testing.journal import Journal
 class Cluster:
     """Processes by name, and what was done to them."""
 
-    settings: None = None
+    settings: Settings
     done: list[str] = field(default_factory=list)
     pids: dict[str, int | None] = field(default_factory=lambda: {"valkey": 1, "postgres": 2})
     stop_fails: bool = False
@@ -37,8 +45,9 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    made = Cluster()
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    (tmp_path / "run").mkdir()
+    made = Cluster(load({"WINDTUNNEL_STATE": str(tmp_path)}, client=False))
     monkeypatch.setattr(faults, "wait_for_workers", lambda _: made.done.append("wait for all"))
     return made
 
@@ -65,3 +74,70 @@ def test_a_part_whose_stop_was_interrupted_is_started_again(cluster: Cluster) ->
     with pytest.raises(WindtunnelError), broken(cluster, Journal(), "broker"):
         pass
     assert cluster.done == ["stop valkey", "start valkey", "wait for all"]
+
+
+class Compose:
+    """process-compose: the broker was stopped, a worker is about to be, the database runs."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.worker = ["Terminating", "Terminating", "Completed"]
+
+    def processes(self) -> list[process_compose.Process]:
+        worker = self.worker.pop(0) if len(self.worker) > 1 else self.worker[0]
+        states = {"valkey": "Completed", "worker-0": worker, "postgres": "Running"}
+        return [process(name, status) for name, status in states.items()]
+
+    def start(self, name: str) -> None:
+        self.started.append(name)
+
+
+def process(name: str, status: str) -> process_compose.Process:
+    runs = status in ("Running", "Terminating")
+    return process_compose.Process(name, status, runs, "-", 1, 0, 0, 0)
+
+
+def test_the_parts_that_a_killed_test_has_left_away_are_started_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compose = Compose()
+    monkeypatch.setattr(process_compose, "Compose", lambda _: compose)
+    cluster.pids["worker-0"] = 3
+    parts = [("broker", None), ("database", None), ("worker", "worker-0")]
+    local = cast(LocalCluster, cluster)
+    blocks = [faults.broken(local, part, of, "away") for part, of in parts]
+    for block in blocks:
+        block.__enter__()
+    assert faults.bring_back(cluster.settings) is False, "the process of the blocks lives"
+    let_die(cluster.settings.run / faults.FOLDER)
+    assert faults.bring_back(cluster.settings) is True
+    assert compose.started == ["worker-0", "valkey"]
+    assert faults.bring_back(cluster.settings) is False
+
+
+def test_a_part_that_is_back_leaves_no_note(cluster: Cluster) -> None:
+    with broken(cluster, Journal(), "broker"):
+        assert len(list((cluster.settings.run / faults.FOLDER).iterdir())) == 1
+    assert list((cluster.settings.run / faults.FOLDER).iterdir()) == []
+
+
+def test_the_remote_worker_of_a_killed_test_is_ended_and_the_others_are_started(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compose = Compose()
+    monkeypatch.setattr(process_compose, "Compose", lambda _: compose)
+    with subprocess.Popen(["sleep", "600"]) as lab:
+        monkeypatch.setattr(cluster, "main_pid", lambda _: lab.pid, raising=False)
+        stopping = SimpleNamespace(
+            workers=lambda: [process("worker-0", "Running")],
+            stop=lambda _: None,
+            start=lambda _: None,
+        )
+        monkeypatch.setattr(cluster, "compose", stopping, raising=False)
+        lab_worker = contextlib.nullcontext("worker-lab")
+        monkeypatch.setattr(cluster, "lab_worker", lambda: lab_worker, raising=False)
+        block = faults.remote_worker(cast(LocalCluster, cluster))
+        block.__enter__()
+        let_die(cluster.settings.run / faults.FOLDER)
+        assert faults.bring_back(cluster.settings) is True
+        assert lab.wait(10) == -signal.SIGTERM and compose.started == ["worker-0"]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from tests.unit.testing.dead import let_die
 from windtunnel.clients.airflow import Airflow
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings, load
-from windtunnel.system import procfs
 from windtunnel.testing import objects
 
 Row = dict[str, Any]
@@ -66,12 +63,7 @@ def notes(database: Database) -> list[Path]:
 
 def killed(database: Database) -> None:
     """Let the open blocks be those of a process that has been killed."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        dead = procfs.read(process.pid)
-    assert dead is not None
-    for file in notes(database):
-        facts = json.loads(file.read_text())
-        file.write_text(json.dumps(facts | {"pid": dead.pid, "start": dead.start}))
+    let_die(database.settings.run / objects.FOLDER)
 
 
 def test_a_former_object_comes_back_after_its_block(database: Database) -> None:

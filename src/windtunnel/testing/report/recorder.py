@@ -158,4 +158,4 @@ class Recorder:
         )
 
     def _stack(self) -> Windtunnel | None:
-        return self.config.stash.get(STACK, None)  # type: ignore[return-value]
+        return self.config.stash.get(STACK, None)
