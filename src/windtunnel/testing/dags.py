@@ -6,6 +6,7 @@ import json
 import math
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from windtunnel.clients.airflow import Airflow, moment
@@ -14,7 +15,7 @@ from windtunnel.project import record
 from windtunnel.settings import Settings
 from windtunnel.stack.run_dag import PARSE_SECONDS, no_dag
 from windtunnel.system.waiting import wait_for
-from windtunnel.testing import impatience
+from windtunnel.testing import impatience, imports
 from windtunnel.testing.runs import POLL_SECONDS
 
 
@@ -34,24 +35,34 @@ def wait_until_read(
     folders = folders_of(settings)
     reader = impatience.Reader(settings, airflow)
     asked = time.time()
+    known = record.read(settings.state)
+    path = [*map(Path, [*known.import_path, *known.import_last])] if known else folders
+
+    @cache
+    def changed(file: Path | None) -> float:
+        """When it was changed, or a module of the project that it needs."""
+        files = imports.files_of(file, path) if file else []
+        return max((_changed(each, asked) for each in files), default=0.0)
 
     def read() -> bool:
         __tracebackhide__ = True
         dag = airflow.dag(dag_id)
         file = _file(folders, str(dag.get("relative_fileloc") or "") if dag else "")
-        for path, trace, when in airflow.import_traces():
-            found = _file(folders, path)
-            is_meant = file == found if file else Path(path).stem == dag_id
-            # A person may have corrected the file since.
-            if is_meant and (moment(when) or 0.0) >= _changed(found, asked):
-                raise AssertionError(f"{path} cannot be imported:\n{trace}")
+        for name, trace, when in airflow.import_traces():
+            found = _file(folders, name)
+            is_meant = file == found if file else Path(name).stem == dag_id
+            # A person may have corrected the file since, or a module that it needs.
+            if is_meant and (moment(when) or 0.0) >= changed(found):
+                raise AssertionError(f"{name} cannot be imported:\n{trace}")
         if dag is None or dag.get("is_stale"):
             if time.time() > max(since, min(_newest(folders), asked)) + PARSE_SECONDS:
                 raise no_dag(airflow, dag_id, ", ".join(map(str, folders)))
+            if dag:
+                reader.ask(dag)
             return False
         # The time is that of the end: what has begun before the change has read the former text.
         began = (moment(dag.get("last_parsed_time")) or 0.0) - (dag.get("last_parse_duration") or 0)
-        if began < _changed(file, asked):
+        if began < changed(file):
             reader.ask(dag)
             return False
         if not reader.has_read(dag):
@@ -79,10 +90,10 @@ def _file(folders: list[Path], name: str) -> Path | None:
     return next((path for path in paths if path.exists()), None)
 
 
-def _changed(file: Path | None, now: float) -> float:
+def _changed(file: Path, now: float) -> float:
     """When a file was changed; one of a copy or of another clock may be from the future."""
     with suppress(OSError):
-        return min(file.stat().st_mtime, now) if file else 0.0
+        return min(file.stat().st_mtime, now)
     return 0.0
 
 

@@ -113,6 +113,34 @@ def test_a_reading_that_had_begun_before_the_change_does_not_count(settings: Set
     assert api.asked == 1
 
 
+def test_a_changed_module_that_the_file_imports_is_waited_for(settings: Settings) -> None:
+    now = time.time()
+    file(settings, "etl.py", now - 60)
+    (settings.dags / "etl.py").write_text("from common import steps")
+    os.utime(settings.dags / "etl.py", (now - 60, now - 60))
+    (settings.dags / "common").mkdir()
+    file(settings, "common/steps.py", now - 60)
+    api = Api("etl.py", parsed=now - 30)
+    wait(settings, api)
+    assert api.asked == 0
+    file(settings, "common/steps.py", now - 1)
+    wait(settings, api)
+    assert api.asked == 1
+
+
+def test_an_error_that_a_person_has_corrected_in_an_imported_module_is_not_the_tests(
+    settings: Settings,
+) -> None:
+    now = time.time()
+    (settings.dags / "etl.py").write_text("import steps")
+    os.utime(settings.dags / "etl.py", (now - 60, now - 60))
+    file(settings, "steps.py", now - 1)
+    api = Api("etl.py", parsed=now - 30)
+    api.broken = [("etl.py", "ImportError: nothing", stamp(now - 20))]
+    wait(settings, api)
+    assert api.asked == 1
+
+
 def test_the_link_that_an_editor_leaves_beside_an_open_file_is_no_dag_file(
     settings: Settings,
 ) -> None:
