@@ -20,9 +20,14 @@ from windtunnel.errors import Exit, UsageError, WindtunnelError
 from windtunnel.settings import Settings, load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from windtunnel.bench.result import Result
     from windtunnel.clients.airflow import TaskInstance
+    from windtunnel.drill.report import Rehearsal
     from windtunnel.stack.run_dag import Outcome
     from windtunnel.stack.task_error import TaskError
+    from windtunnel.stock.rehearse import Beside
 
 #: How long the task of `windtunnel debug` waits for a debugger.
 DEBUG_WAIT_SECONDS = 300.0
@@ -50,6 +55,10 @@ Json = Annotated[
 ProjectFolder = Annotated[
     Path,
     typer.Option("--project", help="The project's folder; the current one by default."),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option("--report", help="Write a page with pictures to this HTML file."),
 ]
 NearestProject = Annotated[
     Path | None,
@@ -314,7 +323,12 @@ def drill(
         typer.Option(min=0.1, help="Minutes of random failures under load."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Repeats the same order of failures.")] = 1,
+    stock: Annotated[
+        bool,
+        typer.Option("--stock", help="Then also on private stacks with Airflow's own settings."),
+    ] = False,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report to this file.")] = None,
+    report_file: Report = None,
     as_json: Json = False,
 ) -> None:
     """Break the running stack on purpose, show promises beside observations, and repair it.
@@ -330,24 +344,54 @@ def drill(
         else:
             out.print(report.listing())
         return
-    writable = junit and os.access(junit if junit.exists() else junit.parent, os.W_OK)
-    if junit and (junit.is_dir() or not writable):
-        step = "name a file in a folder that exists and that you can write"
-        raise UsageError(f"--junit: {junit} cannot be written: {step}")
+    _require_writable("--junit", junit)
+    _require_writable("--report", report_file)
     chosen = rehearsal.choose(scenarios or [], soak)
-    outcomes = rehearsal.drill(
+    told = _drill_page(report_file) if report_file else None
+    found = rehearsal.drill(
         _settings(),
         chosen,
         yes=yes,
         soak_minutes=soak,
         seed=seed,
         console=err,
+        beside=_beside() if stock else None,
+        told=told,
     )
     if junit:
-        report.write_junit(junit, outcomes)
+        report.write_junit(junit, [each.ours for each in found])
     if as_json:
-        _emit(report.as_json(outcomes))
-    raise typer.Exit(rehearsal.code(outcomes))
+        _emit(report.as_json(found))
+    raise typer.Exit(rehearsal.code(found))
+
+
+def _beside() -> Beside:
+    from windtunnel.stock.rehearse import Beside
+
+    return Beside(_settings())
+
+
+def _bench_page(file: Path) -> Callable[[Result, bool], None]:
+    """Writes the page anew with each round."""
+    from windtunnel.bench import page
+
+    return lambda result, interrupted: page.write(file, result, interrupted)
+
+
+def _require_writable(option: str, file: Path | None) -> None:
+    if file is not None:
+        from windtunnel.pages import page
+
+        page.require_writable(option, file)
+
+
+def _drill_page(file: Path) -> Callable[[list[Rehearsal]], None]:
+    """Writes the page anew with each scenario."""
+    from windtunnel.drill import page
+    from windtunnel.pages import machine
+
+    about = machine.in_words(machine.facts())
+    return lambda found: page.write(file, found, about)
 
 
 @app.command(
@@ -383,12 +427,13 @@ def bench(
             help="Instead: how cost grows with workers, tasks and a deep queue.",
         ),
     ] = False,
+    report_file: Report = None,
     as_json: Json = False,
 ) -> None:
     from windtunnel.bench import figures, report, runner
 
-    if growth and (stock or only or rounds):
-        step = "leave out --stock, --only and --rounds"
+    if growth and (stock or only or rounds or report_file):
+        step = "leave out --stock, --only, --rounds and --report"
         raise UsageError(f"--growth measures one private stack once: {step}")
     if growth:
         grown = runner.grow(quick=quick, console=err)
@@ -401,7 +446,9 @@ def bench(
     chosen = figures.choose(only or [], sizes)
     if rounds is None:
         rounds = 1 if quick else 3
-    result = runner.bench(chosen, sizes, stock=stock, rounds=rounds, console=err)
+    _require_writable("--report", report_file)
+    told = _bench_page(report_file) if report_file else None
+    result = runner.bench(chosen, sizes, stock=stock, rounds=rounds, console=err, told=told)
     if as_json:
         _emit(result.as_json())
     else:

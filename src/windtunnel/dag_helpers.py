@@ -25,6 +25,10 @@ from windtunnel.system import procfs
 
 def worker() -> str:
     """The worker that runs this task: its name on a local stack, else the machine's name."""
+    # A worker of the stack with Airflow's own settings has only process-compose's number.
+    number = os.environ.get("PC_REPLICA_NUM", "")
+    if os.environ.get("PC_PROC_NAME", "").startswith("airflow-worker") and number:
+        return os.environ.get("WINDTUNNEL_WORKER") or f"worker-{number}"
     return os.environ.get("WINDTUNNEL_WORKER") or socket.gethostname()
 
 

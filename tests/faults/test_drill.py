@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import xml.etree.ElementTree as ET
 from pathlib import Path
+
+import pytest
 
 from tests.stack_fixture import Stack, until
 from windtunnel.health import checks
@@ -16,9 +21,10 @@ from windtunnel.health import checks
 def test_it_shows_what_was_promised_and_seen_in_every_format(
     faults_stack: Stack, tmp_path: Path
 ) -> None:
-    report = tmp_path / "drill.xml"
+    report, page = tmp_path / "drill.xml", tmp_path / "drill.html"
     done = faults_stack.command(
-        "windtunnel", "drill", "task-killed", "--json", "--junit", str(report)
+        *("windtunnel", "drill", "task-killed", "--json", "--junit", str(report)),
+        *("--report", str(page)),
     )
     data = json.loads(done.stdout)
     assert data["version"] == 1
@@ -33,6 +39,55 @@ def test_it_shows_what_was_promised_and_seen_in_every_format(
     assert case.get("name") == "task-killed"
     assert case.find("failure") is None
     assert "promised" in done.stderr and "seen" in done.stderr
+    text = page.read_text()
+    assert "task-killed: a task&#39;s process is killed" in text
+    assert "1: SIGKILL to the process of retry.work" in text
+    # The killed try and the one that succeeds, on the lane of their worker.
+    [lane] = re.findall(
+        r'<svg class="lane"[^>]*aria-label="worker-0">(.*?)\n</svg>', text, re.DOTALL
+    )
+    tries = re.findall(r'aria-label="retry\.work, try (\d), ([^"]*?), recorded as (\w+)', lane)
+    assert tries == [
+        ("1", "its process was cut short", "failed"),
+        ("2", "its work ended", "success"),
+    ]
+
+
+@pytest.mark.parametrize("option", ["--report", "--junit"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_broken(
+    faults_stack: Stack, tmp_path: Path, option: str
+) -> None:
+    done = faults_stack.command("windtunnel", "drill", "broker-away", option, str(tmp_path))
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "it is a folder" in done.stderr
+    assert list(faults_stack.settings.run.glob("drill-*")) == []
+
+
+@pytest.mark.long
+def test_the_same_fault_is_played_on_airflows_own_settings_and_leaves_nothing(
+    faults_stack: Stack, tmp_path: Path
+) -> None:
+    page, temporary = tmp_path / "drill.html", Path(tempfile.mkdtemp(prefix="wt-"))
+    try:
+        done = faults_stack.command(
+            *("windtunnel", "drill", "task-killed", "long-task", "--stock", "--json"),
+            *("--report", str(page)),
+            timeout=580,
+            TMPDIR=str(temporary),
+        )
+        assert list(temporary.iterdir()) == []
+    finally:
+        shutil.rmtree(temporary)
+    data = json.loads(done.stdout)
+    assert done.returncode == (0 if data["ok"] else 1), done.stderr
+    there, nothing = (scenario["stock"] for scenario in data["scenarios"])
+    assert {"promised": "the retry succeeds", "seen": "success at try 2", "ok": True} in there[
+        "checks"
+    ]
+    assert nothing["checks"] == [] and "only we have" in nothing["skipped"]
+    text = page.read_text()
+    assert "Time line with Airflow&#39;s own settings" in text
+    assert text.count("1: SIGKILL to the process of retry.work") == 2
 
 
 def test_it_refuses_while_other_runs_are_active(faults_stack: Stack) -> None:
@@ -43,11 +98,13 @@ def test_it_refuses_while_other_runs_are_active(faults_stack: Stack) -> None:
     assert faults_stack.finished("steady", run) == "success"
 
 
-def test_ctrl_c_in_the_middle_heals_what_was_broken(faults_stack: Stack) -> None:
+def test_ctrl_c_in_the_middle_heals_what_was_broken_and_writes_the_page(
+    faults_stack: Stack, tmp_path: Path
+) -> None:
     until("no run is active", lambda: not faults_stack.airflow.active_runs(), 60)
     until("the broker answers", lambda: checks.valkey(faults_stack.settings) is None, 30)
     running = subprocess.Popen(
-        ["windtunnel", "drill", "broker-away"],
+        ["windtunnel", "drill", "broker-away", "--report", str(tmp_path / "drill.html")],
         env=faults_stack.environment,
         stderr=subprocess.PIPE,
         text=True,
@@ -62,6 +119,8 @@ def test_ctrl_c_in_the_middle_heals_what_was_broken(faults_stack: Stack) -> None
     _, told = running.communicate(timeout=240)
     assert running.returncode == 130, told
     assert "repairs the stack" in told
+    text = (tmp_path / "drill.html").read_text()
+    assert "interrupted" in text and "stops valkey" in text
     assert checks.valkey(faults_stack.settings) is None
     assert faults_stack.run("hello")[1] == "success"
     assert list(faults_stack.settings.run.glob("drill-*")) == []

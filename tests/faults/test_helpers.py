@@ -82,7 +82,7 @@ def test_a_scenario_that_this_machine_cannot_play_is_skipped_and_not_passed(tmp_
 
     outcome = play(Scenario("x", "0", "x", impossible), None)  # type: ignore[arg-type]
     assert outcome.skipped == "no right to do it"
-    [row] = report.as_json([outcome])["scenarios"]
+    [row] = report.as_json([report.Rehearsal(outcome)])["scenarios"]
     assert (row["ok"], row["skipped"], row["checks"]) == (True, "no right to do it", [])
     report.write_junit(tmp_path / "r.xml", [outcome])
     suite = ET.parse(tmp_path / "r.xml").getroot()  # noqa: S314
@@ -157,8 +157,9 @@ def test_the_wire_resets_connections_old_and_new(wire: tuple[TcpProxy, socket.so
 def test_reports_count_a_broken_promise(tmp_path: Path) -> None:
     good = Outcome(SCENARIOS["broker-away"], [Check("a", "b", True)], 1.0)
     bad = Outcome(SCENARIOS["partition"], [Check("a < b", "not & so", False)], 2.0)
-    assert (rehearse.code([good]), rehearse.code([good, bad]), rehearse.code([])) == (0, 1, 1)
-    assert report.as_json([good, bad])["ok"] is False
+    one, both = [report.Rehearsal(good)], [report.Rehearsal(good), report.Rehearsal(bad)]
+    assert (rehearse.code(one), rehearse.code(both), rehearse.code([])) == (0, 1, 1)
+    assert report.as_json(both)["ok"] is False
     report.write_junit(tmp_path / "r.xml", [good, bad])
     suite = ET.parse(tmp_path / "r.xml").getroot()  # noqa: S314
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")

@@ -100,24 +100,32 @@ def test_a_quick_bench_prints_every_quick_figure_within_twice_the_promised_time(
     assert data["seconds"] < CEILING_SECONDS
 
 
-def test_a_bench_beside_stock_measures_both(folder: Path) -> None:
-    row = bench(folder, "--stock", "--only", "memory")["figures"]["memory"]
+def test_a_bench_beside_stock_measures_both_and_draws_them(folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "bench.html"
+    found = bench(folder, "--stock", "--only", "memory", "--report", str(page))
+    row = found["figures"]["memory"]
     assert (
         row["windtunnel"]["median"] > 0
         and row["stock"]["median"] > 0
         and row["stock/windtunnel"] > 0
     )
+    text = page.read_text()
+    assert f"stock: {row['stock']['median']:.0f} MiB" in text
+    assert f"windtunnel: {row['windtunnel']['median']:.0f} MiB" in text
 
 
 @pytest.mark.parametrize("seconds", [1.0, 12.0])
-def test_an_interrupted_bench_leaves_nothing(folder: Path, seconds: float) -> None:
-    running = begin(folder, "--quick")
+def test_an_interrupted_bench_leaves_its_page_alone(
+    folder: Path, tmp_path: Path, seconds: float
+) -> None:
+    running = begin(folder, "--quick", "--report", str(tmp_path / "bench.html"))
     until("the private stack has a folder", lambda: list(folder.glob("windtunnel-bench-*")), 30)
     time.sleep(seconds)
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert "Traceback" not in err
+    assert "Interrupted" in (tmp_path / "bench.html").read_text()
 
 
 @pytest.mark.long

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "clocks.md"
 SOURCE = ROOT / "src" / "windtunnel"
 #: Commands of a person and of tests: their waits end with the command.
-TOOLS = ("bench", "drill", "testing")
+TOOLS = ("bench", "drill", "stock", "testing")
 #: What an option of Airflow is called that sets a time or a number of attempts.
 TIMED = re.compile(
     r"timeout|retries|interval|_wait_|expir|_sec$|threshold|throttle|heartbeats$|refresh"

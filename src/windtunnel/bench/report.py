@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from windtunnel.bench.result import Result, Summary
+from windtunnel.pages.machine import in_words
 
 #: Details that are shown by process: their name in a round, the heading, its unit.
 BY_PROCESS = {
@@ -31,7 +32,8 @@ def value(number: float, unit: str) -> str:
     return f"{number:.{digits}f}"
 
 
-def _cell(summary: Summary | None, unit: str) -> str:
+def cell(summary: Summary | None, unit: str) -> str:
+    """Median, and smallest to largest where there are several rounds."""
     if summary is None:
         return "-"
     text = f"{value(summary.median, unit)} {unit}"
@@ -55,7 +57,7 @@ def _figures(result: Result) -> Table:
         columns.append("stock / windtunnel")
     table = _table(*columns)
     for name, figure in result.figures.items():
-        cells = [_cell(result.summary(stack, name), figure.unit) for stack in result.rounds]
+        cells = [cell(result.summary(stack, name), figure.unit) for stack in result.rounds]
         if has_ratios:
             ratio = result.ratio(name)
             cells.append(f"{ratio:.2f}x" if ratio else "-")
@@ -63,8 +65,8 @@ def _figures(result: Result) -> Table:
     return table
 
 
-def _by_process(result: Result, stack: str) -> Table | None:
-    """Medians over the rounds; None where nothing of the kind was measured."""
+def by_process(result: Result, stack: str) -> dict[str, dict[str, float]]:
+    """Medians over the rounds, by detail and process; only what was measured."""
     found: dict[str, dict[str, float]] = {}
     for detail in BY_PROCESS:
         rounds = [r.details[detail] for r in result.rounds[stack] if detail in r.details]
@@ -74,6 +76,12 @@ def _by_process(result: Result, stack: str) -> Table | None:
                 name: statistics.median(row.get(name, 0.0) for row in rounds)
                 for name in sorted(names)
             }
+    return found
+
+
+def _by_process(result: Result, stack: str) -> Table | None:
+    """None where nothing of the kind was measured."""
+    found = by_process(result, stack)
     if not found:
         return None
     table = _table(stack, *(", ".join(BY_PROCESS[detail]) for detail in found))
@@ -104,16 +112,6 @@ def _memory_of_many(result: Result) -> list[str]:
     return lines
 
 
-def about(machine: dict[str, Any]) -> str:
-    """The machine in one line."""
-    versions = machine["versions"]
-    return (
-        f"{machine['cores']} cores, {machine['memory_gib']} GiB, "
-        f"load {machine['load_average'][0]:.1f} at the beginning; "
-        f"Airflow {versions['airflow']}, Python {versions['python']}"
-    )
-
-
 def render(result: Result) -> RenderableType:
     """Everything a bench found that fits a page."""
     parts: list[RenderableType] = [_figures(result), ""]
@@ -125,7 +123,7 @@ def render(result: Result) -> RenderableType:
     return Group(
         *parts,
         f"{rounds} round{'s' if rounds != 1 else ''}, {result.seconds:.0f} s in all; "
-        f"{about(result.machine)}",
+        f"{in_words(result.machine)}",
     )
 
 
@@ -137,4 +135,4 @@ def render_growth(grown: dict[str, Any]) -> RenderableType:
         for name, number in rows.items():
             table.add_row(name, f"{number:.3g}" if isinstance(number, float) else str(number))
         parts += [table, ""]
-    return Group(*parts, f"{grown['seconds']:.0f} s in all; {about(grown['machine'])}")
+    return Group(*parts, f"{grown['seconds']:.0f} s in all; {in_words(grown['machine'])}")

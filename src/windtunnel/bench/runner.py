@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from windtunnel.bench import machine, places
+from windtunnel.bench import places
 from windtunnel.bench.figures import FULL, Figure, Sizes
 from windtunnel.bench.growth import Growth
 from windtunnel.bench.growth_stack import QUICK_GROWTH, Big, GrowthSizes
@@ -24,10 +24,13 @@ from windtunnel.bench.result import Result, rounded
 from windtunnel.bench.stack import Stack
 from windtunnel.bench.windtunnel_stack import Ours
 from windtunnel.errors import WindtunnelError
+from windtunnel.pages import machine
 from windtunnel.patches import catalogue
 
 PREFIX = "windtunnel-bench-"
 S = TypeVar("S", bound=Stack)
+#: Gets what was found so far, and whether the bench was interrupted.
+Told = Callable[[Result, bool], None]
 
 
 def bench(
@@ -37,8 +40,12 @@ def bench(
     stock: bool,
     rounds: int,
     console: Console,
+    told: Told | None = None,
 ) -> Result:
     """Measure; whichever stack is up is gone again when this returns or raises.
+
+    Args:
+        told: gets what was found so far, after each round and when it is interrupted.
 
     Raises:
         WindtunnelError: a program is missing, a stack does not come up, a run fails.
@@ -52,12 +59,21 @@ def bench(
         kinds.append(Stock)
     result = Result(figures, machine.facts(), {kind.name: [] for kind in kinds})
     began = time.monotonic()
-    with _interruptible():
-        for number in range(rounds):
-            # In turn: what warms up or slows down meanwhile must not always meet the same one.
-            for kind in kinds if number % 2 == 0 else reversed(kinds):
-                _round(kind, result, sizes, f"round {number + 1} of {rounds}, {kind.name}", console)
-    result.seconds = time.monotonic() - began
+    whole = False
+    try:
+        with _interruptible():
+            for number in range(rounds):
+                # In turn: what warms up or slows down meanwhile must not always meet the same one.
+                for kind in kinds if number % 2 == 0 else reversed(kinds):
+                    title = f"round {number + 1} of {rounds}, {kind.name}"
+                    _round(kind, result, sizes, title, console)
+                    if told:
+                        told(result, False)
+        whole = True
+    finally:
+        result.seconds = time.monotonic() - began
+        if told and not whole:
+            told(result, True)
     return result
 
 
@@ -147,7 +163,9 @@ def _round(kind: type[Stack], result: Result, sizes: Sizes, title: str, console:
                 lambda text: status.update(f"{title}: {text}"),
                 told,
             )
-            result.rounds[kind.name].append(worker.measure())
+            # Before it is whole: an interrupted bench shows what it has.
+            result.rounds[kind.name].append(worker.round)
+            worker.measure()
             if kind is Ours:
                 result.patches = {
                     process: found["patches"]

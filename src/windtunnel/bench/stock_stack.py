@@ -74,6 +74,8 @@ class Stock(Stack):
 
     name = "stock"
     default_concurrency = 16  # [celery] worker_concurrency
+    #: Whether a single worker has its number in its name too.
+    always_named = False
 
     def _settings(self) -> Settings:
         return load(
@@ -84,24 +86,29 @@ class Stock(Stack):
     def _launch(self, shape: Shape) -> subprocess.Popen[bytes]:
         if not self.settings.state.exists():
             stock_services.prepare(self.settings)
-        env = (
-            environment(self.settings, self.dags_folder, os.environ)
-            | self._temporary()
-            | {"REPLICAS": str(shape.workers)}
-        )
-        env["NODE"] = "--celery-hostname worker-$PC_REPLICA_NUM@%h" if shape.workers > 1 else ""
-        if shape.concurrency:
-            env["AIRFLOW__CELERY__WORKER_CONCURRENCY"] = str(shape.concurrency)
         with open(self.folder / "up.log", "wb") as log:
             return subprocess.Popen(
                 [*self._command(), "-f", str(FILE), "up", "-t=false"],
-                env=env,
+                env=self.variables(shape),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def variables(self, shape: Shape) -> dict[str, str]:
+        """The variables of its process-compose, and so of every process."""
+        env = (
+            environment(self.settings, self.dags_folder, os.environ)
+            | self._temporary()
+            | {"REPLICAS": str(shape.workers)}
+        )
+        named = shape.workers > 1 or self.always_named
+        env["NODE"] = "--celery-hostname worker-$PC_REPLICA_NUM@%h" if named else ""
+        if shape.concurrency:
+            env["AIRFLOW__CELERY__WORKER_CONCURRENCY"] = str(shape.concurrency)
+        return env
 
     def _command(self) -> list[str]:
         return [

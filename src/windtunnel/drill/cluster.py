@@ -7,6 +7,7 @@ Over 200 lines, because every operation has its promise here, for all deployment
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -61,6 +62,31 @@ class Run:
     run_id: str
 
 
+class Took(float):
+    """Seconds that something took, and the Unix time from which they count."""
+
+    since: float
+
+    def __new__(cls, seconds: float, since: float) -> Took:
+        self = super().__new__(cls, seconds)
+        self.since = since
+        return self
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The time that a promise allows, for a picture of it.
+
+    `seconds`, `seen` and `patience` count from `since`, in Unix seconds. `seen` is None where it
+    was not seen within `patience`.
+    """
+
+    seconds: float
+    since: float
+    seen: float | None
+    patience: float
+
+
 @dataclass(frozen=True)
 class Check:
     """One promise, what was seen, and whether the promise was kept."""
@@ -68,6 +94,7 @@ class Check:
     promised: str
     seen: str
     ok: bool
+    limit: Limit | None = None
 
 
 @dataclass
@@ -79,13 +106,31 @@ class Checks:
     def add(self, promised: str, ok: bool, seen: str) -> None:
         self.made.append(Check(promised, seen, bool(ok)))
 
-    def within(self, promised: str, limit: float, seconds: float | None, patience: float) -> None:
+    def within(
+        self,
+        promised: str,
+        limit: float,
+        seconds: float | None,
+        patience: float,
+        where: str = "",
+    ) -> None:
         """Add a promise about time, kept when it took at most `limit` seconds.
 
-        `seconds` is None where it was not seen within `patience`.
+        Args:
+            seconds: None where it was not seen within `patience`.
+            where: what else was seen.
         """
         seen = f"after {seconds:.1f} s" if seconds is not None else f"not within {patience:.0f} s"
-        self.add(f"{promised} within {limit:g} s", seconds is not None and seconds <= limit, seen)
+        # A wait that ended without success began about so long ago.
+        since = seconds.since if isinstance(seconds, Took) else time.time() - patience
+        self.made.append(
+            Check(
+                f"{promised} within {limit:g} s",
+                f"{seen} ({where})" if where else seen,
+                seconds is not None and seconds <= limit,
+                Limit(limit, since, seconds, patience),
+            )
+        )
 
 
 class Away(Exception):

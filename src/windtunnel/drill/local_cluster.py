@@ -183,10 +183,14 @@ class LocalCluster(Facts):
         pulses = [ledger.read(files.health) for files in ledger.all_workers(self.settings.run)]
         return sum(ledger.number(pulse, "processed") for pulse in pulses)
 
+    def _all(self) -> list[psutil.Process]:
+        """Every process of the stack, its supervisor first."""
+        return leftovers.find(self.settings)
+
     def kill_everything(self, spare: Iterable[int] = ()) -> int:
         spared, dead = set(spare), set[int]()
         for _ in range(50):
-            found = [p for p in leftovers.find(self.settings) if p.pid not in spared]
+            found = [p for p in self._all() if p.pid not in spared]
             if not found:
                 return len(dead)
             # Stopped first: nobody is to see another one die and act on it, as when the machine
@@ -200,7 +204,7 @@ class LocalCluster(Facts):
         return machine_faults.full_disk(self.settings)
 
     def sleep(self, seconds: float) -> None:
-        machine_faults.sleep(self.settings, seconds)
+        machine_faults.sleep(self._all, seconds)
 
     def jump_clock(self, seconds: float) -> None:
         machine_faults.jump_clock(self._worker_environment, seconds)

@@ -142,6 +142,40 @@ class Facts:
         row = self._process(service)
         return row.is_ready if row.is_running else row.status
 
+    def states(self) -> dict[str, str]:
+        """`up`, `starting` or `away` of each part; `starting` is also one that is not ready.
+
+        Empty where process-compose itself is away.
+        """
+        try:
+            rows = self.compose.processes()
+        except WindtunnelError:
+            return {}
+        found = {
+            process_compose.node(row.name): self._state(row)
+            for row in rows
+            if not row.off and row.name not in judgement.ONE_SHOTS
+        }
+        if self.lab:
+            found[LAB] = "starting" if checks.worker(self.settings, LAB) else "up"
+        return found
+
+    def _state(self, row: process_compose.Process) -> str:
+        if not row.is_running:
+            return "away"
+        name = process_compose.node(row.name)
+        if name.startswith("worker"):
+            return "starting" if checks.worker(self.settings, name) else "up"
+        if row.is_ready != "Not Ready":
+            return "up"
+        # Its probe may have many seconds until it looks again.
+        check = checks.CHECKS.get(name)
+        return "starting" if check is None or check(self.settings) else "up"
+
+    def component(self, log: str) -> str:
+        """The part that writes the log of this name."""
+        return process_compose.node(log)
+
     # -- processes -------------------------------------------------------------------------
     def _process(self, service: str) -> process_compose.Process:
         rows = self.compose.processes()

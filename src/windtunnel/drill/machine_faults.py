@@ -7,7 +7,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +15,6 @@ import psutil
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.settings import Settings
-from windtunnel.stack import leftovers
 from windtunnel.system import disk
 
 #: The largest file system that a rehearsal fills.
@@ -87,12 +86,16 @@ def _fill(descriptor: int) -> None:
                 raise
 
 
-def sleep(settings: Settings, seconds: float) -> None:
-    """SIGSTOP to every process of the stack, its supervisor first; SIGCONT in reverse order."""
+def sleep(find: Callable[[], list[psutil.Process]], seconds: float) -> None:
+    """SIGSTOP to every process of the stack, its supervisor first; SIGCONT in reverse order.
+
+    Args:
+        find: the stack's processes, its supervisor first.
+    """
     stopped: dict[int, psutil.Process] = {}
     try:
         for _ in range(5):  # what was started while others were being stopped
-            new = [p for p in leftovers.find(settings) if p.pid not in stopped]
+            new = [p for p in find() if p.pid not in stopped]
             for process in new:
                 with suppress(psutil.NoSuchProcess):
                     process.suspend()

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import signal
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from rich.console import Console
 from rich.status import Status
-from rich.text import Text
 
 from windtunnel.clients import process_compose
 from windtunnel.clients.airflow import Airflow
 from windtunnel.drill.local_cluster import LocalCluster
-from windtunnel.drill.report import render
-from windtunnel.drill.scenarios.catalogue import SCENARIOS, Outcome, Scenario, play
-from windtunnel.drill.steps import log
+from windtunnel.drill.playing import Interrupted, Progress, played
+from windtunnel.drill.report import Rehearsal, render
+from windtunnel.drill.scenarios.catalogue import SCENARIOS, Outcome, Scenario
 from windtunnel.errors import Exit, UsageError, WindtunnelError
 from windtunnel.settings import Settings
 from windtunnel.stack import run_dag
@@ -29,6 +27,10 @@ from windtunnel.stack.say import say
 
 #: What the scenarios run.
 DAGS = ("steady", "retry", "load", "memory")
+
+Told = Callable[[list[Rehearsal]], None]
+#: Gets the scenario, the console, and whether to record.
+Beside = Callable[[Scenario, Console, bool], Outcome]
 
 
 def choose(names: list[str], soak_minutes: float | None) -> list[Scenario]:
@@ -50,8 +52,15 @@ def drill(
     soak_minutes: float | None = None,
     seed: int = 1,
     console: Console | None = None,
-) -> list[Outcome]:
+    beside: Beside | None = None,
+    told: Told | None = None,
+) -> list[Rehearsal]:
     """Rehearse one after the other; the stack is healed after each, also on Ctrl-C.
+
+    Args:
+        beside: plays a scenario on another stack, after it was played on this one.
+        told: gets all that was found so far, after each scenario and when it is interrupted. With
+            it each scenario is recorded.
 
     Raises:
         NoStackError: nothing runs. UsageError: the stack lacks our DAGs, or other runs are active
@@ -75,7 +84,7 @@ def drill(
     folder = Path(tempfile.mkdtemp(prefix="drill-", dir=settings.run))
     marks = folder / "marks.jsonl"
     marks.touch(0o600)
-    outcomes: list[Outcome] = []
+    found: list[Rehearsal] = []
     former = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with exclusive(settings, _busy, "drill"):
@@ -85,12 +94,35 @@ def drill(
                     options["seed"] = seed
                     if soak_minutes is not None:
                         options["minutes"] = soak_minutes
-                outcomes.append(_one(settings, scenario, marks, console, options))
-                console.print(render(outcomes[-1]))
+                try:
+                    found.append(
+                        Rehearsal(_one(settings, scenario, marks, console, options, bool(told)))
+                    )
+                    if told:
+                        told(found)
+                    if beside:
+                        theirs = beside(scenario, console, bool(told))
+                        found[-1] = Rehearsal(found[-1].ours, theirs)
+                except Interrupted as interrupted:
+                    _note(found, interrupted.outcome)
+                    raise interrupted.cause from None
+                finally:
+                    if told:
+                        told(found)
+                console.print(render(found[-1]))
     finally:
         signal.signal(signal.SIGTERM, former)
         shutil.rmtree(folder, ignore_errors=True)
-    return outcomes
+    return found
+
+
+def _note(found: list[Rehearsal], interrupted: Outcome) -> None:
+    """What an interrupted scenario found; the second time it is the other stack's."""
+    last = found[-1] if found else None
+    if last is not None and last.ours.scenario == interrupted.scenario:
+        found[-1] = Rehearsal(last.ours, interrupted)
+    else:
+        found.append(Rehearsal(interrupted))
 
 
 def require_dags(settings: Settings, airflow: Airflow) -> None:
@@ -131,12 +163,13 @@ def _one(
     marks: Path,
     console: Console,
     options: dict[str, Any],
+    record: bool,
 ) -> Outcome:
     cluster = LocalCluster(settings, marks)
-    with console.status(scenario.title) as status, _Progress(status, scenario):
+    with console.status(scenario.title) as status, Progress(status, scenario.name):
         try:
-            outcome = play(scenario, cluster, **options)
-        except BaseException:
+            outcome = played(scenario, cluster, options, record)
+        except Interrupted:
             console.print("interrupted: the drill repairs the stack, then ends", highlight=False)
             _heal(cluster, status)
             raise
@@ -158,28 +191,6 @@ def _heal(cluster: LocalCluster, status: Status) -> list[str]:
         signal.signal(signal.SIGINT, former)
 
 
-class _Progress(logging.Handler):
-    """Shows what a scenario waits for in the line that spins, while the block lasts."""
-
-    def __init__(self, status: Status, scenario: Scenario) -> None:
-        super().__init__()
-        self.status, self.name_shown, self.began = status, scenario.name, time.monotonic()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.status.update(
-            Text(
-                f"{self.name_shown} ({time.monotonic() - self.began:.0f} s): {record.getMessage()}",
-            )
-        )
-
-    def __enter__(self) -> None:
-        log.setLevel(logging.INFO)
-        log.addHandler(self)
-        log.propagate = False
-
-    def __exit__(self, *_: object) -> None:
-        log.removeHandler(self)
-
-
-def code(outcomes: list[Outcome]) -> Exit:
-    return Exit.OK if outcomes and all(outcome.ok for outcome in outcomes) else Exit.FAILED
+def code(found: list[Rehearsal]) -> Exit:
+    """Of what the user's own stack kept: another one beside it does not count."""
+    return Exit.OK if found and all(each.ours.ok for each in found) else Exit.FAILED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET  # only writes
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from windtunnel.drill.cluster import Check
 from windtunnel.drill.scenarios.catalogue import SCENARIOS, Outcome
 from windtunnel.errors import WindtunnelError
 
@@ -39,40 +40,88 @@ def listing_as_json() -> dict[str, Any]:
     return {"version": 1, "scenarios": rows}
 
 
-def render(outcome: Outcome) -> RenderableType:
-    """Promised and seen, side by side."""
+@dataclass(frozen=True)
+class Rehearsal:
+    """A scenario on this stack, and beside it on one with Airflow's own settings."""
+
+    ours: Outcome
+    stock: Outcome | None = None
+
+
+def paired(each: Rehearsal) -> list[tuple[str, Check | None, Check | None]]:
+    """Each promise once: its words, and what was seen on both stacks.
+
+    A stack on which the scenario ended early lacks the later promises.
+    """
+    left = list(each.stock.checks) if each.stock else []
+    rows: list[tuple[str, Check | None, Check | None]] = []
+    for check in each.ours.checks:
+        same = next((other for other in left if other.promised == check.promised), None)
+        if same is not None:
+            left.remove(same)
+        rows.append((check.promised, check, same))
+    return rows + [(check.promised, None, check) for check in left]
+
+
+def render(each: Rehearsal) -> RenderableType:
+    """Promised and seen, side by side; with stock's, where it was played there too."""
+    outcome, stock = each.ours, each.stock
     scenario = outcome.scenario
     table = Table(
         title=f"{scenario.name}: {scenario.title} (row {scenario.row}, {outcome.seconds:.0f} s)",
         title_justify="left",
         expand=False,
     )
+    beside = stock is not None and not stock.skipped
     for column in ("promised", "seen"):
         table.add_column(column, overflow="fold")
     table.add_column("")
-    for check in outcome.checks:
-        verdict = Text("pass", "green") if check.ok else Text("fail", "bold red")
-        table.add_row(Text(check.promised), Text(check.seen), verdict)
-    if outcome.skipped:
-        table.caption = f"skipped: {outcome.skipped}"
+    if beside:
+        table.add_column("with Airflow's own settings", overflow="fold")
+        table.add_column("")
+    for promised, ours, theirs in paired(each):
+        cells = _cells(ours) + (_cells(theirs) if beside else [])
+        table.add_row(Text(promised), *cells)
+    captions = [f"skipped: {outcome.skipped}"] if outcome.skipped else []
+    if stock is not None and stock.skipped:
+        captions.append(f"not with Airflow's own settings: {stock.skipped}")
+    table.caption = "\n".join(captions) or None
     return table
 
 
-def as_json(outcomes: list[Outcome]) -> dict[str, Any]:
-    """What `--json` prints; seconds are those of each whole rehearsal."""
-    rows = [
-        {
-            "scenario": o.scenario.name,
-            "row": o.scenario.row,
-            "title": o.scenario.title,
-            "ok": o.ok,
-            "skipped": o.skipped or None,
-            "seconds": round(o.seconds, 1),
-            "checks": [asdict(check) for check in o.checks],
+def _cells(check: Check | None) -> list[Text]:
+    if check is None:
+        return [Text("-"), Text("")]
+    return [Text(check.seen), Text("pass", "green") if check.ok else Text("fail", "bold red")]
+
+
+def as_json(found: list[Rehearsal]) -> dict[str, Any]:
+    """What `--json` prints; seconds are those of each whole rehearsal. `ok` counts only ours."""
+    rows = []
+    for each in found:
+        scenario = each.ours.scenario
+        row: dict[str, Any] = {
+            "scenario": scenario.name,
+            "row": scenario.row,
+            "title": scenario.title,
         }
-        for o in outcomes
-    ]
-    return {"version": 1, "ok": all(o.ok for o in outcomes), "scenarios": rows}
+        row |= _played(each.ours)
+        if each.stock is not None:
+            row["stock"] = _played(each.stock)
+        rows.append(row)
+    return {"version": 1, "ok": all(each.ours.ok for each in found), "scenarios": rows}
+
+
+def _played(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "ok": outcome.ok,
+        "skipped": outcome.skipped or None,
+        "seconds": round(outcome.seconds, 1),
+        "checks": [
+            {"promised": check.promised, "seen": check.seen, "ok": check.ok}
+            for check in outcome.checks
+        ],
+    }
 
 
 def write_junit(path: Path, outcomes: list[Outcome]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from windtunnel.drill.cluster import Away, Cluster, LocalStack, Mark, Run, TaskInstance
+from windtunnel.drill.cluster import Away, Cluster, LocalStack, Mark, Run, TaskInstance, Took
 
 #: Each wait logs its purpose here. `drill` shows it, pytest keeps it.
 log = logging.getLogger("windtunnel.drill.scenarios")
@@ -27,7 +27,7 @@ def seconds_until(
     patience: float,
     since: float | None = None,
     every: float = 0.1,
-) -> float | None:
+) -> Took | None:
     """Seconds from `since` (monotonic, default now) until the condition holds.
 
     None where `patience` seconds pass first. A component that does not answer (`Away`) does not
@@ -39,7 +39,8 @@ def seconds_until(
     while True:
         try:
             if condition():
-                return time.monotonic() - since
+                took = time.monotonic() - since
+                return Took(took, time.time() - took)
         except Away:
             pass
         if time.monotonic() > end:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.testing.report import folder, logs, redact
+from windtunnel.pages import redact
+from windtunnel.testing.report import folder, logs
 
 
 # -- the lines of a test -----------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from windtunnel.pages.timeline import MOST
 from windtunnel.testing.report import entry, folder, page, timeline
 
 #: The Unix time at which the test began.
@@ -65,8 +66,8 @@ def test_faults_and_incidents_stand_on_the_lane_of_their_component() -> None:
     line = timeline.of(of(faults=faults, events=events))
     assert line is not None
     valkey, worker = line.lanes
-    assert (valkey.faults[0].left, valkey.faults[0].width) == (50, 50)
-    assert (worker.faults[0].left, worker.faults[0].width) == (20, 20)
+    assert (valkey.bands[0].left, valkey.bands[0].width) == (50, 50)
+    assert (worker.bands[0].left, worker.bands[0].width) == (20, 20)
     assert [mark.title for mark in worker.marks] == ["2.0 s: Celery died"]
 
 
@@ -86,7 +87,7 @@ def test_a_time_line_of_any_length_has_a_few_ticks(length: float) -> None:
 
 
 def test_a_thousand_tries_are_left_out_in_part_and_it_is_said() -> None:
-    tries = [tried(f"t{n}", 1, T, T + 1, "w") for n in range(timeline.MOST + 5)]
+    tries = [tried(f"t{n}", 1, T, T + 1, "w") for n in range(MOST + 5)]
     line = timeline.of(of(runs=[entry.Run("etl", "r", T, "success", tries)]))
     assert line is not None and line.left_out == 5
 

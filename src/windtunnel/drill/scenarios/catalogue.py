@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from windtunnel.drill.cluster import Away, Check, Checks, LocalStack, NotPossibleHere
+from windtunnel.drill.recording import Recording
 from windtunnel.drill.scenarios.broker_away import (
     broker_away_while_tasks_wait,
     scheduler_lost_while_broker_away,
@@ -74,13 +75,34 @@ class Outcome:
     checks: list[Check]
     seconds: float
     skipped: str = ""
+    recording: Recording | None = None
+    interrupted: bool = False
 
     @property
     def ok(self) -> bool:
         """Whether no promise was broken. One that checked nothing is no pass, unless skipped."""
         if self.skipped:
             return True
+        if self.interrupted:
+            return False
         return bool(self.checks) and all(check.ok for check in self.checks)
+
+    @property
+    def verdict(self) -> str:
+        """`skipped`, `success` or `failed`."""
+        return "skipped" if self.skipped else "success" if self.ok else "failed"
+
+    @property
+    def words(self) -> str:
+        """The verdict for people."""
+        broken = sum(not check.ok for check in self.checks)
+        if self.skipped:
+            return "skipped"
+        if self.interrupted:
+            return "interrupted"
+        if broken:
+            return f"{broken} of {len(self.checks)} promises broken"
+        return "every promise kept" if self.checks else "nothing was checked"
 
 
 SCENARIOS = {
@@ -219,13 +241,16 @@ SCENARIOS = {
 }
 
 
-def play(scenario: Scenario, cluster: LocalStack, **options: Any) -> Outcome:
+def play(
+    scenario: Scenario, cluster: LocalStack, checks: Checks | None = None, **options: Any
+) -> Outcome:
     """Run a scenario. An error that ends it early is recorded as a broken promise.
 
     Args:
+        checks: gets each promise when it is looked at.
         options: parameters of the scenario that differ from its defaults.
     """
-    checks, began = Checks(), time.monotonic()
+    checks, began = Checks() if checks is None else checks, time.monotonic()
     try:
         scenario.play(cluster, checks, **(scenario.options | options))
     except NotPossibleHere as reason:

@@ -13,12 +13,17 @@ COMPONENTS = ("scheduler", "dag-processor", "triggerer", "api-server", "flower",
 BACK = 30.0
 
 
-def components_killed(cluster: LocalStack, checks: Checks, seconds: float = 20) -> None:
+def components_killed(
+    cluster: LocalStack,
+    checks: Checks,
+    seconds: float = 20,
+    components: tuple[str, ...] = COMPONENTS,
+) -> None:
     """SIGKILL to the main process of each in turn, with a task in hand and one triggered after."""
     cluster.scale(1)
     runs = launch(cluster, "steady", 1, seconds=seconds)
     wait_running(cluster, runs)
-    for name in COMPONENTS:
+    for name in components:
         before, moment, killed = cluster.main_pid(name), time.time(), time.monotonic()
         cluster.kill(name)
 

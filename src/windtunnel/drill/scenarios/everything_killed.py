@@ -18,12 +18,14 @@ def everything_killed(
     queued: int = 4,
     seconds: float = 20,
     spare_tasks: bool = True,
+    patience: float = 180,
 ) -> None:
     """Tasks run, others are queued, and every process of the stack is killed at once.
 
     Args:
         spare_tasks: let the tasks' own processes live, as when only the supervisor and the
             services were killed. Then `up` must find and end them before it does anything else.
+        patience: how long the retry is waited for.
     """
     cluster.scale(1)
     again = launch(cluster, "retry", 1, seconds=seconds, failures=0)
@@ -44,10 +46,10 @@ def everything_killed(
     retried = seconds_until(
         "the crashed task to run again",
         lambda: any(m.attempt > 1 for m in marks_of(cluster, again, "start")),
-        180,
+        patience,
         since=began,
     )
-    checks.within("the crashed task runs again after `up`", RETRIED, retried, 180)
+    checks.within("the crashed task runs again after `up`", RETRIED, retried, patience)
     rows = wait_final(cluster, again, 60 + seconds)
     checks.add(
         "and succeeds",

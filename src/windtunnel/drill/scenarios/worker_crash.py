@@ -28,6 +28,7 @@ def worker_killed_mid_task(
     seconds: float = 12,
     workers: int = 2,
     elsewhere: bool = True,
+    patience: float = 120,
 ) -> None:
     """A worker dies under a task that may be retried.
 
@@ -37,6 +38,7 @@ def worker_killed_mid_task(
         elsewhere: whether the retry must run on another worker. One that lost tasks lets another
             of its own machine go first (windtunnel.worker, YIELD_SECONDS).
             Of workers on other machines it knows nothing.
+        patience: how long the retry is waited for.
     """
     ready(cluster, workers)
     run = launch(cluster, "retry", seconds=seconds, failures=0)
@@ -46,10 +48,10 @@ def worker_killed_mid_task(
     def retried() -> Mark | None:
         return next((m for m in marks_of(cluster, run, "start") if m.attempt > 1), None)
 
-    again = seconds_until("the retry to run", retried, 120, since=killed)
+    again = seconds_until("the retry to run", retried, patience, since=killed)
     found = retried()
-    where = "" if found is None else f" (seen: {found.worker}, before {mark.worker})"
-    checks.within(f"the retry runs{where}", RETRIED + RETRY_DELAY, again, 120)
+    where = "" if found is None else f"{found.worker}, before {mark.worker}"
+    checks.within("the retry runs", RETRIED + RETRY_DELAY, again, patience, where)
     if workers > 1 and elsewhere:
         checks.add(
             "on another worker",
@@ -74,6 +76,7 @@ def worker_killed_under_a_task_without_retries(
     checks: Checks,
     part: str = "",
     seconds: float = 12,
+    patience: float = 120,
 ) -> None:
     """A worker dies under a task that must not be repeated: it is failed, visibly, and not lost."""
     ready(cluster, 2)
@@ -83,10 +86,10 @@ def worker_killed_under_a_task_without_retries(
     failed = seconds_until(
         "the task to be failed",
         lambda: cluster.task_instances("steady", run[0].run_id)[0].state == "failed",
-        120,
+        patience,
         killed,
     )
-    checks.within("the task is failed", RETRIED, failed, 120)
+    checks.within("the task is failed", RETRIED, failed, patience)
     time.sleep(5)  # a second copy would come about now
     starts = len(marks_of(cluster, run, "start"))
     checks.add("and not run again", starts == 1, f"{starts} start")

@@ -11,9 +11,10 @@ from typing import Any
 from windtunnel.clients.airflow import Airflow, TaskInstance, moment
 from windtunnel.errors import NoStackError, WindtunnelError
 from windtunnel.health import status
+from windtunnel.pages import redact
 from windtunnel.settings import Settings
 from windtunnel.system import events
-from windtunnel.testing.report import entry, folder, logs, redact, stacks
+from windtunnel.testing.report import entry, folder, logs, stacks
 from windtunnel.testing.report.source import Source
 from windtunnel.testing.runs import ENDED
 

@@ -104,7 +104,8 @@ class Recorder:
             output["windtunnel_report_trouble"] = self.trouble
 
     def _failed(self, report: pytest.TestReport) -> None:
-        from windtunnel.testing.report import entry, redact
+        from windtunnel.pages import redact
+        from windtunnel.testing.report import entry
 
         hide = redact.of_stack(self.config.stash.get(STATE, None))
         crash = getattr(report.longrepr, "reprcrash", None)

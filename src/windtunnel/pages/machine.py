@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine of a drill or a bench."""
 
 from __future__ import annotations
 
@@ -74,3 +74,13 @@ def facts() -> dict[str, Any]:
         "exported_airflow_settings": sorted(settings - {"AIRFLOW__CORE__EXECUTOR"}),
         "versions": versions,
     }
+
+
+def in_words(machine: dict[str, Any]) -> str:
+    """The machine in one line."""
+    versions = machine["versions"]
+    return (
+        f"{machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"load {machine['load_average'][0]:.1f} at the beginning; "
+        f"Airflow {versions['airflow']}, Python {versions['python']}"
+    )
