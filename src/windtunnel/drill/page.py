@@ -61,9 +61,12 @@ def text(found: list[Rehearsal], about: str, when: float | None = None) -> str:
     broken = sum(not each.ours.ok for each in found)
     noun = "scenario" if len(found) == 1 else "scenarios"
     verdict = f"{broken} with a broken promise" if broken else "every promise kept"
+    beside = any(each.stock for each in found)
+    if beside:
+        verdict = f"here {verdict}"
     values: dict[str, Any] = {
         "scenes": scenes,
-        "beside": any(each.stock for each in found),
+        "beside": beside,
         "heading": f"{len(found)} {noun}, {verdict}" if found else "no scenario yet",
         "now": page.now(when),
         "about": about,
