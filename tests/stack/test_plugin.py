@@ -46,7 +46,10 @@ def write(project: Path) -> Path:
     """The project of the guide, made by its commands and files."""
     script = "\n".join(commands()[1:]).replace("~/windtunnel/dev python", sys.executable)
     write_files(project)
-    subprocess.run(["bash", "-ec", script], cwd=project, check=True)
+    # A person who begins with the guide has started no stack, so there are no secrets.
+    fresh = environment() | {"WINDTUNNEL_STATE": str(project.parent / "no-stack-yet")}
+    subprocess.run(["bash", "-ec", script], cwd=project, env=fresh, check=True)
+    assert not (project.parent / "no-stack-yet").exists()
     return project
 
 
