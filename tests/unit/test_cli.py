@@ -41,6 +41,9 @@ def windtunnel(state: Path, *words: str, **more: str) -> subprocess.CompletedPro
      ("scale -1", "'-1'"), ("drain", "'worker'"), ("drill nosuch", "'nosuch'"), ("drill --soak 0", "--soak"),
      ("drill --junit /nonexistent/x.xml broker-away", "--junit"), ("bench --rounds 0", "--rounds"), ("token x", "x"),
      ("reset --no", "--no"), ('run d --conf {"a":NaN}', "NaN"), ("run d --conf " + "[" * 100_000, "--conf"),
+     ("drill --report /nonexistent/x.html broker-away", "/nonexistent is no folder"),
+     ("drill --report / broker-away", "it is a folder"), ("drill --stock --report /dev/null", "no regular file"),
+     ("bench --report /proc/x.html", "--report"), ("bench --growth --report x.html", "--growth"),
      ("drill --junit / broker-away", "--junit"), ("reset", "--yes"), ("doctor x", "x"), ("nosuch", "'nosuch'")],
 )  # fmt: skip
 def test_a_wrong_command_line_is_one_line_and_two(tmp_path: Path, line: str, part: str) -> None:

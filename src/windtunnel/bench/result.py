@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,7 @@ class Result:
         details = {stack: [r.details for r in rounds] for stack, rounds in self.rounds.items()}
         return {
             "version": 1,
+            "date": time.strftime("%Y-%m-%d"),
             "machine": self.machine,
             "patches": self.patches,
             "seconds": round(self.seconds, 1),

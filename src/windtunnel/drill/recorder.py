@@ -60,6 +60,14 @@ class Recorder:
             self._look()
 
     def _look(self) -> None:
+        try:
+            self._note_all()
+        except Exception as error:  # whatever it is, the scenario counts
+            note = f"a look at the stack failed: {type(error).__name__}: {error}"
+            if note not in self.recording.notes:
+                self.recording.notes.append(note)
+
+    def _note_all(self) -> None:
         states = self.cluster.states()
         self._known |= set(states)
         away = dict.fromkeys(self._known - set(states), "away")
