@@ -35,7 +35,7 @@ def workers_away(cluster: LocalStack, checks: Checks, tasks: int = 20, hold: flo
     checks.add(
         "a waiting task's token is good for days",
         life is not None and life > DAY,
-        f"{(life or 0) / DAY:.1f} days",
+        f"{life / DAY:.1f} days" if life and life > DAY else f"{(life or 0) / 60:.0f} min",
     )
     aged = cluster.age_queued_tasks(BEYOND_STOCK)
     checks.add(
