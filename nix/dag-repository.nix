@@ -12,11 +12,12 @@ let
   workspace = inputs.uv2nix.lib.workspace.loadWorkspace { workspaceRoot = src; };
   overlay = workspace.mkPyprojectOverlay { sourcePreference = "wheel"; };
 
+  # Of several versions the highest, which is the last: our lock has others for older versions of Airflow.
   versions =
     lock:
     lib.listToAttrs (
       map (p: lib.nameValuePair p.name p.version) (
-        lib.filter (p: p ? version) (lib.importTOML lock).package
+        lib.reverseList (lib.filter (p: p ? version) (lib.importTOML lock).package)
       )
     );
   ours = versions ../uv.lock;

@@ -12,7 +12,11 @@ let
   workspace = uv2nix.lib.workspace.loadWorkspace { workspaceRoot = ../.; };
 
   # Wheels only: all of the lock's packages have one for the systems of the flake, and a build from source needs a compiler.
-  overlay = workspace.mkPyprojectOverlay { sourcePreference = "wheel"; };
+  # Not the groups of other versions of Airflow, which exclude each other: what is chosen here has the newest.
+  overlay = workspace.mkPyprojectOverlay {
+    sourcePreference = "wheel";
+    dependencies = development;
+  };
 
   # What the wheel takes from outside of src/.
   forced = lib.attrNames (lib.importTOML ../pyproject.toml)
@@ -38,8 +42,15 @@ let
   };
 
   # Not the wheels of PostgreSQL, Valkey and Go: nixpkgs has all three. debugpy is for one task only.
+  left-out = [
+    "servers"
+    "debugger"
+    "release"
+    "airflow-3-2"
+    "airflow-3-1"
+  ];
   development = workspace.deps.all // {
-    windtunnel = lib.subtractLists [ "servers" "debugger" "release" ] workspace.deps.all.windtunnel;
+    windtunnel = lib.subtractLists left-out workspace.deps.all.windtunnel;
   };
 
   setWith =

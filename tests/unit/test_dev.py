@@ -54,7 +54,7 @@ TOOLS = (
 UV = """#!/bin/sh
 case $1 in
   --version) echo "uv 0.13.9" ;;
-  sync) echo sync >>"$CALLS"; sleep "${SLOW:-0}"; ln -sfn "$PREFIX" "$UV_PROJECT_ENVIRONMENT" ;;
+  sync) echo sync >>"$CALLS"; echo "$*" >>"$CALLS-words"; sleep "${SLOW:-0}"; ln -sfn "$PREFIX" "$UV_PROJECT_ENVIRONMENT" ;;
   venv) echo venv >>"$CALLS"; mkdir -p "$5/bin"; ln -sf "$UV_STUB" "$5/bin/uv" ;;
   pip)
     echo pip >>"$CALLS"
@@ -144,6 +144,10 @@ class Checkout:
         """The folder of the programs that the played uv brought."""
         (folder,) = (self.root.parent / "cache" / "servers").glob("*/bin")
         return folder
+
+    def last_sync(self) -> list[str]:
+        """The words of the last `uv sync`."""
+        return Path(f"{self.calls}-words").read_text().splitlines()[-1].split()
 
     @property
     def syncs(self) -> int:
@@ -378,6 +382,47 @@ def test_the_servers_on_path_are_used_where_a_variable_says_so(checkout: Checkou
         str(checkout.servers())
     )
     assert checkout.dev("true", WINDTUNNEL_SERVERS="path").stderr == ""
+
+
+WHERE = 'echo "${PATH%%:*}|${WINDTUNNEL_SERIES-none}|$VIRTUAL_ENV"'
+
+
+@pytest.mark.parametrize("word", ["3.2", "3.2.2"])
+def test_another_airflow_has_an_environment_of_its_own_from_a_group_of_the_lock(
+    checkout: Checkout, word: str
+) -> None:
+    ours = f"{checkout.root}/.venv"
+    other = f"{checkout.root}/.airflow/3.2/venv"
+    assert checkout.dev("sh", "-c", WHERE).stdout == f"{ours}/bin|none|{ours}\n"
+    assert "--group" not in checkout.last_sync()
+    done = checkout.dev("sh", "-c", WHERE, AIRFLOW=word)
+    assert done.stdout == f"{other}/bin|3.2|{other}\n", done.stderr
+    assert "dev: the locked Python environment with Airflow 3.2 (uv sync) ... " in done.stderr
+    assert checkout.last_sync()[-2:] == ["--group", "airflow-3-2"]
+    # Both stay: the next use of either is no set-up.
+    assert checkout.dev("sh", "-c", WHERE).stdout == f"{ours}/bin|none|{ours}\n"
+    assert checkout.dev("sh", "-c", WHERE, AIRFLOW="3.2").stderr == ""
+    assert checkout.syncs == 2
+
+
+@pytest.mark.parametrize("word", ["", "3.3", "3.3.2"])
+def test_the_newest_airflow_is_the_environment_that_is_there_anyway(
+    checkout: Checkout, word: str
+) -> None:
+    """Also from a shell of another one."""
+    done = checkout.dev("sh", "-c", WHERE, AIRFLOW=word, WINDTUNNEL_SERIES="3.1")
+    assert done.stdout.startswith(f"{checkout.root}/.venv/bin|none|"), done.stderr
+
+
+@pytest.mark.parametrize("word", ["3.0", "3.2.1", "3", "next", "3.*", " "])
+def test_an_airflow_that_the_lock_lacks_is_refused_with_those_that_it_has(
+    checkout: Checkout, word: str
+) -> None:
+    done = checkout.dev("true", AIRFLOW=word)
+    assert done.returncode == 2
+    expected = f"dev: AIRFLOW='{word}' is none of 3.3 (3.3.2), 3.2 (3.2.2), 3.1 (3.1.8): set one of"
+    assert done.stderr.startswith(expected), done.stderr
+    assert checkout.syncs == 0
 
 
 def test_a_user_without_a_home_folder_has_the_servers_in_the_checkout(checkout: Checkout) -> None:

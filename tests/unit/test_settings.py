@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.errors import UsageError, WindtunnelError
-from windtunnel.settings import SOCKET_PATH_LIMIT, Settings, load
+from windtunnel.settings import SOCKET_PATH_LIMIT, Settings, load, recorded_airflow
 from windtunnel.system import socket_folder
 from windtunnel.variables import connections
 
@@ -262,3 +262,23 @@ def test_a_client_takes_the_database_of_the_running_stack_whatever_its_shell_nam
         settings.stack_file.write_text(json.dumps(record))
         found = load(env(tmp_path)).database
         assert found is not None and found.host == "db.example"
+
+
+def test_each_series_of_airflow_has_a_state_folder_of_its_own_in_a_checkout(tmp_path: Path) -> None:
+    """A migration has no way back."""
+    root = {"WINDTUNNEL_ROOT": str(tmp_path)}
+    assert load(root, client=False).state == tmp_path / ".state"
+    other = load(root | {"WINDTUNNEL_SERIES": "3.2"}, client=False)
+    assert other.state == tmp_path / ".airflow" / "3.2" / "state"
+    named = {"WINDTUNNEL_SERIES": "3.2", "WINDTUNNEL_STATE": str(tmp_path / "mine")}
+    assert load(root | named, client=False).state == tmp_path / "mine"
+    project = {"WINDTUNNEL_SERIES": "3.2", "WINDTUNNEL_PROJECT": str(tmp_path / "p")}
+    assert load(root | project, client=False).state == tmp_path / "p" / ".windtunnel"
+
+
+def test_the_record_of_a_stack_names_its_airflow(tmp_path: Path) -> None:
+    assert recorded_airflow(tmp_path) == ""
+    (tmp_path / "stack.json").write_text('{"port_offset": 0}')
+    assert recorded_airflow(tmp_path) == "", "an older windtunnel wrote none"
+    (tmp_path / "stack.json").write_text('{"port_offset": 0, "airflow": "3.2.2"}')
+    assert recorded_airflow(tmp_path) == "3.2.2"

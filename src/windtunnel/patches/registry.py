@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, Literal
 
+from windtunnel.patches import missing
 from windtunnel.patches.base import Unfit, log
 from windtunnel.variables.patch_switch import wanted
 
@@ -70,7 +71,7 @@ class Patch:
         except Unfit as error:
             reason = str(error)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = missing.sentence(error)
         else:
             return Outcome("applied")
         text = "windtunnel: patch %r is not applied: %s (docs/reference/upstream.md)"

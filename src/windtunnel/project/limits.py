@@ -7,13 +7,11 @@ stays the same when there is one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib import metadata
 
-from windtunnel.project import published, releases
+from windtunnel.project import own_lock, published, releases
 from windtunnel.project.claims import package
 from windtunnel.project.pyproject import LOCK
 from windtunnel.project.wanted import Wanted
-from windtunnel.system import locked_versions
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,8 @@ def find(wanted: Wanted) -> Limits:
     if wanted.locked:
         return Limits(LOCK, wanted.constraints)
     lines, origin = published.constraints(wanted.release, wanted.python)
-    if not lines and wanted.release == metadata.version("apache-airflow"):
-        tested = locked_versions.versions(locked_versions.text())
+    if not lines:
+        tested = own_lock.versions(wanted.release, wanted.python)
         lines = [f"{name}=={version}" for name, version in sorted(tested.items())]
         origin = "windtunnel's own lock"
     if lines:

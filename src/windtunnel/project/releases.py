@@ -35,6 +35,12 @@ def newest(series: str) -> str | None:
     return max(found, key=Version, default=None)
 
 
+def known() -> str:
+    """The series that are supported, for people, the oldest first."""
+    *others, last = dict.fromkeys(release.rpartition(".")[0] for release in RELEASED)
+    return f"{', '.join(others)} and {last}"
+
+
 def packages_until(release: str) -> str | None:
     """The end of the day whose packages fit, for uv's `--exclude-newer` (RFC 3339)."""
     day = RELEASED.get(release)

@@ -42,15 +42,15 @@ def airflow(folder: Folder, packages: Packages, named: dict[str, str | None]) ->
             fault = f"the image {clean(reference)} {kind}"
             step = "pin apache-airflow==VERSION in requirements.txt"
             folder.remark(source, fault, step)
-    running = metadata.version("apache-airflow")
-    ours = Claim(f"=={running}", OURS)
+    ours = Claim(f"=={running()}", OURS)
     # A range says what may be; a pin of a weaker file says what is.
     chosen = next((claim for claim in claims if pinned(claim)), None)
     chosen = chosen or next(iter(claims), ours)
     _contradictions(folder, chosen, claims)
     if not runs_as_wanted(chosen):
         runs = release(chosen)
-        fault = f"wants Airflow {chosen.specifier}, this windtunnel runs {runs}"
+        fault = f"wants Airflow {chosen.specifier}; windtunnel runs {releases.known()}, so {runs}"
+        fault += " runs instead"
         if chosen.source == LOCK:
             fault += ", and takes no version from the lock"
         step = f"try the DAGs with Airflow {runs}; production keeps its own version"
@@ -76,8 +76,7 @@ def python(folder: Folder, packages: Packages, named: dict[str, str | None]) -> 
         version = images.judge(reference).python if reference else None
         if version:
             claims.append(Claim(f"=={version}.*", source))
-    running = Claim(f"=={here()}.*", OURS)
-    first = next(iter(claims), running)
+    first = next(iter(claims), Claim(f"=={here()}.*", OURS))
     # As for Airflow: a range says what may be, an image that is in it says what is.
     allowed = _supported_python()
     exacts = [each for each in claims if pinned(each) in allowed and _agree(first, each)]
@@ -97,16 +96,21 @@ def release(claim: Claim) -> str:
     supported, such as a yanked one, the newest of its series is nearer than ours. A pin that is
     newer than all that we know counts: its patches check what they replace.
     """
-    running = metadata.version("apache-airflow")
-    if _contains(claim, running):
-        return running
+    here = running()
+    if _contains(claim, here):
+        return here
     newer = exact(claim)
     if newer and is_unknown(newer):
         return newer
     fitting = [each for each in releases.RELEASED if _contains(claim, each)]
     series = ".".join((pinned(claim) or "").split(".")[:2])
     newest = max(fitting, key=Version, default=None) or releases.newest(series)
-    return newest or running
+    return newest or here
+
+
+def running() -> str:
+    """The Airflow of the environment that runs this."""
+    return metadata.version("apache-airflow")
 
 
 def is_unknown(release: str) -> bool:

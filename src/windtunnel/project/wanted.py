@@ -69,8 +69,7 @@ def find(project: Project) -> Wanted | None:
     locked = project.packages.lock is not None and (project.root / PYPROJECT).is_file()
     # The lock of an Airflow that does not run excludes the one that does.
     locked = locked and (project.airflow.source != LOCK or versions.runs_as_wanted(project.airflow))
-    ours = metadata.version("apache-airflow")
-    as_here = (release, python) == (ours, versions.here()) and extras == {"celery"}
+    as_here = (release, python) == (versions.running(), versions.here()) and extras == {"celery"}
     if as_here and not lines and not locked:
         return None
     needed = _needed()

@@ -56,10 +56,11 @@ def _explained(lines: list[str]) -> str:
 
 def _stranger(trace: str) -> str:
     """The package of the project, not of ours, that a traceback passes last; empty for none."""
-    tested = locked_versions.versions(locked_versions.text())
+    tested = locked_versions.text()
     owners = metadata.packages_distributions()
     for module in reversed(MODULE.findall(trace)):
-        names = [each for each in owners.get(module, []) if _canonical(each) not in tested]
+        found = owners.get(module, [])
+        names = [each for each in found if f'name = "{_canonical(each)}"' not in tested]
         if names and module not in ("airflow", "windtunnel"):
             return f"{names[0]} {metadata.version(names[0])}"
     return ""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from windtunnel.errors import UsageError
-from windtunnel.settings import STATE, Settings, named_state, outside_checkouts
+from windtunnel.settings import Settings, checkout_state, named_state, outside_checkouts
 
 
 def require(settings: Settings, what: str) -> None:
@@ -20,7 +20,7 @@ def require(settings: Settings, what: str) -> None:
     """
     named = settings.project or named_state(os.environ)
     # `nix run` derives the folder of the current folder, `./dev` that of its checkout.
-    of_here = settings.state != settings.root / STATE
+    of_here = settings.state != settings.root / checkout_state(os.environ)
     if named or of_here or not outside_checkouts():
         return
     fault = f"{Path.cwd()} has no stack, and this would {what} that of {settings.root}"

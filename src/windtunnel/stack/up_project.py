@@ -52,6 +52,7 @@ def run(folder: Path | None, arguments: list[str]) -> int:
     root = _project(folder)
     if root is None:
         return launcher.launch(["up", *arguments])
+    _refuse_another_airflow()
     known = os.environ.get("WINDTUNNEL_PROJECT")
     if known and Path(known).resolve() != root:
         step = "leave it with `exit`, or unset WINDTUNNEL_PROJECT"
@@ -99,6 +100,15 @@ def _start(project: Project, settings: Settings, arguments: list[str], lock: IO[
     _tell(project)
     project_record.write(project, settings)
     return launcher.launch(["up", *arguments])
+
+
+def _refuse_another_airflow() -> None:
+    """Raises `UsageError` for AIRFLOW: without it the next `up` would migrate to another one."""
+    if series := os.environ.get("WINDTUNNEL_SERIES"):
+        release = versions.running()
+        fault = f"AIRFLOW={series} is for windtunnel's own checkout; a project has what it pins"
+        step = f"write apache-airflow=={release} into requirements.txt, and unset AIRFLOW"
+        raise UsageError(f"{fault}: {step}")
 
 
 def _require_success(arguments: list[str]) -> None:
@@ -162,10 +172,8 @@ def _python(project: Project, settings: Settings, runs: bool) -> str:
 
 def _tell(project: Project) -> None:
     """One line about the project, and one for each thing that is not used as it is."""
-    from importlib.metadata import version
-
     folders = ", ".join(project.layout.dag_folders)
-    runs = f"Airflow {version('apache-airflow')}, Python {versions.here()}"
+    runs = f"Airflow {versions.running()}, Python {versions.here()}"
     say(f"{project.root}: {runs}, DAGs in {folders}")
     for remark in project.remarks:
         say(f"{remark.path}: {remark.fault}: {remark.step}")

@@ -24,15 +24,3 @@ def package(lock: str, name: str) -> dict[str, Any]:
     """One package's table. Only its own block is parsed: the whole lock takes tomllib a second."""
     _, _, rest = lock.partition(f'[[package]]\nname = "{name}"\n')
     return tomllib.loads(rest.partition("[[package]]")[0])
-
-
-def versions(lock: str) -> dict[str, str]:
-    """name -> version of every package that has one version for all Pythons."""
-    found: dict[str, str] = {}
-    several = set()
-    for row in tomllib.loads(lock)["package"]:
-        if row["name"] in found:
-            several.add(row["name"])
-        if "version" in row:
-            found[row["name"]] = row["version"]
-    return {name: version for name, version in found.items() if name not in several}

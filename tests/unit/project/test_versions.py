@@ -130,7 +130,7 @@ def test_two_files_that_contradict_each_other_are_both_named(look: Look) -> None
 
 def test_an_airflow_that_windtunnel_does_not_run_is_said(look: Look) -> None:
     said = remarks(look({"requirements.txt": "apache-airflow==3.0.6\n"}))
-    assert "requirements.txt: wants Airflow ==3.0.6, this windtunnel runs" in said
+    assert "requirements.txt: wants Airflow ==3.0.6; windtunnel runs 3.1, 3.2 and 3.3, so " in said
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_python_that_windtunnel_does_not_run_with_is_said(look: Look) -> None:
 
 def test_that_the_lock_of_another_airflow_is_of_no_use_is_said(look: Look) -> None:
     said = remarks(look({"uv.lock": '[[package]]\nname = "apache-airflow"\nversion = "3.0.4"\n'}))
-    assert "wants Airflow ==3.0.4, this windtunnel runs " in said
+    assert "wants Airflow ==3.0.4; windtunnel runs 3.1, 3.2 and 3.3, so " in said
     assert ", and takes no version from the lock: " in said
 
 
@@ -217,3 +217,19 @@ def test_what_uv_alone_would_know_is_said(look: Look) -> None:
     assert "uv.lock: is of no use without pyproject.toml" in remarks(
         look({"uv.lock": "version = 1\n"})
     )
+
+
+def test_groups_that_exclude_each_other_say_nothing_of_the_wanted_airflow(look: Look) -> None:
+    """`uv sync --group` chooses one of them, and nobody knows which."""
+    conflicts = '[tool.uv]\nconflicts = [[{ group = "a" }, { group = "b" }]]\n'
+    groups = 'a = ["apache-airflow==3.1.8"]\nb = ["apache-airflow==3.2.2"]\n'
+    project = '[project]\nname = "x"\nversion = "1"\ndependencies = ["apache-airflow>=3.1"]\n'
+    text = f"{project}[dependency-groups]\n{groups}"
+    rows = [f'[[package]]\nname = "apache-airflow"\nversion = "3.{n}"\n' for n in ("1.8", "2.2")]
+    lock = 'conflicts = [[{ package = "x", group = "a" }]]\n' + "".join(rows)
+    found = look({"pyproject.toml": text + conflicts, "uv.lock": lock})
+    assert (found.airflow.specifier, found.airflow.source) == (">=3.1", "pyproject.toml")
+    assert "more than once" not in remarks(found)
+    assert look({"pyproject.toml": text}).airflow.specifier == "==3.1.8", "groups as such do"
+    for odd in ("1", "[1]", "[[1]]", '[["a"]]', '[{ group = "a" }]', "[[{ group = [] }]]"):
+        look({"pyproject.toml": f"{text}[tool.uv]\nconflicts = {odd}\n"})

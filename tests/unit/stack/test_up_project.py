@@ -262,6 +262,14 @@ def test_a_shell_of_one_project_starts_no_other_one(played: Played, tmp_path: Pa
     assert not (played.root / ".windtunnel").exists()
 
 
+def test_the_variable_for_the_checkouts_airflow_is_refused_in_a_project(played: Played) -> None:
+    """The next `up` without it would migrate the project's database to another Airflow."""
+    code, said = played.up("--project", ".", WINDTUNNEL_SERIES="3.2")
+    assert code == 2 and "AIRFLOW=3.2 is for windtunnel's own checkout" in said, said
+    assert "write apache-airflow==3." in said
+    assert not (played.root / ".windtunnel").exists()
+
+
 def test_the_defaults_that_a_shell_of_the_checkout_exports_are_not_the_projects(
     played: Played, tmp_path: Path
 ) -> None:
