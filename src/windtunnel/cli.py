@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from windtunnel.errors import Exit, UsageError, WindtunnelError
-from windtunnel.settings import Settings, load
+from windtunnel.settings import Settings, load, recorded_airflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -337,6 +337,8 @@ def drill(
     """
     from windtunnel.drill import rehearse as rehearsal
     from windtunnel.drill import report
+    from windtunnel.project import record
+    from windtunnel.stack import programs
 
     if listing:
         if as_json:
@@ -347,9 +349,12 @@ def drill(
     _require_writable("--junit", junit)
     _require_writable("--report", report_file)
     chosen = rehearsal.choose(scenarios or [], soak)
+    settings = _settings()
+    # The stack beside it, too, has the Airflow of the stack that runs.
+    programs.change_to(record.interpreter(settings.state), sys.argv[1:], "windtunnel")
     told = _drill_page(report_file) if report_file else None
     found = rehearsal.drill(
-        _settings(),
+        settings,
         chosen,
         yes=yes,
         soak_minutes=soak,
@@ -361,7 +366,7 @@ def drill(
     if junit:
         report.write_junit(junit, [each.ours for each in found])
     if as_json:
-        _emit(report.as_json(found))
+        _emit(report.as_json(found, recorded_airflow(settings.state)))
     raise typer.Exit(rehearsal.code(found))
 
 
@@ -430,11 +435,13 @@ def bench(
     report_file: Report = None,
     as_json: Json = False,
 ) -> None:
-    from windtunnel.bench import figures, report, runner
+    from windtunnel.bench import figures, places, report, runner
 
     if growth and (stock or only or rounds or report_file):
         step = "leave out --stock, --only, --rounds and --report"
         raise UsageError(f"--growth measures one private stack once: {step}")
+    figures.choose(only or [], figures.FULL)  # A wrong name is said before packages are installed.
+    places.enter_project(sys.argv[1:])
     if growth:
         grown = runner.grow(quick=quick, console=err)
         if as_json:

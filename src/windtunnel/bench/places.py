@@ -8,21 +8,38 @@ import sys
 from pathlib import Path
 
 from windtunnel.errors import WindtunnelError
-from windtunnel.settings import is_running, load
+from windtunnel.project import survey
+from windtunnel.settings import find_project, is_running, load
+from windtunnel.stack import programs, project_packages
 from windtunnel.stack.real_binary import real_binary
 
 PROGRAMS = ("airflow", "postgres", "initdb", "valkey-server", "process-compose")
 
 
+def enter_project(words: list[str]) -> None:
+    """Go on in the environment of the project of the current folder: its Airflow is measured.
+
+    Args:
+        words: the arguments of `windtunnel`.
+
+    Raises:
+        WindtunnelError: the environment is missing, and uv cannot make it.
+    """
+    root = find_project(os.environ)
+    if root is None:
+        return
+    settings = load({**os.environ, "WINDTUNNEL_PROJECT": str(root)}, client=False)
+    python = project_packages.interpreter(survey.survey(root), settings)
+    programs.change_to(python, words, "windtunnel")
+
+
 def prepare_environment() -> None:
-    """Find this environment's programs even where it was not activated.
+    """Find the programs also where `./dev` was not used.
 
     process-compose leaves no log of its version.
     """
     os.environ.setdefault("PC_LOG_FILE", os.devnull)
-    here = str(Path(sys.executable).parent)
-    if here not in os.environ.get("PATH", "").split(os.pathsep):
-        os.environ["PATH"] = here + os.pathsep + os.environ.get("PATH", "")
+    programs.bring()
 
 
 def require_programs() -> None:

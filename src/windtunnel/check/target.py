@@ -11,12 +11,10 @@ from pathlib import Path
 from windtunnel.check import declared
 from windtunnel.check.declared import Declared
 from windtunnel.errors import UsageError
-from windtunnel.project import environment, survey, wanted
+from windtunnel.project import survey
 from windtunnel.project.record import Record
-from windtunnel.project.survey import Project
-from windtunnel.services import state_folder
 from windtunnel.settings import Settings, find_project, find_root, load
-from windtunnel.stack import locks, project_changes, project_packages, project_record
+from windtunnel.stack import project_packages, project_record
 
 #: Airflow wants each of these, and none is used: nothing is connected to.
 UNUSED = {
@@ -86,7 +84,7 @@ def find(folder: Path | None, say: Callable[[str], None], state: Path | None = N
     project = survey.survey(root)
     chosen = env.get("DAGS_FOLDER")
     folders = [settings.dags] if chosen else [root / each for each in project.layout.dag_folders]
-    python = _python(project, settings, say)
+    python = project_packages.interpreter(project, settings, say)
     record = project_record.make(project, python)
     return Target(
         root=root,
@@ -137,18 +135,6 @@ def _environment(root: Path) -> dict[str, str]:
         if is_other or env.get(name) == str(default):
             env.pop(name, None)
     return env
-
-
-def _python(project: Project, settings: Settings, say: Callable[[str], None]) -> str:
-    own = project_changes.is_own_environment(project)
-    packages = None if own else wanted.find(project)
-    if packages is not None and not environment.find(project, packages, settings.state):
-        state_folder.folders(settings)
-        with locks.project(settings):
-            project_packages.ignore_itself(settings)
-            if not environment.find(project, packages, settings.state):
-                project_packages.make(project, packages, settings.state, say)
-    return project_changes.interpreter(project, packages, settings)
 
 
 def named(target: Target, paths: list[Path]) -> tuple[list[Path], list[Path]]:

@@ -20,7 +20,7 @@ from windtunnel.drill.playing import Interrupted, Progress, played
 from windtunnel.drill.report import Rehearsal, render
 from windtunnel.drill.scenarios.catalogue import SCENARIOS, Outcome, Scenario
 from windtunnel.errors import Exit, UsageError, WindtunnelError
-from windtunnel.settings import Settings
+from windtunnel.settings import Settings, recorded_airflow
 from windtunnel.stack import run_dag
 from windtunnel.stack.locks import exclusive
 from windtunnel.stack.say import say
@@ -79,6 +79,8 @@ def drill(
             "and a rehearsal breaks what they run on: "
             "wait for their end, or add --yes"
         )
+    if version := recorded_airflow(settings.state):
+        console.print(f"Airflow {version}, state folder {settings.state}", soft_wrap=True)
     # A folder of its own: tasks of an interrupted drill go on for a while and must not make the
     # file again.
     folder = Path(tempfile.mkdtemp(prefix="drill-", dir=settings.run))

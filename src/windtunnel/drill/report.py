@@ -95,8 +95,12 @@ def _cells(check: Check | None) -> list[Text]:
     return [Text(check.seen), Text("pass", "green") if check.ok else Text("fail", "bold red")]
 
 
-def as_json(found: list[Rehearsal]) -> dict[str, Any]:
-    """What `--json` prints; seconds are those of each whole rehearsal. `ok` counts only ours."""
+def as_json(found: list[Rehearsal], airflow: str) -> dict[str, Any]:
+    """What `--json` prints; seconds are those of each whole rehearsal. `ok` counts only ours.
+
+    Args:
+        airflow: the stack's version of Airflow.
+    """
     rows = []
     for each in found:
         scenario = each.ours.scenario
@@ -109,7 +113,8 @@ def as_json(found: list[Rehearsal]) -> dict[str, Any]:
         if each.stock is not None:
             row["stock"] = _played(each.stock)
         rows.append(row)
-    return {"version": 1, "ok": all(each.ours.ok for each in found), "scenarios": rows}
+    well = all(each.ours.ok for each in found)
+    return {"version": 1, "airflow": airflow, "ok": well, "scenarios": rows}
 
 
 def _played(outcome: Outcome) -> dict[str, Any]:

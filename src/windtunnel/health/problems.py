@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from windtunnel.clients import process_compose
-from windtunnel.health import checks
+from windtunnel.health import checks, restarts
 from windtunnel.health.rows import WorkerRow
 from windtunnel.ledger import held, ledger
 from windtunnel.ledger.survivors import Survivors
@@ -44,7 +44,8 @@ def process_problems(
     for row in rows:
         fault = faults[row.name]
         if fault and not fault.startswith(held.DRAINING):
-            problems.append(Problem(row.name, fault, _advice(settings, row, faulty, stopping)))
+            what = fault + restarts.told(settings, row)
+            problems.append(Problem(row.name, what, _advice(settings, row, faulty, stopping)))
     return problems
 
 

@@ -11,7 +11,7 @@ from windtunnel.errors import WindtunnelError
 from windtunnel.health import checks, judgement, problems, rows
 from windtunnel.health.problems import Problem
 from windtunnel.health.rows import ProcessRow, WorkerRow
-from windtunnel.settings import Settings
+from windtunnel.settings import Settings, recorded_airflow
 
 #: The outcome of each patch in each process: process -> patch -> `state` and `reason`
 #: (`windtunnel.patches.registry.Outcome`).
@@ -34,6 +34,8 @@ class Status:
     patches: Patches
     #: Where it is, when another service runs it.
     database: str | None = None
+    #: The version of Airflow; empty where it is not known.
+    airflow: str = ""
     version: int = field(default=1)
 
     def as_json(self) -> dict[str, Any]:
@@ -98,4 +100,5 @@ def collect(settings: Settings) -> Status:
         },
         patches=patches(settings, {process_compose.node(row.name) for row in table}),
         database=checks.outside_database(settings),
+        airflow=recorded_airflow(settings.state),
     )

@@ -114,6 +114,7 @@ def render(status: Status) -> RenderableType:
         told = f"All is well; told to drain: {', '.join(drains)}." if drains else "All is well."
         parts += [Text(told, style="green"), ""]
     parts += _patches(status.patches)
+    parts += [f"Airflow {status.airflow}"] if status.airflow else []
     if status.database:
         parts.append(f"database: {status.database}")
     parts += [f"{name}: {url}" for name, url in status.urls.items()]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from windtunnel.clients import process_compose
 from windtunnel.clients.flower import Flower
 from windtunnel.errors import Exit, NoStackError, WindtunnelError
-from windtunnel.health import judgement
+from windtunnel.health import judgement, restarts
 from windtunnel.settings import Settings
 
 POLL_SECONDS = 0.4
@@ -21,7 +21,11 @@ def pending(settings: Settings, client: process_compose.Compose) -> list[str]:
     if migrate is not None and migrate.status != "Completed":
         return ["postgres", "migrate"] if rows["prepare"].status == "Completed" else ["prepare"]
     faults = judgement.judge(settings, rows.values())
-    waiting = [f"{process_compose.node(name)}: {fault}" for name, fault in faults.items() if fault]
+    waiting = [
+        f"{process_compose.node(name)}: {fault}{restarts.told(settings, rows[name])}"
+        for name, fault in faults.items()
+        if fault
+    ]
     if waiting:
         return sorted(waiting)
     nodes = {process_compose.node(name) for name in rows if name.startswith("worker")}
@@ -41,7 +45,8 @@ def wait(settings: Settings, timeout: float, say: Callable[[str], None]) -> None
     start = time.monotonic()
     client = process_compose.Compose(settings)
     process_compose.require(settings)
-    said, last = "", 0.0
+    said: list[str] = []
+    last = 0.0
     while True:
         try:
             waiting = pending(settings, client)
@@ -56,9 +61,11 @@ def wait(settings: Settings, timeout: float, say: Callable[[str], None]) -> None
             say(f"ready after {elapsed:.1f} s")
             return
         text = ", ".join(waiting)
-        pause = 15 if text == said else 1
+        # The count and the log of a process that restarts change all the time.
+        news = [part.partition(restarts.AGAIN)[0] for part in waiting]
+        pause = 15 if news == said else 1
         if elapsed - last > pause:
-            said, last = text, elapsed
+            said, last = news, elapsed
             say(f"{elapsed:5.1f} s  waiting for {text}")
         if elapsed > timeout:
             where = f"See `windtunnel status` and {settings.logs}"

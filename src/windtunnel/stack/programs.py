@@ -28,11 +28,11 @@ def bring() -> None:
     os.environ["PATH"] = os.pathsep.join([*first, *known])
 
 
-def change_to(python: str, arguments: list[str]) -> None:
-    """Go on as the `process-compose` of a project's own environment, unless this is it."""
-    launcher = Path(python).with_name("process-compose")
+def change_to(python: str, arguments: list[str], name: str = "process-compose") -> None:
+    """Go on as the same program of a project's own environment, unless this is it."""
+    program = Path(python).with_name(name)
     # Resolved: the same folder can have two paths, and this would go on for ever.
-    is_here = launcher.parent.resolve() == Path(sys.executable).parent.resolve()
-    if not is_here and launcher.exists():
+    is_here = program.parent.resolve() == Path(sys.executable).parent.resolve()
+    if not is_here and program.exists():
         sys.stderr.flush()
-        os.execv(launcher, ["process-compose", *arguments])
+        os.execv(program, [name, *arguments])

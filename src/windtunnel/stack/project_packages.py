@@ -6,12 +6,30 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from windtunnel.project import environment, limits
+from windtunnel.project import environment, limits, wanted
 from windtunnel.project.survey import Project
 from windtunnel.project.wanted import Wanted
 from windtunnel.services import state_folder
 from windtunnel.settings import PROJECT_STATE, Settings
+from windtunnel.stack import locks, project_changes
 from windtunnel.stack.say import say
+
+
+def interpreter(project: Project, settings: Settings, say: Callable[[str], None] = say) -> str:
+    """The Python that the project needs, in an environment that is made where it is missing.
+
+    Raises:
+        WindtunnelError: uv cannot make it; the message has what uv said.
+    """
+    own = project_changes.is_own_environment(project)
+    packages = None if own else wanted.find(project)
+    if packages is not None and not environment.find(project, packages, settings.state):
+        state_folder.folders(settings)
+        with locks.project(settings):
+            ignore_itself(settings)
+            if not environment.find(project, packages, settings.state):
+                make(project, packages, settings.state, say)
+    return project_changes.interpreter(project, packages, settings)
 
 
 def make(project: Project, packages: Wanted, state: Path, say: Callable[[str], None] = say) -> Path:

@@ -67,8 +67,15 @@ def _search() -> str | None:
 def _built() -> str | None:
     """The one that `./dev` built in the checkout from which this windtunnel was installed.
 
-    Not of an editable install: that is the environment of `./dev`, which names it itself.
+    Not of an editable install: that is the environment of `./dev`, which names it itself. But of a
+    project's environment, whose `windtunnel` a person may call without `./dev`.
     """
+    # Not above: it loads the survey of a project, and every command of process-compose this file.
+    from windtunnel.project import environment, ourselves
+
+    package = Path(__file__).parents[1]
+    if Path(sys.prefix).parent.name == environment.FOLDER and ourselves.is_checkout(package):
+        return _newest(package.parents[1])
     try:
         text = metadata.distribution("windtunnel").read_text("direct_url.json") or "{}"
         data = json.loads(text)
@@ -77,6 +84,10 @@ def _built() -> str | None:
     url = urlsplit(data.get("url", ""))
     if url.scheme != "file" or data.get("dir_info", {}).get("editable"):
         return None
-    found = Path(unquote(url.path)).glob(".tools/process-compose-*")
+    return _newest(Path(unquote(url.path)))
+
+
+def _newest(checkout: Path) -> str | None:
+    found = checkout.glob(".tools/process-compose-*")
     newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
     return str(newest) if newest else None

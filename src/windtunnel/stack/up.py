@@ -10,6 +10,7 @@ import time
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, NoStackError, UsageError, WindtunnelError
 from windtunnel.ledger import temporary
+from windtunnel.project import versions
 from windtunnel.services import state_folder
 from windtunnel.settings import RECORDED, Settings, recorded
 from windtunnel.stack import failed_start, leftovers, ports, programs
@@ -159,6 +160,7 @@ def _record(settings: Settings) -> None:
         "version": 1,
         "port_offset": settings.port_offset,
         "socket": str(settings.socket),
+        "airflow": versions.running(),
     }
     data |= {name: environment[name] for name in RECORDED if name in environment}
     data["POSTGRES_MAX_CONNECTIONS"] = str(settings.postgres_max_connections)

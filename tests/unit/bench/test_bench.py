@@ -302,3 +302,32 @@ def test_a_port_offset_is_really_free() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", Ports().shifted(offset).api))
         assert ports.is_taken(Ports().shifted(offset).api)
+
+
+def test_a_projects_airflow_is_measured_in_its_own_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment is the one of the last `up`, or is made."""
+    asked: list[Any] = []
+    python = str(tmp_path / "environment" / "bin" / "python")
+
+    def interpreter(project: Any, settings: Settings) -> str:
+        asked.append((project.root, settings.state))
+        return python
+
+    monkeypatch.setattr("windtunnel.bench.places.project_packages.interpreter", interpreter)
+    monkeypatch.setattr(
+        "windtunnel.bench.places.programs.change_to", lambda *words: asked.append(words)
+    )
+    for name in ("WINDTUNNEL_STATE", "WINDTUNNEL_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "dags").mkdir()
+    monkeypatch.chdir(tmp_path / "dags")
+    places.enter_project(["bench"])
+    assert asked == [], "no folder upwards ever had a stack"
+    (tmp_path / ".windtunnel").mkdir()
+    places.enter_project(["bench", "--quick"])
+    assert asked == [
+        (tmp_path, tmp_path / ".windtunnel"),
+        (python, ["bench", "--quick"], "windtunnel"),
+    ]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from windtunnel.clients.process_compose import Process
-from windtunnel.health import judgement
+from windtunnel.errors import WindtunnelError
+from windtunnel.health import judgement, restarts, wait
 from windtunnel.health.problems import process_problems, queue_problems
 from windtunnel.health.rows import process_rows, worker_rows
 from windtunnel.health.status_tables import _moment
@@ -23,10 +24,10 @@ def settings(tmp_path: Path) -> Settings:
     return load({"WINDTUNNEL_STATE": str(tmp_path)}, client=False)
 
 
-def row(name: str, status: str) -> Process:
+def row(name: str, status: str, restarts: int = 0, age: int = 10**12) -> Process:
     # process-compose calls a process that ends not running (process.go, isRunning).
     running = status == "Running"
-    return Process(name, status, running, is_ready="-", pid=0, exit_code=0, restarts=0, age=10**12)
+    return Process(name, status, running, "-", pid=0, exit_code=0, restarts=restarts, age=age)
 
 
 def advice(settings: Settings, *rows: Process) -> dict[str, str]:
@@ -124,3 +125,61 @@ def test_a_process_that_is_being_stopped_says_so(settings: Settings) -> None:
 def test_an_incident_of_another_day_is_shown_with_its_date(days: int, shown: str) -> None:
     moment = time.time() - days * 86400
     assert _moment(moment) == time.strftime(shown, time.localtime(moment))
+
+
+def fault(settings: Settings, row: Process, service: str | None = None) -> str:
+    """What `status` says of one process; empty where it says nothing."""
+    rows = [row]
+    faults = judgement.judge(settings, rows, {row.name: service})
+    return "".join(problem.what for problem in process_problems(settings, rows, faults))
+
+
+def test_a_process_that_restarts_again_and_again_is_named_with_the_end_of_its_log(
+    settings: Settings,
+) -> None:
+    settings.logs.mkdir()
+    log = settings.logs / "scheduler.log"
+    log.write_text("x" * 9000 + "\nfirst\n\x1b[31mcannot open\x1b[0m the file\n\n")
+    ended = fault(settings, row("scheduler", "Restarting", restarts=7))
+    expected = "restarts again and again: 7 times so far, scheduler.log ends with"
+    assert ended == f"not running (restarting), and {expected} 'cannot open the file'"
+    second = 10**9
+    begun = row("scheduler", "Running", restarts=7, age=2 * second)
+    assert fault(settings, begun, "does not answer").startswith(f"does not answer, and {expected}")
+    assert fault(settings, begun) == "", "it has come up"
+    long_ago = row("scheduler", "Running", restarts=7, age=3600 * second)
+    assert fault(settings, long_ago, "does not answer") == "does not answer"
+    once = row("scheduler", "Restarting", restarts=2)
+    assert fault(settings, once) == "not running (restarting)"
+    log.unlink()
+    assert fault(settings, row("scheduler", "Restarting", restarts=3)).endswith("ends with ''")
+
+
+def test_a_celery_that_its_supervisor_starts_again_and_again_is_named(settings: Settings) -> None:
+    files = ledger.WorkerFiles(settings.run, "worker-0")
+    files.supervisor.parent.mkdir(parents=True)
+    settings.logs.mkdir()
+    (settings.logs / "worker-0.log").write_text("ModuleNotFoundError: No module named 'x'\n")
+    for ago, again in ((5.0, True), (3600.0, False)):
+        incident = {"text": "celery ended", "time": time.time() - ago}
+        record = {"state": "starting", "restarts": 4, "last_incident": incident}
+        ledger.write(files.supervisor, record)
+        said = fault(settings, row("worker", "Running"))
+        assert said.startswith("starting")
+        assert ("4 times so far, worker-0.log ends with" in said) is again
+
+
+def test_wait_tells_at_leisure_what_restarts_all_the_time(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(1000))
+    count = iter(range(1000))
+    monkeypatch.setattr("windtunnel.health.wait.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("windtunnel.health.wait.time.sleep", lambda _: None)
+    monkeypatch.setattr("windtunnel.health.wait.process_compose.require", lambda _: None)
+    text = f"scheduler: not running{restarts.AGAIN}: {{}} times so far"
+    monkeypatch.setattr(wait, "pending", lambda *_: [text.format(next(count))])
+    said: list[str] = []
+    with pytest.raises(WindtunnelError, match="restarts again and again: 59 times"):
+        wait.wait(settings, 59.0, said.append)
+    assert len(said) == 4, said

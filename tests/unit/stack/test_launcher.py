@@ -224,6 +224,23 @@ def test_a_windtunnel_from_a_checkouts_folder_finds_what_dev_built_there(
             real_binary.real_binary()
 
 
+def test_the_windtunnel_of_a_projects_environment_finds_what_dev_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person may call it without `./dev`, which would name the binary."""
+    built = tmp_path / "checkout" / ".tools" / "process-compose-12"
+    built.parent.mkdir(parents=True)
+    built.write_text("#!/bin/sh\necho v1.120.0\n")
+    built.chmod(0o755)
+    (tmp_path / "checkout" / "pyproject.toml").touch()
+    module = tmp_path / "checkout" / "src" / "windtunnel" / "stack" / "real_binary.py"
+    monkeypatch.setattr(real_binary, "__file__", str(module))
+    monkeypatch.delenv("WINDTUNNEL_PROCESS_COMPOSE", raising=False)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "p" / ".windtunnel" / "environments" / "1f"))
+    assert real_binary.real_binary() == str(built)
+
+
 def test_without_the_real_binary_the_next_step_is_named(tmp_path: Path) -> None:
     env = {k: v for k, v in os.environ.items() if k != "WINDTUNNEL_PROCESS_COMPOSE"} | {
         "PATH": str(tmp_path)

@@ -29,6 +29,14 @@ def test_process_compose_of_a_project_is_that_of_its_own_environment(
     assert started == [[str(tmp_path / "process-compose"), "process-compose", "up", "-D"]]
 
 
+def test_another_program_of_that_environment_can_be_named(
+    tmp_path: Path, started: list[list[str]]
+) -> None:
+    (tmp_path / "windtunnel").touch()
+    programs.change_to(str(tmp_path / "python"), ["bench", "--quick"], "windtunnel")
+    assert started == [[str(tmp_path / "windtunnel"), "windtunnel", "bench", "--quick"]]
+
+
 def test_the_environment_that_runs_already_is_not_started_again_under_another_path(
     tmp_path: Path, started: list[list[str]]
 ) -> None:

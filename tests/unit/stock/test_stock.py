@@ -65,10 +65,16 @@ def test_what_stock_breaks_is_shown_and_does_not_count() -> None:
     kept = Rehearsal(outcome("broker-away"), outcome("broker-away", ok=False))
     broken = Rehearsal(outcome("broker-away", ok=False), outcome("broker-away"))
     assert (rehearse.code([kept]), rehearse.code([broken])) == (0, 1)
-    data = report.as_json([kept])
+    data = report.as_json([kept], "3.2.2")
     [row] = data["scenarios"]
-    assert (data["ok"], row["ok"], row["stock"]["ok"]) == (True, True, False)
-    assert "stock" not in report.as_json([Rehearsal(outcome("broker-away"))])["scenarios"][0]
+    assert (data["airflow"], data["ok"], row["ok"], row["stock"]["ok"]) == (
+        "3.2.2",
+        True,
+        True,
+        False,
+    )
+    alone = report.as_json([Rehearsal(outcome("broker-away"))], "3.2.2")
+    assert "stock" not in alone["scenarios"][0]
 
 
 def shown(each: Rehearsal) -> str:
