@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,16 +26,19 @@ from windtunnel.stack.ports import free_offset, free_port, is_taken
 
 @contextlib.contextmanager
 def running(folder: Path, *names: str, offset: int | None = None) -> Iterator[Settings]:
-    """Settings of a state folder whose `postgres` and `valkey` run, as far as they are named."""
+    """Settings of a state folder whose servers run, as far as they are named."""
+    broker = "rabbitmq" if "rabbitmq" in names else "valkey"
     variables = {
+        "BROKER": broker,
         "WINDTUNNEL_STATE": str(folder),
-        "PORT_OFFSET": str(free_offset() if offset is None else offset),
+        "PORT_OFFSET": str(free_offset(broker) if offset is None else offset),
         "WINDTUNNEL_ROOT": str(ROOT),
     }
     settings = load({**os.environ, **variables}, client=False)
     state_folder.prepare(settings)
     commands = {
         "postgres": [sys.executable, "-m", "windtunnel.services.postgres"],
+        "rabbitmq": [sys.executable, "-m", "windtunnel.brokers.rabbitmq_server"],
         "valkey": ["valkey-server", str(folder / "valkey" / "valkey.conf")],
     }
     processes: list[subprocess.Popen[bytes]] = []
@@ -52,8 +56,8 @@ def running(folder: Path, *names: str, offset: int | None = None) -> Iterator[Se
                     )
                 )
         for name in names:
-            check = checks.CHECKS[name]
-            until(f"{name} answers", lambda check=check: check(settings) is None, 30, 0.05)  # type: ignore[misc]
+            check = partial(checks.service, settings, name)
+            until(f"{name} answers", lambda check=check: check() is None, 60, 0.05)  # type: ignore[misc]
         yield settings
     finally:
         for process in processes:

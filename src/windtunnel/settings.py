@@ -23,7 +23,12 @@ from windtunnel.variables import connections, database_url, proxies
 from windtunnel.variables.database_url import Database
 from windtunnel.variables.queue_names import queue_names
 
-BROKERS = ("valkey",)
+#: The brokers by their word for BROKER, which is the name of their process too, with the ports
+#: that only they open.
+BROKERS: dict[str, tuple[str, ...]] = {
+    "valkey": ("valkey",),
+    "rabbitmq": ("amqp", "rabbitmq_management", "epmd", "erlang"),
+}
 #: The user of Airflow's and Flower's pages.
 ADMIN = "admin"
 #: process-compose's ceiling lies this many seconds above the worker supervisor's own.
@@ -53,13 +58,20 @@ class Ports:
     postgres: int = 5432
     valkey: int = 6379
     scheduler_health: int = 8974
+    amqp: int = 5672
+    rabbitmq_management: int = 15672
+    #: Erlang's port mapper, and its connections between nodes.
+    epmd: int = 4369
+    erlang: int = 4370
 
     def shifted(self, offset: int) -> Ports:
         return Ports(*(getattr(self, f.name) + offset for f in fields(self)))
 
-    def items(self) -> list[tuple[str, int]]:
-        """(name, port) pairs, the name as in the process list."""
-        return [(f.name.replace("_", "-"), getattr(self, f.name)) for f in fields(self)]
+    def items(self, broker: str = "valkey") -> list[tuple[str, int]]:
+        """(name, port) pairs of a stack with this broker, the name as in the process list."""
+        others = {n for name, names in BROKERS.items() if name != broker for n in names}
+        used = [field.name for field in fields(self) if field.name not in others]
+        return [(name.replace("_", "-"), getattr(self, name)) for name in used]
 
 
 @dataclass(frozen=True)
@@ -135,7 +147,7 @@ class Settings:
     def own_ports(self) -> list[tuple[str, int]]:
         """(name, port) of the services that the stack itself starts."""
         others = ("postgres",) if self.database else ()
-        return [(name, port) for name, port in self.ports.items() if name not in others]
+        return [(name, port) for name, port in self.ports.items(self.broker) if name not in others]
 
     @property
     def api_url(self) -> str:
@@ -176,6 +188,9 @@ class Settings:
                 self.database.port if self.database else self.ports.postgres
             ),
             "WINDTUNNEL_VALKEY_PORT": str(self.ports.valkey),
+            "WINDTUNNEL_AMQP_PORT": str(self.ports.amqp),
+            "WINDTUNNEL_VALKEY_OFF": str(self.broker != "valkey").lower(),
+            "WINDTUNNEL_RABBITMQ_OFF": str(self.broker != "rabbitmq").lower(),
             "WINDTUNNEL_SCHEDULER_HEALTH_PORT": str(self.ports.scheduler_health),
             "WINDTUNNEL_DRAIN_CEILING": str(self.worker_drain_seconds + DRAIN_MARGIN_SECONDS),
             "PORT_OFFSET": str(self.port_offset),
@@ -321,6 +336,7 @@ def _require_ours(variable: str, folder: Path, *paths: Path) -> None:
 
 #: A running stack's record has these variables, beside the port offset.
 RECORDED = (
+    "BROKER",
     "WORKER_CONCURRENCY",
     "WORKER_DRAIN_SECONDS",
     "WORKERS",

@@ -102,7 +102,7 @@ def test_ctrl_c_in_the_middle_heals_what_was_broken_and_writes_the_page(
     faults_stack: Stack, tmp_path: Path
 ) -> None:
     until("no run is active", lambda: not faults_stack.airflow.active_runs(), 60)
-    until("the broker answers", lambda: checks.valkey(faults_stack.settings) is None, 30)
+    until("the broker answers", lambda: checks.service(faults_stack.settings, "valkey") is None, 30)
     running = subprocess.Popen(
         ["windtunnel", "drill", "broker-away", "--report", str(tmp_path / "drill.html")],
         env=faults_stack.environment,
@@ -113,7 +113,10 @@ def test_ctrl_c_in_the_middle_heals_what_was_broken_and_writes_the_page(
     # Not before it has begun: between fork and exec a signal would be lost.
     until("the drill has begun", lambda: list(faults_stack.settings.run.glob("drill-*")), 60)
     until(
-        "the broker is stopped", lambda: checks.valkey(faults_stack.settings) is not None, 60, 0.05
+        "the broker is stopped",
+        lambda: checks.service(faults_stack.settings, "valkey") is not None,
+        60,
+        0.05,
     )
     os.killpg(running.pid, signal.SIGINT)
     _, told = running.communicate(timeout=240)
@@ -121,7 +124,7 @@ def test_ctrl_c_in_the_middle_heals_what_was_broken_and_writes_the_page(
     assert "repairs the stack" in told
     text = (tmp_path / "drill.html").read_text()
     assert "interrupted" in text and "stops valkey" in text
-    assert checks.valkey(faults_stack.settings) is None
+    assert checks.service(faults_stack.settings, "valkey") is None
     assert faults_stack.run("hello")[1] == "success"
     assert list(faults_stack.settings.run.glob("drill-*")) == []
 

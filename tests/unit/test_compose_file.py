@@ -29,7 +29,7 @@ TAMPERED = [
         rules.unknown_keys,
         "parent_only: true",
         "parents_only: true",
-        "postgres.shutdown: unknown key 'parents_only'",
+        "rabbitmq.shutdown: unknown key 'parents_only'",
     ),
     (rules.unknown_keys, "backoff_seconds: 1", "backof_seconds: 1", ".availability: unknown key"),
     (
@@ -46,8 +46,8 @@ TAMPERED = [
     ),
     (
         rules.unknown_keys,
-        "valkey: {condition: process_started}",
-        "valkey: {when: process_started}",
+        "${BROKER:-valkey}: {condition: process_started}",
+        "${BROKER:-valkey}: {when: process_started}",
         ".depends_on.valkey: unknown key",
     ),
     (

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+from windtunnel.brokers import rabbitmq_programs
 from windtunnel.doctor import stack
 from windtunnel.doctor.finding import Finding
 from windtunnel.errors import WindtunnelError
@@ -32,7 +33,7 @@ def examine(settings: Settings) -> list[Finding]:
         _program("uv", ["uv", "--version"], (0, 5), SET_UP, needed=False),
         _server("PostgreSQL", "postgres", (15, 0)),
         _postgres_user(settings),
-        _server("Valkey", "valkey-server", (8, 0)),
+        _broker(settings),
         _process_compose(),
         *stack.ports(settings),
         stack.state(settings),
@@ -102,6 +103,17 @@ def _server(name: str, program: str, oldest: tuple[int, int]) -> Finding:
     if not found.ok or path is None:
         return found
     return replace(found, detail=f"{found.detail} from {server_wheels.origin(path)}")
+
+
+def _broker(settings: Settings) -> Finding:
+    """The server of the broker that BROKER names."""
+    if settings.broker == "valkey":
+        return _server("Valkey", "valkey-server", (8, 0))
+    try:
+        found = rabbitmq_programs.find()
+    except WindtunnelError as error:
+        return Finding("RabbitMQ", False, "not on this machine", str(error))
+    return Finding("RabbitMQ", True, f"{found.version or 'unknown version'} ({found.server})")
 
 
 def _postgres_user(settings: Settings) -> Finding:

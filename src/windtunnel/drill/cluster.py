@@ -181,6 +181,8 @@ class Cluster(Protocol):
 class LocalStack(Cluster, Protocol):
     """A cluster on this machine: its processes, broker and reports can be read too."""
 
+    #: The name of the broker's service.
+    broker: str
     #: Task slots of one worker.
     slots: int
     #: Airflow's `parallelism`: the most tasks that are queued or running at once.

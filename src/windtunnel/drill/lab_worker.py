@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from windtunnel.brokers import choice
 from windtunnel.drill.tcp_proxy import TcpProxy
 from windtunnel.errors import WindtunnelError
 from windtunnel.health import checks
@@ -31,7 +32,8 @@ class LabWorker:
     def __init__(self, settings: Settings, environment: dict[str, str]) -> None:
         """`environment`: that of a worker of the stack. Only the connection differs."""
         self.settings = settings
-        self.proxy = TcpProxy(settings.ports.valkey)
+        self.broker = choice.of(settings)
+        self.proxy = TcpProxy(self.broker.port(settings.ports))
         self.environment = {k: v for k, v in environment.items() if not k.startswith("PC_")}
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -41,10 +43,10 @@ class LabWorker:
         plain = self.settings.secret("broker-url")
         state_folder.write_private(
             url,
-            plain.replace(f":{self.settings.ports.valkey}/", f":{self.proxy.port}/"),
+            plain.replace(f":{self.broker.port(self.settings.ports)}/", f":{self.proxy.port}/"),
         )
         self.environment |= {
-            "WINDTUNNEL_VALKEY_PORT": str(self.proxy.port),
+            self.broker.port_variable: str(self.proxy.port),
             "WINDTUNNEL_LAB_BROKER_URL": str(url),
             "AIRFLOW__CELERY__BROKER_URL_CMD": """sh -c 'cat "$WINDTUNNEL_LAB_BROKER_URL"'""",
             # Celery's own debugger on SIGUSR2 (celery.apps.worker.install_rdb_handler): a main

@@ -171,10 +171,7 @@ class LocalCluster(Facts):
                 and self.main_pid(service) is not None
             )
             return fit and service in self.workers()
-        check = checks.CHECKS.get(service)
-        if check is not None:
-            return check(self.settings) is None
-        return checks.examine(self.settings)[service] is None
+        return checks.service(self.settings, service) is None
 
     def in_hand(self, worker: str) -> int:
         return len(ledger.WorkerFiles(self.settings.run, worker).in_hand())

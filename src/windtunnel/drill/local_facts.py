@@ -11,13 +11,14 @@ import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import psutil
 import psycopg2
-import redis
 
+from windtunnel.brokers import choice
+from windtunnel.brokers.interface import BrokerAway
 from windtunnel.clients import process_compose
 from windtunnel.clients.airflow import Airflow, ApiError, moment
 from windtunnel.clients.flower import Flower
@@ -40,6 +41,7 @@ class Facts:
 
     def __init__(self, settings: Settings, marks: Path) -> None:
         self.settings = settings
+        self.broker = settings.broker
         self.marks_file = marks
         self.slots = settings.worker_concurrency
         self.compose = process_compose.Compose(settings)
@@ -212,19 +214,16 @@ class Facts:
     # -- the broker and the database -------------------------------------------------------
     def messages(self) -> dict[str, int]:
         try:
-            with checks.broker(self.settings) as broker:
-                return {name: int(broker.llen(name)) for name in QUEUES} | {
-                    "unacked": int(broker.hlen("unacked")),
-                }
-        except redis.RedisError as error:
-            raise Away(f"Valkey: {error}") from None
+            found = choice.of(self.settings).depths(self.settings, QUEUES)
+        except BrokerAway as error:
+            raise Away(str(error)) from None
+        return {name: found.waiting[name] for name in QUEUES} | {"unacked": found.unacknowledged}
 
     def clocks(self) -> dict[str, float]:
         try:
-            with checks.broker(self.settings) as broker:
-                found = {"valkey": float(cast("tuple[int, int]", broker.time())[0]) - time.time()}
+            found = {self.broker: choice.of(self.settings).clock(self.settings) - time.time()}
             health = self.airflow.health()
-        except (redis.RedisError, WindtunnelError, httpx.HTTPError) as error:
+        except (BrokerAway, WindtunnelError, httpx.HTTPError) as error:
             raise Away(str(error)) from None
         found["postgres"] = (
             float(self._query("SELECT extract(epoch FROM clock_timestamp())")) - time.time()
@@ -242,10 +241,9 @@ class Facts:
 
     def token_life(self) -> float | None:
         try:
-            with checks.broker(self.settings) as broker:
-                texts = [text for name in QUEUES for text in broker.lrange(name, 0, -1)]
-        except redis.RedisError as error:
-            raise Away(f"Valkey: {error}") from None
+            texts = choice.of(self.settings).bodies(self.settings, QUEUES)
+        except BrokerAway as error:
+            raise Away(str(error)) from None
         return min((_expiry(text) - time.time() for text in texts), default=None)
 
     def open_results(self) -> int:
@@ -275,11 +273,16 @@ class Facts:
             connection.close()
 
 
-def _expiry(message: bytes) -> float:
+def _decoded(body: bytes) -> bytes:
+    """Kombu's Redis transport writes bodies in base64, AMQP as they are."""
+    return body if body.startswith(b"[") else base64.b64decode(body)
+
+
+def _expiry(body: bytes) -> float:
     """When the token of a task message expires, in Unix seconds.
 
     Path: body -> arguments -> workload -> JWT -> `exp`.
     """
-    arguments = json.loads(base64.b64decode(json.loads(message)["body"]))[0]
+    arguments = json.loads(_decoded(body))[0]
     claims = json.loads(arguments[0])["token"].split(".")[1]
     return float(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"])

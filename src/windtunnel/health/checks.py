@@ -9,17 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
-import redis
 
+from windtunnel.brokers import choice, valkey
 from windtunnel.clients.airflow import Airflow, moment
 from windtunnel.clients.flower import Flower
 from windtunnel.clients.postgres import libpq_url, pooled
 from windtunnel.errors import WindtunnelError
 from windtunnel.ledger import ledger
 from windtunnel.settings import Settings
+
+if TYPE_CHECKING:
+    import redis
 
 #: The reconciler touches its `ready` file in each round.
 #: The probe in process-compose.yaml has the same number.
@@ -36,22 +39,12 @@ def now() -> float:
 
 
 def broker(settings: Settings) -> redis.Redis:
-    """A client of the stack's Valkey; it gives up after 2 s."""
-    url = settings.secret("broker-url")
-    return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
+    """A client of the stack's Valkey, for benchmarks and tests; it gives up after 2 s."""
+    return valkey.client(settings.secret("broker-url"))
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def valkey(settings: Settings) -> str | None:
-    try:
-        with broker(settings) as client:
-            client.ping()
-    except redis.RedisError as error:
-        return f"does not answer ({_first_line(error)})"
-    return None
 
 
 def postgres(settings: Settings) -> str | None:
@@ -147,7 +140,6 @@ def worker(settings: Settings, node: str) -> str | None:
 
 
 CHECKS: dict[str, Callable[[Settings], str | None]] = {
-    "valkey": valkey,
     "postgres": postgres,
     "api-server": api_server,
     "flower": flower,
@@ -157,4 +149,16 @@ CHECKS: dict[str, Callable[[Settings], str | None]] = {
 
 def examine(settings: Settings) -> dict[str, str | None]:
     """The fault of every service, None for a healthy one. Workers are not among them."""
-    return {name: check(settings) for name, check in CHECKS.items()} | _heartbeats(settings)
+    kind = choice.of(settings)
+    found = {kind.name: kind.fault(settings)}
+    found |= {name: check(settings) for name, check in CHECKS.items()}
+    return found | _heartbeats(settings)
+
+
+def service(settings: Settings, name: str) -> str | None:
+    """The fault of one service; the broker has the name of its process."""
+    kind = choice.of(settings)
+    if name == kind.name:
+        return kind.fault(settings)
+    check = CHECKS.get(name)
+    return examine(settings)[name] if check is None else check(settings)

@@ -11,13 +11,13 @@ from windtunnel.ledger import held, ledger
 from windtunnel.ledger.survivors import Survivors
 from windtunnel.project import record
 from windtunnel.services import project_objects
-from windtunnel.settings import Settings
+from windtunnel.settings import BROKERS, Settings
 from windtunnel.system import disk
 
 #: Under load Airflow's own processes need this long before they answer.
 STARTING_NANOSECONDS = 60 * 10**9
 #: A worker needs these services: while one of them is away, that service is the one to repair.
-NEEDED = ("valkey", "postgres", "api-server")
+NEEDED = (*BROKERS, "postgres", "api-server")
 
 
 @dataclass(frozen=True)

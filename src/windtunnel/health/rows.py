@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import psutil
-import redis
 
+from windtunnel.brokers import choice
+from windtunnel.brokers.interface import BrokerAway
 from windtunnel.clients import process_compose
 from windtunnel.clients.flower import Flower
 from windtunnel.errors import WindtunnelError
@@ -159,10 +160,7 @@ def queue_depths(settings: Settings) -> tuple[dict[str, int], int | None]:
     No queue and None while the broker does not answer.
     """
     try:
-        with checks.broker(settings) as broker:
-            lists = {key.decode() for key in broker.scan_iter(count=1000, _type="list")}
-            names = [name for name in sorted(lists | QUEUES) if not name.endswith(".pidbox")]
-            depths = {name: int(broker.llen(name)) for name in names}
-            return depths, int(broker.hlen("unacked"))
-    except redis.RedisError:
+        found = choice.of(settings).depths(settings, QUEUES)
+    except BrokerAway:
         return {}, None
+    return found.waiting, found.unacknowledged

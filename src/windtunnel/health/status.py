@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from windtunnel.brokers import choice
 from windtunnel.clients import process_compose
 from windtunnel.clients.airflow import Airflow
 from windtunnel.errors import WindtunnelError
@@ -85,6 +86,11 @@ def collect(settings: Settings) -> Status:
         *problems.project_problems(settings),
         *problems.import_problems(errors),
     ]
+    pages = choice.of(settings).pages(settings)
+    urls = {"airflow": settings.api_url, "flower": settings.flower_url}
+    passwords = {
+        f"{name} (user admin)": str(settings.secrets / f"{name}-password") for name in urls
+    }
     return Status(
         state="degraded" if found else "healthy",
         processes=table,
@@ -93,11 +99,8 @@ def collect(settings: Settings) -> Status:
         unacknowledged=unacknowledged,
         import_errors=[{"file": path, "error": why} for path, why in errors],
         problems=found,
-        urls={"airflow": settings.api_url, "flower": settings.flower_url},
-        passwords={
-            "airflow (user admin)": str(settings.secrets / "airflow-password"),
-            "flower (user admin)": str(settings.secrets / "flower-password"),
-        },
+        urls=urls | {page.name: page.url for page in pages},
+        passwords=passwords | {f"{page.name} (user admin)": str(page.password) for page in pages},
         patches=patches(settings, {process_compose.node(row.name) for row in table}),
         database=checks.outside_database(settings),
         airflow=recorded_airflow(settings.state),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from windtunnel.brokers import choice
 from windtunnel.ledger import ledger
 from windtunnel.ledger.fence import Generation, Unkillable, fence
 from windtunnel.ledger.survivors import Survivors, task_instance
@@ -22,9 +23,6 @@ from windtunnel.system.logs import Say
 from windtunnel.system.procfs import Process
 from windtunnel.system.waiting import wait_for
 
-#: Hash on the broker: Celery task id -> JSON of the ledger entry and its worker.
-#: The reconciler reads and deletes its fields.
-LOST_KEY = "windtunnel:lost"
 RETRY_SECONDS = 2.0
 
 
@@ -167,10 +165,6 @@ class Lost:
         return not waiting or self._send(waiting)
 
     def _send(self, waiting: Mapping[str, Mapping[str, Any]]) -> bool:
-        from redis import Redis, RedisError
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-
         # If hosts have names of their own, Airflow records a task under the host's name.
         who = {"worker": self.files.name, "hostname": socket.getfqdn()}
         # An entry lacks the time of its loss if there was no room for it, or if it is damaged.
@@ -178,14 +172,11 @@ class Lost:
         reports = {key: json.dumps({**unknown, **entry, **who}) for key, entry in waiting.items()}
         try:
             url = (self.state / "secrets" / "broker-url").read_text().strip()
-            with Redis.from_url(
-                url,
-                socket_timeout=1,
-                socket_connect_timeout=1,
-                retry=Retry(NoBackoff(), 0),
-            ) as broker:
-                broker.hset(LOST_KEY, mapping=reports)
-        except (OSError, RedisError):
+            broker = choice.of_url(url)
+            if broker is None:
+                return False  # nobody of ours looks after it
+            broker.report_lost(url, reports)
+        except OSError:
             return False
         for key in waiting:
             (self.files.lost / f"{key}.json").unlink(missing_ok=True)

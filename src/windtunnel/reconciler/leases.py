@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 
+from windtunnel.brokers.interface import Held, Messages
 from windtunnel.reconciler import living
-from windtunnel.reconciler.broker import Broker, Held
 from windtunnel.reconciler.silence import Silence
 from windtunnel.settings import Settings
 from windtunnel.system.logs import Say
@@ -25,7 +25,7 @@ STEP_SECONDS = 15.0
 class Leases:
     """Its state is in memory only. A restart loses it, and a message then comes back later."""
 
-    def __init__(self, settings: Settings, broker: Broker, say: Say) -> None:
+    def __init__(self, settings: Settings, broker: Messages, say: Say) -> None:
         self.settings, self.broker, self.say = settings, broker, say
         self.silence: Silence[str] = Silence(LEASE_SECONDS, STEP_SECONDS)
 
@@ -37,7 +37,7 @@ class Leases:
             now: monotonic seconds.
 
         Raises:
-            redis.RedisError: the broker is away.
+            one of `Messages.errors`: the broker is away.
         """
         ended = self.silence.look(self.broker.renewals(), now)
         lapsed = {task_id: held[task_id] for task_id, (tag, _, _) in held.items() if tag in ended}

@@ -28,3 +28,8 @@ def tasks(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             runs = procfs.alive(ledger.number(entry, "pid"), ledger.number(entry, "start"))
             if runs or survivors.hold(task_id):
                 yield task_id, entry
+
+
+def written_down(run: Path) -> set[str]:
+    """Celery ids of all tasks that workers of this machine have received and not finished."""
+    return {task_id for files in ledger.all_workers(run) for task_id in files.in_hand()}

@@ -6,8 +6,9 @@ The task's queued timestamp is moved back, and the scheduler queues the task aga
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
-from windtunnel.reconciler.broker import Broker
+from windtunnel.brokers.interface import Messages
 from windtunnel.reconciler.database import Database
 from windtunnel.system.logs import Say
 
@@ -15,8 +16,15 @@ from windtunnel.system.logs import Say
 class LostMessages:
     """Two looks in a row must miss a message. A restart forgets the first one."""
 
-    def __init__(self, broker: Broker, database: Database, say: Say) -> None:
-        self.broker, self.database, self.say = broker, database, say
+    def __init__(
+        self,
+        broker: Messages,
+        database: Database,
+        say: Say,
+        here: Callable[[], set[str]],
+    ) -> None:
+        """`here`: Celery ids of the tasks that workers of this machine have written down."""
+        self.broker, self.database, self.say, self.here = broker, database, say, here
         self.absent: set[str] = set()
 
     def reset(self) -> None:
@@ -32,12 +40,11 @@ class LostMessages:
                 queued when `age_queued` asks again.
 
         Raises:
-            psycopg2.Error, redis.RedisError: a part is away.
+            psycopg2.Error, one of `Messages.errors`: a part is away.
         """
         absent: set[str] = set()
         if queued:
-            waiting = self.broker.message_ids(set(queued.values()))
-            absent = set(queued) - waiting - set(self.broker.unacked())
+            absent = self.broker.absent(queued, self.here)
         for task_id in absent & self.absent:
             name = self.database.age_queued(task_id)
             if name:

@@ -19,13 +19,13 @@ from types import FrameType
 from typing import Any
 
 import psycopg2
-import redis
 
+from windtunnel.brokers import choice
+from windtunnel.brokers.interface import Held
 from windtunnel.clients.postgres import libpq_url
 from windtunnel.errors import WindtunnelError
 from windtunnel.ledger import ledger
-from windtunnel.reconciler import heartbeats
-from windtunnel.reconciler.broker import Broker, Held
+from windtunnel.reconciler import heartbeats, living
 from windtunnel.reconciler.database import Database
 from windtunnel.reconciler.disk_watch import Watch
 from windtunnel.reconciler.leases import Leases
@@ -79,11 +79,18 @@ class Reconciler:
         self.settings = settings
         self.host = worker_or_host()
         self.heartbeats = settings.run / "heartbeats"
-        self.broker = Broker(settings.secret("broker-url"))
+        self.away: tuple[type[Exception], ...] = (psycopg2.Error, OSError)
+        self.broker = choice.of(settings).messages(settings)
+        self.away += self.broker.errors
         self.database = Database(libpq_url(settings))
         self.machine = Machine(settings, self.say)
         self.reports = Reports(settings, self.broker, self.database, self.say)
-        self.lost_messages = LostMessages(self.broker, self.database, self.say)
+        self.lost_messages = LostMessages(
+            self.broker,
+            self.database,
+            self.say,
+            lambda: living.written_down(settings.run),
+        )
         self.leases = Leases(settings, self.broker, self.say)
         self.disk = Watch(settings.state, self.say)
         api = api_server(settings)
@@ -146,7 +153,7 @@ class Reconciler:
         """One round. Where it cannot work, every conclusion from an absence begins anew."""
         try:
             state = self.round(now)
-        except (psycopg2.Error, redis.RedisError, OSError) as error:
+        except self.away as error:
             self.database.drop()
             lines = str(error).strip().splitlines()
             state = f"waiting: {lines[0] if lines else type(error).__name__}"
@@ -161,7 +168,7 @@ class Reconciler:
         """One look. Returns its state, for `status`.
 
         Raises:
-            psycopg2.Error, redis.RedisError, OSError: a part is away. The next round can repeat
+            psycopg2.Error, `Messages.errors`, OSError: a part is away. The next round can repeat
                 every step that was half done.
         """
         if now >= self.due["machine"]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from windtunnel.brokers.interface import Held, Messages
 from windtunnel.ledger import ledger
 from windtunnel.reconciler import living
-from windtunnel.reconciler.broker import Broker, Held
 from windtunnel.reconciler.database import Database
 from windtunnel.settings import Settings
 from windtunnel.system.logs import Say
@@ -26,7 +26,7 @@ Report = dict[str, Any]
 class Reports:
     """Keeps no state: a report stays at the broker until its task has been given back."""
 
-    def __init__(self, settings: Settings, broker: Broker, database: Database, say: Say) -> None:
+    def __init__(self, settings: Settings, broker: Messages, database: Database, say: Say) -> None:
         self.settings, self.broker, self.database, self.say = settings, broker, database, say
 
     def give_back(self, lost: dict[str, Report]) -> None:

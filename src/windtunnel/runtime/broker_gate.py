@@ -7,58 +7,25 @@ Celery's own publish fails after 0.6 s, and Airflow then marks the task failed. 
 
 Without the breaker each waiting task would block the scheduler's loop for
 `[celery] operation_timeout`. With it 100 tasks take 0.06 s together.
+
+A publish that `operation_timeout` cut off leaves its connection in the middle of something. With
+RabbitMQ the confirmation of that publish could then be taken for the one of the next. So the
+connections are closed, and the broker counts as away for a while.
 """
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
+from windtunnel.brokers import choice
+
 PROBE_SECONDS = 0.25
 #: The result of a probe is used this long.
 CACHE_SECONDS = 1.0
-
-
-def keepalive() -> dict[int, int]:
-    """Socket options with which the kernel notices a silent peer after 5 + 3 x 2 s (tcp(7)).
-
-    They also work on a connection that only waits.
-    """
-    wanted = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
-    options: dict[int, int] = {}
-    for name, value in wanted.items():
-        if hasattr(socket, name):
-            options[getattr(socket, name)] = value
-    return options
-
-
-def broker_answers(url: str) -> bool:
-    """Whether the broker takes commands: one connection, one PING.
-
-    `-LOADING` (Valkey reads its file after a restart) counts as no. A refused or missing password
-    counts as yes: Celery's own error then names the true cause.
-    """
-    from redis import Redis
-    from redis.backoff import NoBackoff
-    from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
-    from redis.retry import Retry
-
-    try:
-        with Redis.from_url(
-            url,
-            socket_timeout=PROBE_SECONDS,
-            socket_connect_timeout=PROBE_SECONDS,
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),
-        ) as client:
-            client.ping()
-    except (AuthenticationError, NoPermissionError):
-        return True
-    except (RedisError, OSError) as error:
-        return "NOAUTH" in str(error)
-    return True
+#: After a publish that was cut off, no other one is tried for this long.
+CUT_OFF_SECONDS = 3.0
 
 
 class Gate:
@@ -80,11 +47,43 @@ class Gate:
         self.clock = clock
         self.up = False
         self.until = float("-inf")
+        self.under_way = False
+        self.close: Callable[[], None] | None = None
+
+    def published(self, **_: Any) -> None:
+        """Receiver of `after_task_publish`."""
+        self.under_way = False
 
     def __call__(self, **_: Any) -> None:
+        if self.under_way and self.close:
+            self.close()
+            self.up, self.until = False, self.clock() + CUT_OFF_SECONDS
+        self.under_way = False
         if self.clock() >= self.until:
             self.up = self.probe()
             self.until = self.clock() + CACHE_SECONDS
         if not self.up:
             next_step = "the task stays queued and is sent when the broker answers"
             raise self.refusal(f"the broker does not answer: {next_step}")
+        self.under_way = True
+
+
+def connect(url: str, refusal: Callable[[str], BaseException]) -> None:
+    """Puts a gate before every publish to this broker; idempotent. None where it is not ours."""
+    from celery.signals import after_task_publish, before_task_publish
+
+    broker = choice.of_url(url)
+    if broker is None:
+        return
+    gate = Gate(lambda: broker.answers(url, PROBE_SECONDS), refusal)
+    if broker.confirms:
+        gate.close = _close_connections
+        uid = "windtunnel-broker-gate-after"
+        after_task_publish.connect(gate.published, weak=False, dispatch_uid=uid)
+    before_task_publish.connect(gate, weak=False, dispatch_uid="windtunnel-broker-gate")
+
+
+def _close_connections() -> None:
+    from celery import current_app
+
+    current_app.pool.force_close_all()

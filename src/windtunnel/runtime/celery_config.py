@@ -18,6 +18,7 @@ from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CON
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from celery.signals import before_task_publish
 
+from windtunnel.brokers import choice
 from windtunnel.patches import catalogue
 from windtunnel.runtime import airflow_conf, broker_gate, celery_signals, version_skew
 
@@ -66,28 +67,20 @@ OURS: dict[str, Any] = _ours()
 
 
 def _build() -> dict[str, Any]:
-    extra = airflow_conf.conf().getjson("celery", "extra_celery_config", fallback={})
-    config: dict[str, Any] = DEFAULT_CELERY_CONFIG | OURS
-    if isinstance(extra, dict):
-        config |= extra
-    options = dict(config.get("broker_transport_options") or {})
-    if str(config["broker_url"]).startswith(("redis", "sentinel")):
-        options.setdefault("socket_keepalive_options", broker_gate.keepalive())
-    config["broker_transport_options"] = options
-    return config
+    given = airflow_conf.conf().getjson("celery", "extra_celery_config", fallback={})
+    extra: dict[str, Any] = given if isinstance(given, dict) else {}
+    config: dict[str, Any] = DEFAULT_CELERY_CONFIG | OURS | extra
+    config["broker_transport_options"] = dict(config.get("broker_transport_options") or {})
+    broker = choice.of_url(config["broker_url"])
+    if broker:
+        broker.celery(config)
+    # A person's option wins over ours for the broker too.
+    return config | {k: v for k, v in extra.items() if k != "broker_transport_options"}
 
 
 CELERY_CONFIG: dict[str, Any] = _build()
 
-if str(CELERY_CONFIG["broker_url"]).startswith("redis"):
-    before_task_publish.connect(
-        broker_gate.Gate(
-            lambda: broker_gate.broker_answers(CELERY_CONFIG["broker_url"]),
-            AirflowTaskTimeout,
-        ),
-        weak=False,
-        dispatch_uid="windtunnel-broker-gate",
-    )
+broker_gate.connect(CELERY_CONFIG["broker_url"], AirflowTaskTimeout)
 celery_signals.connect()
 worker = os.environ.get("WINDTUNNEL_WORKER")
 if worker:

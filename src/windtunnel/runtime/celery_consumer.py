@@ -10,6 +10,8 @@ docs/reference/upstream.md describes the faults. Over 200 lines, because Celery 
 4. Every 2 s: writes health.json, subscribes again if somebody unsubscribed it, and reconnects if it
    no longer asks for work.
 5. Keeps the lease on the messages of its tasks, also beyond a lost connection (lease.py).
+6. With RabbitMQ: takes no more than it can start (held_back.py), and makes none of the queues for
+   tasks with an ETA, of which Airflow has none.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
+from windtunnel.brokers import choice
 from windtunnel.ledger import ledger
+from windtunnel.runtime.held_back import LOOK_SECONDS, Heartbeats, HeldBack
 from windtunnel.runtime.lease import Lease, keep_tasks_in_hand, take_over
 
 log = get_logger(__name__)
@@ -44,16 +48,30 @@ LEDGER_GRACE_SECONDS = 6.0
 POLL_START = "Transport.register_with_event_loop.<locals>.on_poll_start"
 
 
+#: Celery's step that makes 28 quorum queues where a queue is of that type.
+ETA_QUEUES = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
+
+
 class ResilientConsumer(Consumer):  # type: ignore[misc]
     """Restarting the consumer touches no task in hand: the pool and its processes stay."""
+
+    _held_back: HeldBack | None = None
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]
+        default_steps = tuple(s for s in Consumer.Blueprint.default_steps if s != ETA_QUEUES)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._files = ledger.WorkerFiles.of_this_process()
         self._wanted: frozenset[str] = frozenset()
         self._missing_since = self._silent_since = 0.0
         self._timer: Any = None
+        self._look_timer: Any = None
         super().__init__(*args, **kwargs)
         self._lease = Lease(self.app)
+        broker = choice.of_url(self.app.conf.broker_url)
+        if broker and broker.pushes:
+            self._held_back = HeldBack(lambda: int(self.pool.num_processes))
+            Heartbeats(lambda: self.connection)
 
     # -- 1 ---------------------------------------------------------------------------------
     def ensure_connected(self, conn: Any) -> Any:
@@ -79,6 +97,8 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
     # -- 2 ---------------------------------------------------------------------------------
     def on_close(self) -> None:
         super().on_close()
+        if self._held_back:
+            self._held_back.forget()
         # Celery has just cleared its reserved requests. `worker_disable_prefetch` counts them to
         # find a free slot. Without them a full worker would take one message too many, and keep it
         # until one of its long tasks ends.
@@ -150,6 +170,10 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
         if self._timer is not None:
             self._timer.cancel()
         self._timer = hub.timer.call_repeatedly(TICK_SECONDS, self.tick)
+        if self._held_back:
+            if self._look_timer is not None:
+                self._look_timer.cancel()
+            self._look_timer = hub.timer.call_repeatedly(LOOK_SECONDS, self._held_back.look)
         hub.call_soon(self.tick)
 
     def tick(self) -> None:
@@ -184,6 +208,16 @@ class ResilientConsumer(Consumer):  # type: ignore[misc]
             self._silent_since = 0.0
             log.warning("windtunnel: this worker does not ask for work: renewing the connection")
             raise ConnectionResetError("the consumer stopped asking for work")
+
+    # -- 6 ---------------------------------------------------------------------------------
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
+        handle = super().create_task_handler(*args, **kwargs)
+        return self._held_back.wrap(handle) if self._held_back else handle
+
+    def stop(self) -> None:
+        if self._held_back:
+            self._held_back.give_back()
+        super().stop()
 
     def _consumes_from(self, queue: str) -> bool:
         return bool(self.task_consumer and self.task_consumer.consuming_from(queue))

@@ -14,10 +14,10 @@ from typing import Any
 
 from celery import Celery
 
+from windtunnel.brokers import choice
 from windtunnel.patches import catalogue
 from windtunnel.runtime import component
 from windtunnel.runtime.airflow_options import AirflowOptions, OutOfReach, converted
-from windtunnel.runtime.broker_gate import keepalive
 from windtunnel.variables import patch_switch
 
 #: Airflow's default of `[celery] celery_app_name`; Flower shows it.
@@ -38,15 +38,16 @@ def celery_settings(options: AirflowOptions) -> dict[str, Any]:
         raise OutOfReach("extra_celery_config or ssl_active is set")
     broker = options.get("celery", "broker_url")
     transport = options.section("celery_broker_transport_options")
-    if not broker.startswith("redis://") or any(name in transport for name in DICTIONARIES):
-        raise OutOfReach("the broker is not plain Redis or Valkey")
+    kind = choice.of_url(broker)
+    plain = broker.startswith(("redis://", "amqp://"))
+    if kind is None or not plain or any(name in transport for name in DICTIONARIES):
+        raise OutOfReach("the broker is not plain Redis, Valkey or RabbitMQ")
     queue = options.get("operators", "default_queue", "default")
     result_backend = options.get("celery", "result_backend")
     engine = options.json("celery", "result_backend_sqlalchemy_engine_options")
-    defaults = {"visibility_timeout": 86400, "socket_keepalive_options": keepalive()}
-    return {
+    config = {
         "broker_url": broker,
-        "broker_transport_options": defaults | transport,
+        "broker_transport_options": {"visibility_timeout": 86400} | transport,
         "broker_connection_retry_on_startup": True,
         "result_backend": result_backend,
         "database_engine_options": engine,
@@ -57,6 +58,8 @@ def celery_settings(options: AirflowOptions) -> dict[str, Any]:
         "task_send_sent_event": True,
         "worker_send_task_events": True,
     }
+    kind.celery(config)
+    return config
 
 
 def command_line(options: AirflowOptions) -> list[str]:
@@ -67,6 +70,9 @@ def command_line(options: AirflowOptions) -> list[str]:
         "url-prefix": options.get("celery", "flower_url_prefix"),
         "basic-auth": options.get("celery", "flower_basic_auth"),
     }
+    broker = options.get("celery", "broker_url")
+    if kind := choice.of_url(broker):
+        given |= kind.flower(broker)
     return ["flower", *(f"--{name}={value}" for name, value in given.items() if value)]
 
 

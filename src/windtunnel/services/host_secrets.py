@@ -15,11 +15,14 @@ import stat
 import sys
 from pathlib import Path
 
+from windtunnel.brokers.valkey import Valkey
 from windtunnel.errors import WindtunnelError
-from windtunnel.services.state_folder import GENERATED, derived, write_private
+from windtunnel.services.state_folder import derived, generated, write_private
 
 #: Every file that `make` writes.
-NAMES = {*GENERATED, *derived(dict.fromkeys(GENERATED, ""), "", "")}
+BROKER = Valkey()
+SECRETS = generated(BROKER)
+NAMES = {*SECRETS, *derived(dict.fromkeys(SECRETS, ""), "", "")}
 DEFAULT_PORTS = {"broker": 6379, "database": 5432}
 
 
@@ -64,7 +67,7 @@ def make(folder: Path, broker: str, database: str) -> list[str]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _require_own(folder)
         folder.chmod(0o700)
-        for name, (new, shortest) in GENERATED.items():
+        for name, (new, shortest) in SECRETS.items():
             path = folder / name
             if not path.exists():
                 write_private(path, new())
@@ -73,7 +76,8 @@ def make(folder: Path, broker: str, database: str) -> list[str]:
             if len(text[name]) < shortest:
                 remedy = "restore it, or delete it to have another made"
                 raise WindtunnelError(f"the secret {path} is cut short: {remedy}")
-        for name, value in derived(text, broker, database).items():
+        url = BROKER.url(text[BROKER.secrets[0]], broker)
+        for name, value in derived(text, url, database).items():
             write_private(folder / name, value)
     except OSError as error:
         where = error.filename or folder

@@ -12,8 +12,9 @@ import secrets as random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from windtunnel.brokers import choice
+from windtunnel.brokers.interface import Broker
 from windtunnel.errors import WindtunnelError
-from windtunnel.services import valkey
 from windtunnel.settings import ADMIN, SOCKET_PATH_LIMIT, STATE, Settings
 from windtunnel.system import socket_folder
 from windtunnel.variables import database_url
@@ -36,7 +37,6 @@ def _fernet_key() -> str:
 GENERATED: dict[str, tuple[Callable[[], str], int]] = {
     "airflow-password": (_password, 8),
     "flower-password": (_password, 8),
-    "valkey-password": (_password, 8),
     "postgres-password": (_password, 8),
     "jwt-secret": (lambda: random.token_urlsafe(64), 32),
     "api-secret-key": (lambda: random.token_urlsafe(32), 16),
@@ -44,18 +44,23 @@ GENERATED: dict[str, tuple[Callable[[], str], int]] = {
 }
 
 
-def derived(secrets: Mapping[str, str], broker: str, database: str) -> dict[str, str]:
+def generated(broker: Broker) -> dict[str, tuple[Callable[[], str], int]]:
+    """The secrets of a stack with this broker."""
+    return GENERATED | dict.fromkeys(broker.secrets, (_password, 8))
+
+
+def derived(secrets: Mapping[str, str], broker_url: str, database: str) -> dict[str, str]:
     """The texts that follow from the generated secrets, by file name.
 
     Args:
         secrets: the text of each secret in `GENERATED`.
-        broker: `host:port` of Valkey.
+        broker_url: for Celery, with its password.
         database: `host:port` of PostgreSQL.
     """
     login = f"{DATABASE}:{secrets['postgres-password']}"
     url = f"postgresql+psycopg2://{login}@{database}/{DATABASE}"
     return {
-        "broker-url": f"redis://:{secrets['valkey-password']}@{broker}/0",
+        "broker-url": broker_url,
         "database-url": url,
         "result-backend": f"db+{url}",
         "flower-basic-auth": f"{ADMIN}:{secrets['flower-password']}",
@@ -63,13 +68,13 @@ def derived(secrets: Mapping[str, str], broker: str, database: str) -> dict[str,
     }
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 in one step: a reader sees the old text or the new one."""
+def write_private(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write a private file in one step: a reader sees the old text or the new one."""
     new = path.with_name(path.name + NEW)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-            os.fchmod(file.fileno(), 0o600)
+            os.fchmod(file.fileno(), mode)
             file.write(text)
     except OSError:
         # The disk is full. Half of a secret is a secret too.
@@ -84,7 +89,8 @@ def folders(settings: Settings) -> None:
         # Where we are root, PostgreSQL runs as another user: it may pass through, not list.
         settings.state.mkdir(mode=0o711, parents=True, exist_ok=True)
         # Logs too: a task may print what only its user should read.
-        for folder in (settings.secrets, settings.run, settings.state / "valkey", settings.logs):
+        broker = settings.state / choice.of(settings).name
+        for folder in (settings.secrets, settings.run, broker, settings.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
         shared = (
@@ -135,7 +141,8 @@ def _usable(path: Path, shortest: int) -> str | None:
 
 def _secrets(settings: Settings) -> None:
     made: dict[str, str] = {}
-    for name, (make, shortest) in GENERATED.items():
+    broker = choice.of(settings)
+    for name, (make, shortest) in generated(broker).items():
         path = settings.secrets / name
         text = _usable(path, shortest)
         if text is None:
@@ -143,9 +150,9 @@ def _secrets(settings: Settings) -> None:
             write_private(path, text)
         path.chmod(0o600)
         made[name] = text
-    broker = f"127.0.0.1:{settings.ports.valkey}"
+    url = broker.url(made[broker.secrets[0]], f"127.0.0.1:{broker.port(settings.ports)}")
     database = f"127.0.0.1:{settings.ports.postgres}"
-    texts = derived(made, broker, database)
+    texts = derived(made, url, database)
     if settings.database:
         texts |= _of_outside(settings.database.url)
     for name, text in texts.items():
@@ -176,6 +183,7 @@ def prepare(settings: Settings) -> None:
         # A repository of DAGs may not name it, and `git add .` would take the secrets along.
         write_private(ignored, "*\n")
     _secrets(settings)
-    write_private(valkey.file(settings), valkey.configuration(settings))
+    for file in choice.of(settings).files(settings):
+        write_private(file.path, file.text, file.mode)
     if settings.database is None:
         postgres.create(settings)

@@ -12,9 +12,12 @@ from windtunnel.system import listeners
 
 # Keeps a private stack away from the ports of one with the defaults.
 LOWEST_OFFSET = 10_000
-HIGHEST_PORT = max(port for _, port in Ports().items())
 #: Between the ports of one person's stacks.
 STEP = 1000
+
+
+def _highest(broker: str) -> int:
+    return max(port for _, port in Ports().items(broker))
 
 
 def is_taken(port: int) -> bool:
@@ -36,9 +39,9 @@ def _first_ephemeral_port() -> int:
         return 32768
 
 
-def _is_free(offset: int) -> bool:
+def _is_free(offset: int, broker: str) -> bool:
     """Whether every port of a stack with this offset is free."""
-    return not any(is_taken(port) for _, port in Ports().shifted(offset).items())
+    return not any(is_taken(port) for _, port in Ports().shifted(offset).items(broker))
 
 
 def free_port() -> int:
@@ -54,7 +57,7 @@ def free_port() -> int:
     raise WindtunnelError("found no free port: see `ss -ltn` for what holds them")
 
 
-def free_offset() -> int:
+def free_offset(broker: str = "valkey") -> int:
     """A port offset, not the default one, at which every port of a private stack is free.
 
     The ports lie below those of outgoing connections: any program's next connection could
@@ -64,10 +67,10 @@ def free_offset() -> int:
         WindtunnelError: 200 random offsets were taken.
     """
     # At least 1,000 offsets, also where an administrator widened the range of outgoing connections.
-    end = max(_first_ephemeral_port() - HIGHEST_PORT, LOWEST_OFFSET + 1000)
+    end = max(_first_ephemeral_port() - _highest(broker), LOWEST_OFFSET + 1000)
     for _ in range(200):
         offset = random.randrange(LOWEST_OFFSET, end)  # noqa: S311
-        if _is_free(offset):
+        if _is_free(offset, broker):
             return offset
     raise WindtunnelError(
         "found no free ports for a private stack: see `ss -ltn` for what holds them",
@@ -105,8 +108,8 @@ def beside_others(settings: Settings) -> int:
     ours = settings.port_offset not in others
     if ours and not any(_is_of_another_stack(port, settings) for port in taken):
         return settings.port_offset
-    for offset in range(STEP, _first_ephemeral_port() - HIGHEST_PORT, STEP):
-        if offset not in others and _is_free(offset):
+    for offset in range(STEP, _first_ephemeral_port() - _highest(settings.broker), STEP):
+        if offset not in others and _is_free(offset, settings.broker):
             return offset
     return settings.port_offset
 

@@ -14,6 +14,7 @@ from windtunnel.stack import down, locks
 #: A stack writes these into its state folder. A folder that holds anything else is kept.
 WRITTEN = (
     "valkey",
+    "rabbitmq",
     "postgres",
     "secrets",
     "logs",

@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 
+from windtunnel.brokers import choice
 from windtunnel.clients import process_compose
 from windtunnel.errors import Exit, NoStackError, UsageError, WindtunnelError
 from windtunnel.ledger import temporary
@@ -87,6 +88,7 @@ def _prepare(settings: Settings) -> None:
         raise running_already(settings)
     _refuse_without_socket(settings)
     _clear_leftovers(settings)
+    choice.of(settings).require(settings)
     # First: a refused `up` makes no secrets and no database.
     ports.check_free(settings)
     if settings.database:

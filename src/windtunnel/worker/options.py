@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from windtunnel import settings
+from windtunnel.brokers import choice
 from windtunnel.errors import UsageError
 from windtunnel.ledger import ledger
 from windtunnel.ledger.ledger import WorkerFiles
@@ -109,6 +110,7 @@ class Options:
         # These two are read below, with the messages of a worker.
         own = ("WORKER_CONCURRENCY", "WORKER_QUEUES")
         stack = settings.load({k: v for k, v in env.items() if k not in own}, client=False)
+        broker = choice.of(stack)
         concurrency = given.concurrency or _concurrency(env)
         name = given.name or f"worker-{env.get('PC_REPLICA_NUM') or 0}"
         if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
@@ -122,6 +124,6 @@ class Options:
             drain_seconds=stack.worker_drain_seconds,
             task_memory=_number(env, "WORKER_TASK_MEMORY_MB", 0) * 2**20,
             state=stack.state,
-            broker_port=int(env.get("WINDTUNNEL_VALKEY_PORT") or stack.ports.valkey),
+            broker_port=int(env.get(broker.port_variable) or broker.port(stack.ports)),
             postgres_port=int(env.get("WINDTUNNEL_POSTGRES_PORT") or stack.ports.postgres),
         )

@@ -15,11 +15,12 @@ from redis import Redis
 
 from tests.servers import running
 from tests.unit.said import Said
+from windtunnel.brokers.valkey_messages import LOST_KEY
 from windtunnel.health import checks
 from windtunnel.ledger import ledger
 from windtunnel.ledger.fence import Generation
 from windtunnel.ledger.ledger import WorkerFiles
-from windtunnel.ledger.lost_tasks import LOST_KEY, Lost
+from windtunnel.ledger.lost_tasks import Lost
 from windtunnel.settings import Settings
 from windtunnel.system import procfs
 

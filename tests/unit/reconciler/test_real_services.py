@@ -11,8 +11,8 @@ import pytest
 from redis import Redis
 
 from tests.servers import connected, running
+from windtunnel.brokers.valkey_messages import LOST_KEY
 from windtunnel.health import checks
-from windtunnel.ledger.lost_tasks import LOST_KEY
 from windtunnel.reconciler import database
 from windtunnel.reconciler import reconciler as module
 from windtunnel.reconciler.database import Database

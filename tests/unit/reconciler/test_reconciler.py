@@ -17,10 +17,9 @@ from redis import Redis
 
 from tests.unit.reconciler.stand_ins import Rows, hold, message
 from tests.unit.said import Said
+from windtunnel.brokers.valkey_messages import LOST_KEY, ValkeyMessages
 from windtunnel.ledger import ledger
 from windtunnel.ledger.ledger import WorkerFiles
-from windtunnel.ledger.lost_tasks import LOST_KEY
-from windtunnel.reconciler.broker import Broker
 from windtunnel.reconciler.machine import Machine
 from windtunnel.reconciler.reconciler import Reconciler
 from windtunnel.reconciler.silent_tasks import Silences
@@ -247,7 +246,7 @@ def test_ten_thousand_waiting_messages_are_read_in_under_two_seconds(
         pipe.execute()
     broker.lpush("default\x06\x163", json.dumps(message("urgent")))
     start = time.monotonic()
-    found = Broker(valkey).message_ids({"default", "heavy"})
+    found = ValkeyMessages(valkey).message_ids({"default", "heavy"})
     took = time.monotonic() - start
     assert len(found) == 10_001
     assert took < 2.0

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from windtunnel.brokers.valkey import Valkey
 from windtunnel.ledger import ledger
 from windtunnel.ledger.task_processes import TASK_VARIABLE
 from windtunnel.runtime import broker_gate
@@ -179,13 +180,14 @@ def test_which_answers_count_as_up(
 ) -> None:
     url, answers = answering
     answers[0] = answer
-    assert broker_gate.broker_answers(url) is up
+    assert Valkey().answers(url, broker_gate.PROBE_SECONDS) is up
 
 
 def test_a_silent_broker_is_down_within_a_second() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
-        assert not broker_gate.broker_answers(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        assert not Valkey().answers(url, broker_gate.PROBE_SECONDS)
         assert time.monotonic() - start < 1.0
 
 

@@ -65,7 +65,7 @@ def test_flower_gets_what_airflow_would_give_it(tmp_path: Path, variables: dict[
     [
         ("AIRFLOW__CELERY__EXTRA_CELERY_CONFIG", '{"task_default_priority": 3}'),
         ("AIRFLOW__CELERY__SSL_ACTIVE", "True"),
-        ("AIRFLOW__CELERY__BROKER_URL", "amqp://guest@127.0.0.1"),
+        ("AIRFLOW__CELERY__BROKER_URL", "sqs://127.0.0.1"),
         ("AIRFLOW__CELERY__BROKER_URL_SECRET", "somewhere"),
         ("AIRFLOW__CELERY__FLOWER_BASIC_AUTH_SECRET", "somewhere"),
         ("AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__SENTINEL_KWARGS", "{}"),

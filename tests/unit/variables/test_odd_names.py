@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from windtunnel.brokers import valkey_conf
 from windtunnel.errors import UsageError
-from windtunnel.services import state_folder, valkey
+from windtunnel.services import state_folder
 from windtunnel.settings import load
 from windtunnel.variables.queue_names import queue_names
 from windtunnel.worker.options import Options
@@ -94,7 +95,7 @@ def test_a_state_folder_of_any_alphabet_is_written_as_valkey_reads_it(tmp_path: 
     for folder in (settings.secrets, settings.state / "valkey"):
         folder.mkdir(parents=True)
     (settings.secrets / "valkey-password").write_text("secret")
-    state_folder.write_private(valkey.file(settings), valkey.configuration(settings))
+    state_folder.write_private(valkey_conf.file(settings), valkey_conf.configuration(settings))
     lines = (settings.state / "valkey" / "valkey.conf").read_text(encoding="utf-8").splitlines()
     written = str(settings.state / "valkey").replace('"', '\\"')
     assert f'dir "{written}"' in lines

@@ -31,12 +31,12 @@ def broker_away_while_tasks_wait(
     tasks: int = 4,
     seconds: float = 20,
 ) -> None:
-    """Valkey is stopped, tasks are triggered, Valkey returns after `seconds`."""
+    """The broker is stopped, tasks are triggered, the broker returns after `seconds`."""
     # The first task of a worker imports what later ones find loaded: that is not what is measured
     # here.
     wait_final(cluster, launch(cluster, "steady", cluster.slots, seconds=0), 60)
     workers = cluster.workers()
-    cluster.stop("valkey")
+    cluster.stop(cluster.broker)
     runs = launch(cluster, "steady", tasks, seconds=1)
     _watch(checks, cluster, runs, seconds)
     back = _return_of_the_broker(cluster)
@@ -61,7 +61,7 @@ def scheduler_started_while_broker_away(
 ) -> None:
     """The scheduler is started when there is no broker, and has tasks to send at once."""
     cluster.stop("scheduler")
-    cluster.stop("valkey")
+    cluster.stop(cluster.broker)
     runs = launch(cluster, "steady", tasks, seconds=1)
     cluster.start("scheduler")
     up = seconds_until(
@@ -83,7 +83,7 @@ def scheduler_lost_while_broker_away(
     patience: float = 180,
 ) -> None:
     """The scheduler is killed while its memory alone holds tasks that it could not send."""
-    cluster.stop("valkey")
+    cluster.stop(cluster.broker)
     runs = launch(cluster, "steady", tasks, seconds=1)
     wait_until(
         "the tasks to be queued in the scheduler",
@@ -141,8 +141,8 @@ def _watch(checks: Checks, cluster: LocalStack, runs: list[Run], seconds: float)
 
 def _return_of_the_broker(cluster: LocalStack) -> float:
     """Start it; the moment it answers, on the monotonic clock."""
-    cluster.start("valkey")
-    wait_until("Valkey to answer", lambda: cluster.up("valkey"), 60, every=0.05)
+    cluster.start(cluster.broker)
+    wait_until("the broker to answer", lambda: cluster.up(cluster.broker), 60, every=0.05)
     return time.monotonic()
 
 

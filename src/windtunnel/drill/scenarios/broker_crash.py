@@ -111,11 +111,13 @@ def _have_ended(cluster: LocalStack, runs: list[Run]) -> bool:
 
 
 def _kill_and_return(cluster: LocalStack) -> None:
-    before = cluster.main_pid("valkey")
-    cluster.kill("valkey")
+    before = cluster.main_pid(cluster.broker)
+    cluster.kill(cluster.broker)
     wait_until(
-        "Valkey to be back",
-        lambda: cluster.main_pid("valkey") not in (None, before) and cluster.up("valkey"),
+        "the broker to be back",
+        lambda: (
+            cluster.main_pid(cluster.broker) not in (None, before) and cluster.up(cluster.broker)
+        ),
         60,
         every=0.05,
     )

@@ -20,6 +20,14 @@ def _kill(service: str) -> Fault:
     return lambda cluster, rng: cluster.kill(service)
 
 
+def _kill_the_broker(cluster: LocalStack, rng: random.Random) -> None:
+    cluster.kill(cluster.broker)
+
+
+def _pause_the_broker(cluster: LocalStack, rng: random.Random) -> None:
+    _pause(cluster.broker, (2, 12))(cluster, rng)
+
+
 def _pause(service: str, seconds: tuple[float, float]) -> Fault:
     def fault(cluster: LocalStack, rng: random.Random) -> None:
         length = rng.uniform(*seconds)
@@ -64,8 +72,8 @@ def _sleep(cluster: LocalStack, rng: random.Random) -> None:
 
 #: Every fault of the table that leaves process-compose alive.
 FAULTS: dict[str, Fault] = {
-    "broker killed": _kill("valkey"),
-    "broker away": _pause("valkey", (2, 12)),
+    "broker killed": _kill_the_broker,
+    "broker away": _pause_the_broker,
     "worker killed": _on_a_worker(),
     "worker's supervisor killed": _on_a_worker("/supervisor"),
     "worker stopped": _on_a_worker("", SIGSTOP),

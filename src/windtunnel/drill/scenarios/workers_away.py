@@ -26,7 +26,7 @@ def workers_away(cluster: LocalStack, checks: Checks, tasks: int = 20, hold: flo
         cluster.stop(name)
     runs = launch(cluster, "steady", tasks, seconds=0)
     wait_until(
-        "the tasks to wait in Valkey",
+        "the tasks to wait at the broker",
         lambda: cluster.messages().get("default", 0) >= tasks,
         90,
         saw=cluster.messages,

@@ -1,4 +1,4 @@
-"""The configuration of the stack's Valkey. No other file knows it; they call these functions."""
+"""The configuration of the stack's Valkey."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reconciler's view of the broker: messages, their holders, and reports of lost tasks.
+"""The reconciler's view of Valkey: messages, their holders, and reports of lost tasks.
 
 Keys and formats are kombu's Redis transport (kombu 5.7, transport/redis.py). A queue is a list of
 JSON messages, one list a priority. A message that a worker has taken and not acknowledged is in the
@@ -10,18 +10,21 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
-from redis import Redis
+from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from windtunnel.ledger.lost_tasks import LOST_KEY
+from windtunnel.brokers.interface import Held
 from windtunnel.system import logs
 
 log = logging.getLogger(__name__)
 
+#: Hash on Valkey: Celery task id -> JSON of the ledger entry and its worker.
+#: The reconciler reads and deletes its fields.
+LOST_KEY = "windtunnel:lost"
 CHUNK = 500
 PRIORITY_SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 #: The header `id`. `root_id` and `parent_id` do not match; the body is base64, without quotes.
@@ -36,11 +39,11 @@ redis.call('HDEL', KEYS[4], ARGV[3])
 return 1
 """
 
-Held = tuple[str, dict[str, Any], str]
 
+class ValkeyMessages:
+    """Every method raises redis.RedisError while Valkey is away."""
 
-class Broker:
-    """Every method raises redis.RedisError while the broker is away."""
+    errors: tuple[type[Exception], ...] = (RedisError,)
 
     def __init__(self, url: str) -> None:
         self.redis = Redis.from_url(
@@ -74,6 +77,11 @@ class Broker:
 
     def forget(self, task_id: str) -> None:
         self.redis.hdel(LOST_KEY, task_id)
+
+    def absent(self, queued: Mapping[str, str], here: Callable[[], set[str]]) -> set[str]:
+        """The queued tasks whose message is in no queue, and in no worker's hands."""
+        waiting = self.message_ids(set(queued.values()))
+        return set(queued) - waiting - set(self.unacked())
 
     def message_ids(self, queues: Iterable[str]) -> set[str]:
         """Celery task ids of all waiting messages, read in pieces: the lists may be long."""
