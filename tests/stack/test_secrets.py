@@ -14,8 +14,11 @@ import pytest
 import redis
 
 from tests.stack_fixture import Stack
-from windtunnel.services.state_folder import GENERATED
+from windtunnel.brokers.valkey import Valkey
+from windtunnel.services.state_folder import generated
 from windtunnel.stack import leftovers
+
+GENERATED = generated(Valkey())
 
 
 def secrets(stack: Stack) -> dict[str, str]:

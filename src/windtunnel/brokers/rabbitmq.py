@@ -13,6 +13,8 @@ from windtunnel.settings import Ports, Settings
 
 #: After half of it without a frame each side sends one; after twice, the other side is gone.
 HEARTBEAT_SECONDS = 8
+#: An answer takes milliseconds. Without a limit a worker that is cut off could not end.
+SOCKET_SECONDS = 5
 #: Celery's settings that are not for every broker; docs/guides/rabbitmq.md explains them.
 CELERY: dict[str, Any] = {
     # Queues that survive the loss of a node, and `kill -9`.
@@ -116,6 +118,8 @@ class RabbitMQ:
         # A publish ends when the broker has the message on disk. Without it one that the broker
         # refuses would be lost silently.
         options.setdefault("confirm_publish", True)
+        options.setdefault("read_timeout", SOCKET_SECONDS)
+        options.setdefault("write_timeout", SOCKET_SECONDS)
 
     def flower(self, broker_url: str) -> dict[str, str]:
         # The management API lies 10,000 ports above AMQP: so do the defaults and every offset.

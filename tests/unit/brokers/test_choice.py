@@ -60,7 +60,8 @@ def test_one_of_the_two_processes_is_off_and_the_rest_depends_on_the_other(tmp_p
 def test_celery_gets_quorum_queues_confirms_and_no_option_of_redis() -> None:
     config = {"broker_transport_options": {"visibility_timeout": 1, "socket_timeout": 5, "x": 1}}
     rabbitmq.RabbitMQ().celery(config)
-    assert config["broker_transport_options"] == {"x": 1, "confirm_publish": True}
+    limits = {"read_timeout": 5, "write_timeout": 5}
+    assert config["broker_transport_options"] == {"x": 1, "confirm_publish": True} | limits
     for name, value in {
         "task_default_queue_type": "quorum",
         "task_create_missing_queue_type": "quorum",

@@ -209,6 +209,21 @@ def test_the_gate_asks_once_a_second() -> None:
     assert len(asked) == 2
 
 
+def test_a_publish_that_was_cut_off_closes_the_connections_and_the_gate() -> None:
+    now, closed = [100.0], []
+    gate = broker_gate.Gate(lambda: True, TimeoutError, clock=lambda: now[0])
+    gate.close = lambda: closed.append(now[0])
+    gate()
+    gate.published()
+    gate()  # and this one never comes to its end
+    with pytest.raises(TimeoutError):
+        gate()
+    assert closed == [100.0]
+    now[0] += broker_gate.CUT_OFF_SECONDS
+    gate()
+    assert closed == [100.0], "one that was refused was not cut off"
+
+
 def test_a_renewed_connection_does_not_forget_busy_processes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
