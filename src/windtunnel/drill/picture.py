@@ -5,13 +5,14 @@ from __future__ import annotations
 from windtunnel.drill.cluster import Check
 from windtunnel.drill.recording import Recording, Span, Try
 from windtunnel.pages.timeline import MOST, Bar, Lane, Mark, Scale, Timeline, ticks
+from windtunnel.settings import BROKERS
 
 DRILL, WAITING, NOWHERE = "the drill", "waiting", "no worker"
 #: States of Airflow that a bar shows in its colour. Others look neutral.
 BAD = frozenset({"failed", "up_for_retry", "upstream_failed"})
 #: In this order, then the workers.
 ORDER = (
-    *("valkey", "postgres", "api-server", "scheduler", "dag-processor", "triggerer"),
+    *(*BROKERS, "postgres", "api-server", "scheduler", "dag-processor", "triggerer"),
     *("reconciler", "flower"),
 )
 

@@ -155,10 +155,13 @@ def examine(settings: Settings) -> dict[str, str | None]:
     return found | _heartbeats(settings)
 
 
-def service(settings: Settings, name: str) -> str | None:
-    """The fault of one service; the broker has the name of its process."""
+def check_of(settings: Settings, name: str) -> Callable[[Settings], str | None] | None:
+    """The check of one service. The broker has the name of its process; None for Airflow's jobs."""
     kind = choice.of(settings)
-    if name == kind.name:
-        return kind.fault(settings)
-    check = CHECKS.get(name)
+    return kind.fault if name == kind.name else CHECKS.get(name)
+
+
+def service(settings: Settings, name: str) -> str | None:
+    """The fault of one service or job; None for a healthy one."""
+    check = check_of(settings, name)
     return examine(settings)[name] if check is None else check(settings)

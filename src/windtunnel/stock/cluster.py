@@ -93,7 +93,7 @@ class StockCluster(LocalCluster):
     def _look(self, row: process_compose.Process) -> str:
         if not row.is_running:
             return "away"
-        check = checks.CHECKS.get(ours(row.name))
+        check = checks.check_of(self.settings, ours(row.name))
         return "starting" if check is not None and check(self.settings) else "up"
 
     def process_state(self, service: str) -> str:
@@ -126,13 +126,13 @@ class StockCluster(LocalCluster):
     def up(self, service: str) -> bool:
         if service.startswith("worker"):
             return self.main_pid(service) is not None and service in self.workers()
-        if service in checks.CHECKS:
-            return checks.CHECKS[service](self.settings) is None
+        if check := checks.check_of(self.settings, service):
+            return check(self.settings) is None
         return service not in " ".join(self._jobs(0.0))
 
     def unhealthy(self, since: float = 0.0) -> list[str]:
         services = ("valkey", "postgres", "api-server", "flower")
-        faults = {name: checks.CHECKS[name](self.settings) for name in services}
+        faults = {name: checks.service(self.settings, name) for name in services}
         found = [f"{name} {fault}" for name, fault in faults.items() if fault]
         rows = [row for row in self.compose.processes() if row.name.startswith(WORKER)]
         found += [f"{ours(row.name)} not running" for row in rows if not row.is_running]
