@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from windtunnel.drill import picture
+from windtunnel.drill import picture, recoveries
 from windtunnel.drill.cluster import Check
 from windtunnel.drill.recording import Recording, Try
 from windtunnel.drill.report import Rehearsal, paired
@@ -25,6 +25,7 @@ class Part:
     title: str
     recording: Recording
     line: Timeline
+    recoveries: Timeline | None
     always_up: list[str]
     rows: list[tuple[str, float, str, str]]
     tries: list[tuple[Try, str, str, str, str]]
@@ -100,6 +101,7 @@ def _part(title: str, outcome: Outcome, recording: Recording, place: str) -> Par
         title,
         recording,
         picture.of(recording, outcome.checks, place),
+        recoveries.picture(recording),
         picture.always_up(recording),
         sorted(rows, key=lambda row: row[1]),
         [_try(each, recording.began) for each in recording.tries],

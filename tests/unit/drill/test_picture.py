@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from windtunnel.drill import page, picture
+from windtunnel.drill import page, picture, recoveries
 from windtunnel.drill.cluster import Check, Checks, Limit, Mark, Took
 from windtunnel.drill.recording import Act, Line, Recording, Try
 from windtunnel.drill.report import Rehearsal, paired
@@ -57,6 +57,27 @@ def test_a_part_is_away_then_starting_where_it_was_seen_so() -> None:
     assert (starting.kind, starting.left, starting.width) == ("starting", 30, 10)
     assert "postgres" not in [each.name for each in line.lanes]
     assert picture.always_up(found) == ["postgres"]
+
+
+def test_many_absences_are_shown_by_their_length() -> None:
+    found = recording()
+    assert recoveries.picture(found) is None
+    for second in range(0, 100):
+        found.saw(
+            {"valkey": "away" if second % 20 < 2 else "starting" if second % 20 < 4 else "up"},
+            T + second,
+        )
+        found.saw({"flower": "away" if 10 <= second < 50 or second > 90 else "up"}, T + second)
+    shown = recoveries.picture(found)
+    assert shown is not None
+    assert [lane.name for lane in shown.lanes] == [
+        "flower: 1, median 40.0 s, longest 40.0 s",
+        "valkey: 5, median 4.0 s, longest 4.0 s",
+    ]
+    assert {mark.left for mark in shown.lanes[1].marks} == {10}
+    assert "How long until a part was up again" in page.text(
+        [Rehearsal(outcome([], recording=found))], "x"
+    )
 
 
 def test_a_try_is_a_bar_on_its_worker_from_its_first_to_its_last_sign_of_life() -> None:
