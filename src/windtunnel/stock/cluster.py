@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from signal import SIGCONT
+from signal import SIGCONT, SIGKILL
 
 import httpx
 import psutil
@@ -154,6 +154,20 @@ class StockCluster(LocalCluster):
         return found
 
     # -- verbs -----------------------------------------------------------------------------
+    def kill(self, service: str, signal: int = SIGKILL) -> None:
+        """As in a container, where the kernel ends what a killed main process leaves.
+
+        As plain processes they would live on. process-compose would not even start the service
+        again while one of them holds its output.
+        """
+        pid = self.main_pid(service)
+        family = psutil.Process(pid).children(recursive=True) if pid else []
+        super().kill(service, signal)
+        if signal == SIGKILL:
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
     def scale(self, workers: int) -> None:
         rows = [row for row in self.compose.processes() if row.name.startswith(WORKER)]
         if len(rows) != workers:

@@ -17,7 +17,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "worker-killed": {"patience": NOTICES},
     "only-worker-killed": {"patience": NOTICES},
     "worker-killed-no-retry": {"patience": NOTICES},
-    "everything-killed": {"patience": NOTICES},
+    # In containers no task outlives its worker.
+    "everything-killed": {"patience": NOTICES, "spare_tasks": False},
     "workers-away": {"hold": LOOKS},
     "components-killed": {
         "components": tuple(name for name in COMPONENTS if name != "reconciler"),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import io
+import signal
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from rich.console import Console
@@ -115,3 +118,20 @@ def test_a_stack_that_does_not_come_up_is_the_reason_in_the_table(
     beside.settings = SimpleNamespace(dags=tmp_path)  # type: ignore[assignment]
     found = beside(SCENARIOS["broker-away"], Console(file=io.StringIO()), False)
     assert found.skipped == "cannot make a temporary folder"
+
+
+def test_what_a_killed_process_started_ends_with_it_as_in_a_container(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = "sleep 60 & echo $!; wait"
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, text=True) as main:
+        assert main.stdout is not None
+        child = psutil.Process(int(main.stdout.readline()))
+        stock = cluster.StockCluster.__new__(cluster.StockCluster)
+        monkeypatch.setattr(stock, "main_pid", lambda _: main.pid, raising=False)
+        stock.kill("worker-0", signal.SIGSTOP)
+        assert child.is_running() and main.poll() is None
+        stock.kill("worker-0")
+        assert main.wait(5) == -signal.SIGKILL
+        psutil.wait_procs([child], 5)
+        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
