@@ -288,6 +288,53 @@ def test_a_changed_helper_module_and_an_interrupted_backfill_are_in_no_ones_way(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_run_that_a_test_leaves_ends_with_it_and_stops_no_restart_of_the_stack(
+    project: Path,
+) -> None:
+    (project / "dags" / "forever.py").write_text(
+        "import time\n"
+        "from airflow.sdk import dag, task\n"
+        "@dag(schedule=None)\n"
+        "def forever():\n"
+        "    @task\n"
+        "    def spin():\n"
+        "        time.sleep(3600)\n"
+        "    spin()\n"
+        "forever()\n"
+    )
+    (project / "tests" / "test_leave.py").write_text(
+        "import os, signal\n"
+        "def states(airflow):\n"
+        "    rows = airflow.pages('/dags/forever/dagRuns', 'dag_runs')\n"
+        "    return [row['state'] for row in rows]\n"
+        "def test_leave(windtunnel):\n"
+        "    windtunnel.start('forever').wait_for('spin', 'running')\n"
+        "    windtunnel.pause('orders')\n"
+        "def test_next(windtunnel, windtunnel_airflow):\n"
+        "    assert states(windtunnel_airflow) == ['failed']\n"
+        "    windtunnel.run('orders').assert_success()\n"
+        "def test_kill(windtunnel):\n"
+        "    windtunnel.start('forever').wait_for('spin', 'running')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    (project / "tests" / "test_after.py").write_text(
+        "from test_leave import states\n"
+        "def test_after(windtunnel, windtunnel_airflow):\n"
+        "    assert states(windtunnel_airflow) == ['failed', 'failed']\n"
+    )
+    try:
+        killed = session(project, "tests/test_leave.py", "--windtunnel=reuse", "-v")
+        assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+        assert killed.stdout.count("PASSED") == 2, killed.stdout
+        (project / ".env").write_text("COLOUR=blue\n")
+        done = session(project, "tests/test_after.py", "--windtunnel=reuse")
+    finally:
+        for name in ("dags/forever.py", "tests/test_leave.py", "tests/test_after.py", ".env"):
+            (project / name).unlink(missing_ok=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "starting a stack" in done.stdout
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_session_leaves_nothing(tmp_path: Path, signum: signal.Signals) -> None:
     project = write(tmp_path / "my-dags")

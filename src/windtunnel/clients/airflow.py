@@ -142,6 +142,10 @@ class Airflow:
         """queued, running, success or failed."""
         return str(self.call("GET", _run(dag_id, run_id))["state"])
 
+    def fail_run(self, dag_id: str, run_id: str) -> None:
+        """End a run: its tasks are failed, and their processes end with their next heartbeat."""
+        self.call("PATCH", _run(dag_id, run_id), json={"state": "failed"})
+
     def latest_run(self, dag_id: str) -> str | None:
         """The id of the newest run."""
         return next(iter(self.newest_runs(dag_id, 1)), None)

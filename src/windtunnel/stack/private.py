@@ -81,6 +81,7 @@ def _starting(settings: Settings) -> list[psutil.Process]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             named = process.environ().get("WINDTUNNEL_STATE") == str(settings.state)
-            if named and process.pid not in mine:
+            # A person may have exported the variable into a shell.
+            if named and process.pid not in mine and process.terminal() is None:
                 found.append(process)
     return found

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from windtunnel.settings import Settings
-from windtunnel.testing import faults, objects
+from windtunnel.testing import changes, faults, objects
 
 
 def mend(settings: Settings) -> None:
-    """Bring back parts and objects; next to nothing where the stack is whole.
+    """Bring back parts and objects, end runs; next to nothing where the stack is whole.
 
     Raises:
         WindtunnelError: a part has not come back.
@@ -16,3 +16,4 @@ def mend(settings: Settings) -> None:
     if faults.bring_back(settings):
         faults.wait_for_workers(settings)
     objects.bring_back(settings)
+    changes.bring_back(settings)

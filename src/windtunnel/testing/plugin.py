@@ -20,6 +20,7 @@ from windtunnel.testing.options import CACHE, OWNER, SESSION, STACK, TURN, TURNS
 
 if TYPE_CHECKING:
     from windtunnel.clients.airflow import Airflow
+    from windtunnel.testing.changes import Change
     from windtunnel.testing.stack import Windtunnel
 
 
@@ -121,6 +122,35 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         from windtunnel.testing import mending
 
         mending.mend(stack.settings)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, Any, Any]:
+    """What a fixture of a wider scope changes lasts as long as the fixture."""
+    stack = request.config.stash.get(STACK, None)
+    if stack is None or fixturedef.scope == "function":
+        return (yield)
+    begun = len(stack.changes)
+    mine: list[Change] = []
+    # Before the fixture's own end is registered, so this comes after it.
+    fixturedef.addfinalizer(lambda: stack.changes.undo(mine))
+    try:
+        return (yield)
+    finally:
+        mine += stack.changes.take(begun)
+
+
+@pytest.fixture(autouse=True)
+def _windtunnel_changes(pytestconfig: pytest.Config) -> Generator[None]:
+    """The end of a test undoes what it changed, and ends the runs that it has left."""
+    stack = pytestconfig.stash.get(STACK, None)
+    begun = len(stack.changes) if stack else 0
+    yield
+    # The first test may have started the stack meanwhile.
+    if stack := pytestconfig.stash.get(STACK, None):
+        stack.changes.undo(stack.changes.take(begun))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -13,6 +13,9 @@ from windtunnel.stack import run_dag
 from windtunnel.stack.task_error import TaskError, read
 from windtunnel.testing import failure
 
+#: States of a run that does not change any more.
+ENDED = ("success", "failed")
+
 
 @dataclass(frozen=True)
 class Place:

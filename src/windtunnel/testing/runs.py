@@ -15,12 +15,11 @@ from windtunnel.errors import NoStackError
 from windtunnel.runtime import impatience_file
 from windtunnel.stack import run_dag
 from windtunnel.system.waiting import wait_for
-from windtunnel.testing.results import Place, RunResult, no_task
+from windtunnel.testing.results import ENDED, Place, RunResult, no_task
 
 T = TypeVar("T")
 POLL_SECONDS = 0.1
-#: States of a run, and of a task, that do not change any more.
-ENDED = ("success", "failed")
+#: States of a task that do not change any more.
 TASK_ENDED = (*ENDED, "skipped", "upstream_failed", "removed")
 #: The default of every `timeout`, in seconds.
 TIMEOUT = 120.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -11,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from windtunnel.clients import process_compose
-from windtunnel.errors import WindtunnelError
+from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.health import wait
-from windtunnel.settings import Settings, find_root, load
+from windtunnel.settings import Settings, find_root, load, named_state, recorded
 from windtunnel.stack import ports, private, project_changes, scale
 from windtunnel.testing import faults, mending, places, reuse, up_command
 from windtunnel.testing.options import CACHE, OWNER, SESSION, STATE, TURN, TURNS, USE
@@ -66,13 +67,26 @@ class Session:
             turn.begin()
 
     def _attach(self) -> Settings:
-        settings = load(self._named_project() | _named("WINDTUNNEL_STATE"))
+        # One that `./dev` or a shell derived is that of the checkout.
+        named = named_state(os.environ)
+        variables = self._named_project() | ({"WINDTUNNEL_STATE": named} if named else {})
+        settings = load(variables | _named("WINDTUNNEL_ROOT"))
         self.config.stash[STATE] = settings.state
         process_compose.require(settings)
+        self._require_own(settings)
         self._begin_turn(settings.run)
         faults.bring_back(settings)
         self._require_ready(settings)
         return settings
+
+    def _require_own(self, settings: Settings) -> None:
+        """Raises `UsageError` where the stack serves the DAGs of another folder."""
+        known = recorded(settings.state).get("WINDTUNNEL_PROJECT")
+        served = Path(str(known or settings.root)).resolve()
+        if served != self.project:
+            fault = f"the stack of {settings.state} serves {served}, not {self.project}"
+            step = f"`cd {shlex.quote(str(self.project))} && windtunnel up -D` starts one for it"
+            raise UsageError(f"{fault}: {step}; `windtunnel_project` names another project")
 
     def _started(self) -> Settings:
         session = self.config.stash[SESSION]
@@ -104,6 +118,9 @@ class Session:
         known = load(self._variables(state))
         offset = known.port_offset
         if not process_compose.answers(known):
+            if self.mode == "reuse":
+                # The start of a session that was killed may be at work still.
+                private.end(known)
             offset = ports.free_offset()
         elif reuse.variables_differ(state, self._variables(state)):
             # They count from a start on. The reused database stays.
@@ -115,6 +132,8 @@ class Session:
             private.end(known)
         else:
             reuse.require_unused(state)
+            # `up` would wait for the tasks in hand, which belong to tests that have ended.
+            private.end(known)
         began = time.monotonic()
         say(self.config, f"windtunnel: starting a stack for {self.project} …")
         self._up(state, offset)
@@ -169,15 +188,29 @@ class Session:
                 start_new_session=True,
             )
             try:
-                code = process.wait(self.seconds)
-            except subprocess.TimeoutExpired:
+                code = self._wait(process, log)
+            except BaseException as error:
+                # Also Ctrl-C: no start outlives its session.
                 private.end(self._settings(state, offset))
                 process.wait()
+                if not isinstance(error, subprocess.TimeoutExpired):
+                    raise
                 fault = f"the stack did not start within {self.seconds:.0f} s"
                 step = "set --windtunnel-start-timeout"
                 raise WindtunnelError(f"{fault}: {step}\n{up_command.last_lines(log)}") from None
         if code:
             raise WindtunnelError(f"the stack did not start\n{up_command.last_lines(log)}")
+
+    def _wait(self, process: subprocess.Popen[bytes], log: Path) -> int:
+        progress = up_command.Progress(log, lambda line: say(self.config, line))
+        end = time.monotonic() + self.seconds
+        while True:
+            try:
+                return process.wait(min(0.5, max(end - time.monotonic(), 0)))
+            except subprocess.TimeoutExpired:
+                if time.monotonic() >= end:
+                    raise
+                progress.show()
 
     def _settings(self, state: Path, offset: int) -> Settings:
         return load(self._variables(state) | {"PORT_OFFSET": str(offset)}, client=False)

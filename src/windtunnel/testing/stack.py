@@ -8,21 +8,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from windtunnel.clients.airflow import Airflow
+from windtunnel.clients.process_compose import Compose
 from windtunnel.drill.local_cluster import LocalCluster
 from windtunnel.errors import WindtunnelError
 from windtunnel.health import status
 from windtunnel.runtime import impatience_file
 from windtunnel.settings import Settings
 from windtunnel.stack import scale
+from windtunnel.stack.run_dag import no_dag
 from windtunnel.system.waiting import wait_for
 from windtunnel.testing import dags, faults, impatience, objects, turns
+from windtunnel.testing.changes import Changes
+from windtunnel.testing.dates import When, aware
 from windtunnel.testing.journal import Journal
-from windtunnel.testing.results import RunResult
-from windtunnel.testing.runs import ENDED, POLL_SECONDS, TIMEOUT, DagRun, Task, new_run_id
+from windtunnel.testing.results import ENDED, RunResult
+from windtunnel.testing.runs import POLL_SECONDS, TIMEOUT, DagRun, Task, new_run_id
 
 
 class Windtunnel:
@@ -35,6 +39,8 @@ class Windtunnel:
         self.airflow = Airflow(settings)
         #: What the report of a failed test shows.
         self.journal = Journal()
+        #: What the end of the running test undoes.
+        self.changes = Changes(settings, self.airflow)
         self._since = time.time()
         self._remote: LocalCluster | None = None
 
@@ -47,13 +53,13 @@ class Windtunnel:
         dag_id: str,
         conf: dict[str, Any] | None = None,
         *,
-        logical_date: datetime | None = None,
+        logical_date: When | None = None,
         timeout: float = TIMEOUT,
     ) -> DagRun:
         """Trigger a run, as soon as Airflow has read this version of the DAG's file.
 
         Args:
-            conf: JSON for the run. logical_date: with a time zone; a run has none by default.
+            conf: JSON for the run. logical_date: a run has none by default.
 
         Raises:
             AssertionError: the file cannot be imported, or Airflow has not read it in `timeout`
@@ -63,7 +69,7 @@ class Windtunnel:
         __tracebackhide__ = True
         dags.wait_until_read(self.settings, self.airflow, dag_id, self._since, timeout)
         run_id = new_run_id()
-        when = None if logical_date is None else logical_date.isoformat()
+        when = None if logical_date is None else aware(logical_date, "logical_date").isoformat()
         self.airflow.trigger(dag_id, conf, run_id, when)
         self._note_run(dag_id, run_id)
         return DagRun(self.airflow, dag_id, run_id)
@@ -73,7 +79,7 @@ class Windtunnel:
         dag_id: str,
         conf: dict[str, Any] | None = None,
         *,
-        logical_date: datetime | None = None,
+        logical_date: When | None = None,
         timeout: float = TIMEOUT,
     ) -> RunResult:
         """`start`, and the result of the run. Errors as there."""
@@ -81,9 +87,11 @@ class Windtunnel:
         return self.start(dag_id, conf, logical_date=logical_date).result(timeout)
 
     def backfill(
-        self, dag_id: str, first: datetime, last: datetime, *, timeout: float = TIMEOUT
+        self, dag_id: str, first: When, last: When, *, timeout: float = TIMEOUT
     ) -> list[RunResult]:
-        """Run a DAG for each date of its schedule from `first` to `last`, both with a time zone.
+        """Run a DAG for each date of its schedule from `first` to `last`.
+
+        A date that had its run already has it again: its tasks have one try more.
 
         Returns:
             The results by date, oldest first.
@@ -93,56 +101,64 @@ class Windtunnel:
             WindtunnelError: as `start`; also where a backfill of this DAG is under way.
         """
         __tracebackhide__ = True
+        begin, end = aware(first, "first").isoformat(), aware(last, "last").isoformat()
         dags.wait_until_read(self.settings, self.airflow, dag_id, self._since, timeout)
-        end = time.monotonic() + timeout
-        dates = {"from_date": first.isoformat(), "to_date": last.isoformat()}
-        body = {"dag_id": dag_id, "reprocess_behavior": "completed", **dates}
+        limits = {"logical_date_gte": begin, "logical_date_lte": end}
+        order = {"run_type": "backfill", "order_by": "logical_date"}
+        path = f"/dags/{quote(dag_id, safe='~')}/dagRuns"
+
+        def runs() -> list[dict[str, Any]]:
+            return self.airflow.pages(path, "dag_runs", **order, **limits)
+
+        def has_ended() -> bool:
+            return all(run["state"] in ENDED for run in runs())
+
+        body = {"dag_id": dag_id, "from_date": begin, "to_date": end}
+        body["reprocess_behavior"] = "completed"
         number = self.airflow.call("POST", "/backfills", json=body)["id"]
-        call = self.airflow.call
-        with self._cancelled_on_error(number):
-            completed = wait_for(
-                lambda: call("GET", f"/backfills/{number}")["completed_at"], timeout, POLL_SECONDS
-            )
-            runs = self.airflow.pages(
-                f"/dags/{dag_id}/dagRuns",
-                "dag_runs",
-                run_type="backfill",
-                logical_date_gte=first.isoformat(),
-                logical_date_lte=last.isoformat(),
-                order_by="logical_date",
-            )
-            ids = [str(run["dag_run_id"]) for run in runs]
+        with self._cancelled_at_end(number):
+            ids = [str(run["dag_run_id"]) for run in runs()]
             for run_id in ids:
                 self._note_run(dag_id, run_id)
-            if not completed and not all(run["state"] in ENDED for run in runs):
+            if not wait_for(has_ended, timeout, POLL_SECONDS):
                 late = f"the backfill of {dag_id} has not ended after {timeout:.0f} s"
                 raise AssertionError(late)
-        left = max(end - time.monotonic(), 1.0)
-        return [DagRun(self.airflow, dag_id, run_id).result(left) for run_id in ids]
+        return [DagRun(self.airflow, dag_id, run_id).result() for run_id in ids]
 
     @contextmanager
-    def _cancelled_on_error(self, backfill: int) -> Iterator[None]:
-        """Also Ctrl-C and a time limit of the test cancel it: it would be in the next one's way."""
+    def _cancelled_at_end(self, backfill: int) -> Iterator[None]:
+        """An open one is in the way of the DAG's next backfill, also after Ctrl-C.
+
+        The scheduler looks only every 30 s whether the runs of one have ended.
+        """
         try:
             yield
-        except BaseException:
+        finally:
             with suppress(WindtunnelError):
                 self.airflow.call("PUT", f"/backfills/{backfill}/cancel")
-            raise
 
     def _note_run(self, dag_id: str, run_id: str) -> None:
         now = impatience_file.read(self.settings.run)
         self.journal.note_run(dag_id, run_id, now.factor)
+        self.changes.run(dag_id, run_id)
 
     def pause(self, dag_id: str) -> None:
-        """Pause a DAG: its runs wait."""
+        """Pause a DAG: its runs wait. The end of the test undoes it."""
         turns.require("pause", self._is_alone())
-        self.airflow.change_dag(dag_id, is_paused=True)
+        self._set_paused(dag_id, True)
 
     def unpause(self, dag_id: str) -> None:
-        """Let a DAG's runs go on."""
+        """Let a DAG's runs go on. The end of the test undoes it."""
         turns.require("unpause", self._is_alone())
-        self.airflow.change_dag(dag_id, is_paused=False)
+        self._set_paused(dag_id, False)
+
+    def _set_paused(self, dag_id: str, wanted: bool) -> None:
+        dag = self.airflow.dag(dag_id)
+        if dag is None:
+            raise no_dag(self.airflow, dag_id)
+        if dag["is_paused"] != wanted:
+            self.changes.paused(dag_id, dag["is_paused"])
+            self.airflow.change_dag(dag_id, is_paused=wanted)
 
     # -- faults ----------------------------------------------------------------------------
     def broken(
@@ -184,12 +200,16 @@ class Windtunnel:
             self._remote = None
 
     def scale(self, workers: int) -> None:
-        """Set the number of workers; surplus ones finish their tasks first.
+        """Set the number of workers, up to the end of the test. Surplus ones finish their tasks.
 
         Raises:
             WindtunnelError: the workers are not all at work after two minutes.
         """
         turns.require("scale", self._is_alone())
+        scale.parse_count(str(workers))
+        former = len(Compose(self.settings).workers())
+        if former != workers:
+            self.changes.workers(former)
         scale.scale(self.settings, workers)
         faults.wait_for_workers(self.settings)
 

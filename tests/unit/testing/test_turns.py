@@ -35,8 +35,11 @@ def until(name):
 #: Its end where the stack "runs".
 STARTED = """
     from types import SimpleNamespace
+    from windtunnel.testing.changes import Changes
     from windtunnel.testing.options import STACK
-    pytestconfig.stash[STACK] = SimpleNamespace(settings="those of the stack")
+    pytestconfig.stash[STACK] = SimpleNamespace(
+        settings="those of the stack", changes=Changes(None, None)
+    )
     return pytestconfig.stash[STACK]
 """
 REUSE = ("-p", "no:cacheprovider", "--windtunnel=reuse")

@@ -16,7 +16,7 @@ from windtunnel.settings import Settings
 from windtunnel.system import events
 from windtunnel.testing.report import entry, folder, logs, stacks
 from windtunnel.testing.report.source import Source
-from windtunnel.testing.runs import ENDED
+from windtunnel.testing.results import ENDED
 
 #: One question to Airflow's API: a part of the stack may hang.
 API_SECONDS = 5.0
