@@ -152,9 +152,12 @@ class Airflow:
 
     def newest_runs(self, dag_id: str, limit: int) -> list[str]:
         """The ids of the newest runs, the newest first."""
+        return [str(row["dag_run_id"]) for row in self.newest_run_rows(dag_id, limit)]
+
+    def newest_run_rows(self, dag_id: str, limit: int) -> list[dict[str, Any]]:
+        """The newest runs as the API shows them, the newest first."""
         params = {"order_by": "-run_after", "limit": limit}
-        rows = self.call("GET", f"/dags/{_part(dag_id)}/dagRuns", params=params)["dag_runs"]
-        return [str(row["dag_run_id"]) for row in rows]
+        return list(self.call("GET", f"/dags/{_part(dag_id)}/dagRuns", params=params)["dag_runs"])
 
     def active_runs(self) -> list[tuple[str, str]]:
         """(dag id, run id) of every run that is queued or running."""

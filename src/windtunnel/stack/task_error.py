@@ -8,7 +8,7 @@ ExceptionDictTransformer).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -118,6 +118,32 @@ def _summary(event: Mapping[str, Any], causes: list[Cause]) -> str:
     if "exit_code" in event:
         return f"{text} with code {event['exit_code']}"
     return text
+
+
+def traceback_lines(details: Any, indent: str = "    ") -> Iterator[str]:
+    """The exception first, then its causes (structlog's ExceptionDictTransformer)."""
+    for number, detail in enumerate(details if isinstance(details, list) else []):
+        if not isinstance(detail, dict):
+            continue
+        why = "caused by " if number else ""
+        yield f"{indent}{why}{detail.get('exc_type')}: {detail.get('exc_value')}"
+        for note in detail.get("exc_notes") or []:
+            yield f"{indent}  {note}"
+        for frame in detail.get("frames") or []:
+            place = f"{frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}"
+            yield f"{indent}  at {place}"
+        for member in detail.get("exceptions") or []:
+            yield from traceback_lines(member, indent + "    ")
+
+
+def log_text(events: Iterable[Mapping[str, Any]]) -> str:
+    """A log as Airflow's UI shows it, with exceptions, without the marks that fold parts of it."""
+    lines: list[str] = []
+    for event in events:
+        said = str(event.get("event", event))
+        if not said.startswith("::"):
+            lines += [said, *traceback_lines(event.get("error_detail"))]
+    return "\n".join(lines)
 
 
 def read(events: Iterable[Mapping[str, Any]]) -> TaskError:

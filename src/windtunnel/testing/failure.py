@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 
 from windtunnel.clients.airflow import Airflow, TaskInstance
 from windtunnel.errors import WindtunnelError
+from windtunnel.health import status
 from windtunnel.settings import Settings
 from windtunnel.stack import run_dag
 from windtunnel.stack.task_error import read
@@ -14,6 +17,8 @@ from windtunnel.system import events
 
 #: The last lines of a task's log.
 LOG_LINES = 30
+#: Tasks of other runs that are named.
+OTHERS = 5
 
 
 def explain(
@@ -42,10 +47,24 @@ def incidents(settings: Settings, since: float, until: float) -> Iterator[str]:
             yield f"{clock} {event.get('component')}: {event.get('text')}"
 
 
+def obstacles(airflow: Airflow, run_id: str) -> Iterator[str]:
+    """Why the tasks of a run may wait: problems of the stack, and tasks of other runs."""
+    with suppress(WindtunnelError):
+        for problem in status.collect(airflow.settings).problems:
+            yield f"    {problem.part}: {problem.what}"
+    with suppress(WindtunnelError):
+        path = "/dags/~/dagRuns/~/taskInstances"
+        rows = airflow.pages(path, "task_instances", state=["running"])
+        for row in [row for row in rows if row["dag_run_id"] != run_id][:OTHERS]:
+            where = f"on {row['hostname']}, run {row['dag_run_id']}"
+            yield f"    {row['dag_id']}.{row['task_id']} runs {where}"
+
+
 def _failed(airflow: Airflow, dag_id: str, run_id: str, task: TaskInstance) -> Iterator[str]:
     place = (dag_id, run_id, task.task_id, task.try_number, task.map_index)
     try:
-        yield run_dag.describe(task, read(airflow.log_events(*place)))
+        # The log below has the last output.
+        yield run_dag.describe(task, replace(read(airflow.log_events(*place)), output=[]))
         # Without the marks that fold a part of the log in Airflow's UI.
         lines = [x for x in airflow.log(*place).splitlines() if not x.startswith("::")]
     except WindtunnelError as error:

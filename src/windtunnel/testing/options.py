@@ -22,6 +22,8 @@ STACK: pytest.StashKey[Windtunnel | None] = pytest.StashKey()
 TURN: pytest.StashKey[Turn] = pytest.StashKey()
 #: The folder of the locks, where other sessions share the stack.
 TURNS = pytest.StashKey[Path]()
+#: The folder of the project, as the session's fixture names it.
+PROJECT = pytest.StashKey[Path]()
 #: The lock of a reused stack.
 USE = pytest.StashKey[IO[str]]()
 #: The state folder of the stack, also of one that did not start.

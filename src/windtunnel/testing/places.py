@@ -133,9 +133,10 @@ def end_session(session: str) -> None:
             _end(base() / session)
 
 
-def running(session: str) -> list[Path]:
-    """The state folders of stacks that run, of this session and of those that are reused."""
-    found = [*base().glob(f"{session}/*/state"), *base().glob(f"{REUSED}/*/state")]
+def running(session: str, project: Path) -> list[Path]:
+    """The state folders of stacks that run, of this session and the reused one of the project."""
+    reused = base() / REUSED / name_of(project.resolve()) / "state"
+    found = [*base().glob(f"{session}/*/state"), reused]
     return [state for state in found if is_running(state)]
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from windtunnel.testing import options
-from windtunnel.testing.options import CACHE, OWNER, SESSION, STACK, TURN, TURNS
+from windtunnel.testing.options import CACHE, OWNER, PROJECT, SESSION, STACK, TURN, TURNS
 
 if TYPE_CHECKING:
     from windtunnel.clients.airflow import Airflow
@@ -124,6 +124,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         mending.mend(stack.settings)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Let a failure end at the line of the test."""
+    full = item.config.getoption("fulltrace", False)
+    if call.excinfo and STACK in item.config.stash and not full:
+        from windtunnel.testing import traces
+
+        traces.shorten(call.excinfo)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
@@ -159,12 +169,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     kept = config.getoption("--windtunnel-keep") or config.getoption("--windtunnel") == "reuse"
     if not kept:
         return
-    from windtunnel.testing import places
+    from windtunnel.testing import places, up_command
 
+    project = config.stash.get(PROJECT, None)
     with places.below(config.stash[CACHE]):
-        states = places.running(config.stash[SESSION])
+        states = places.running(config.stash[SESSION], project or options.project(config))
     for state in states:
-        command = f"WINDTUNNEL_STATE={shlex.quote(str(state))} windtunnel down"
+        command = f"WINDTUNNEL_STATE={shlex.quote(str(state))} {up_command.spoken()} down"
         terminalreporter.write_line(f"windtunnel: a stack goes on running; end it with: {command}")
 
 
@@ -200,7 +211,7 @@ def windtunnel(
     interrupts.end_as_ctrl_c()
     # Also a start that fails leaves something to end.
     pytestconfig.stash[STACK] = None
-    project = Path(windtunnel_project).resolve()
+    project = pytestconfig.stash[PROJECT] = Path(windtunnel_project).resolve()
     stack = Session(pytestconfig, project, windtunnel_environment).stack()
     pytestconfig.stash[STACK] = stack
     return stack

@@ -10,7 +10,7 @@ from typing import Any
 from windtunnel.clients.airflow import Airflow, TaskInstance, moment
 from windtunnel.errors import WindtunnelError
 from windtunnel.stack import run_dag
-from windtunnel.stack.task_error import TaskError, read
+from windtunnel.stack.task_error import TaskError, log_text, read
 from windtunnel.testing import failure
 
 #: States of a run that does not change any more.
@@ -77,14 +77,14 @@ class TaskResult:
 
     @cached_property
     def log(self) -> str:
-        """The log of the last try, a line for each event."""
+        """The log of the last try, with the exception that ended it."""
         return self.log_of(self.tries)
 
     def log_of(self, number: int) -> str:
         """The log of one try, counted from 1."""
         if not 1 <= number <= self.tries:
             return ""
-        return self.place.airflow.log(*self._of_try(number))
+        return log_text(self.place.airflow.log_events(*self._of_try(number)))
 
     @cached_property
     def error(self) -> TaskError:
@@ -189,6 +189,22 @@ class RunResult:
 
 def no_task(run: Place, label: str, known: list[str]) -> WindtunnelError:
     """The error for a task that the run does not have."""
-    near = difflib.get_close_matches(label, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(known)) or 'none'}"
-    return WindtunnelError(f"{run.dag_id} {run.run_id} has no task {label!r}: {hint}")
+    mapped: dict[str, list[str]] = {}
+    for each in known:
+        if each.endswith("]"):
+            mapped.setdefault(each.rpartition("[")[0], []).append(each)
+    where = f"{run.dag_id} {run.run_id}"
+    if label in mapped:
+        return WindtunnelError(f"{where}: {label!r} is mapped: {_range(mapped[label])}")
+    names = [each for each in known if not each.endswith("]")] + list(mapped)
+    hint = f"it has {', '.join(sorted(names)) or 'none'}"
+    if near := difflib.get_close_matches(label, [*names, *known], n=1):
+        indexes = f" It is mapped: {_range(mapped[near[0]])}" if near[0] in mapped else ""
+        hint = f"did you mean {near[0]!r}?{indexes}"
+    return WindtunnelError(f"{where} has no task {label!r}: {hint}")
+
+
+def _range(labels: list[str]) -> str:
+    """The labels of a mapped task."""
+    ordered = sorted(labels, key=lambda label: (len(label), label))
+    return ordered[0] if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}"

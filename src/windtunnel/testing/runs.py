@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from windtunnel.clients.airflow import Airflow, ApiError, TaskInstance
-from windtunnel.errors import NoStackError
+from windtunnel.errors import NoStackError, UsageError
 from windtunnel.runtime import impatience_file
 from windtunnel.stack import run_dag
 from windtunnel.system.waiting import wait_for
+from windtunnel.testing import failure
 from windtunnel.testing.results import ENDED, Place, RunResult, no_task
 
 T = TypeVar("T")
 POLL_SECONDS = 0.1
 #: States of a task that do not change any more.
 TASK_ENDED = (*ENDED, "skipped", "upstream_failed", "removed")
+_BEFORE = ("scheduled", "queued", "running", "restarting", "deferred", "awaiting_input")
+#: Every state of a task (airflow.utils.state.TaskInstanceState).
+STATES = frozenset((*TASK_ENDED, *_BEFORE, "up_for_retry", "up_for_reschedule"))
 #: The default of every `timeout`, in seconds.
 TIMEOUT = 120.0
 
@@ -97,32 +101,39 @@ class DagRun:
     def wait_for(self, label: str, *states: str, timeout: float = TIMEOUT) -> Task:
         """Return the task as soon as it is in one of the states, such as "running".
 
-        A part of the stack may be away meanwhile.
+        The id of a mapped task stands for all of them. Each has then been in such a state. A part
+        of the stack may be away meanwhile.
 
         Raises:
             AssertionError: the task or the run ended otherwise, or `timeout` seconds have passed.
+            UsageError: there is no such state.
         """
         __tracebackhide__ = True
+        if not states or not STATES.issuperset(states):
+            given = ", ".join(repr(state) for state in states if state not in STATES) or "nothing"
+            raise UsageError(f"{given} is no state of a task; choose {', '.join(sorted(STATES))}")
+        wanted = " or ".join(states)
         seen: str | None = None
+        reached_before: set[str] = set()
 
         def reached() -> bool:
             nonlocal seen
             run_state = _answer(lambda: self.state)
             tasks = _answer(self.instances) or []
-            found = next((task for task in tasks if task.label == label), None)
-            if found is None:
+            found = [task for task in tasks if label in (task.label, task.task_id)]
+            if not found:
                 if run_state in ENDED:
                     raise no_task(self.place, label, [task.label for task in tasks])
                 return False
-            seen = found.state
-            if seen in states:
-                return True
-            if seen in TASK_ENDED or run_state in ENDED:
-                self._fail(f"{label} is {seen} and was not seen {' or '.join(states)}")
-            return False
+            reached_before.update(task.label for task in found if task.state in states)
+            missing = [task for task in found if task.label not in reached_before]
+            for task in missing:
+                seen = task.state
+                if seen in TASK_ENDED or run_state in ENDED:
+                    self._fail(f"{task.label} is {seen} and was not seen {wanted}")
+            return not missing
 
         if not wait_for(reached, timeout, POLL_SECONDS):
-            wanted = " or ".join(states)
             self._fail(f"{label} is not {wanted} after {timeout:.0f} s, but {seen or 'waiting'}")
         return Task(self, label)
 
@@ -154,8 +165,11 @@ class DagRun:
 
     def _fail(self, text: str) -> None:
         __tracebackhide__ = True
-        states = run_dag.summary(_answer(self.instances) or [])
-        raise AssertionError(f"{self.dag_id} {self.run_id}: {text} ({states}): {self.url}")
+        tasks = _answer(self.instances) or []
+        head = f"{self.dag_id} {self.run_id}: {text} ({run_dag.summary(tasks)}): {self.url}"
+        waits = any(task.state in (None, "scheduled", "queued") for task in tasks)
+        why = failure.obstacles(self.airflow, self.run_id) if waits else []
+        raise AssertionError("\n".join([head, *why]))
 
 
 def _answer(call: Callable[[], T]) -> T | None:

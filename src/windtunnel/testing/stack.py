@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
-from windtunnel.clients.airflow import Airflow
+from windtunnel.clients.airflow import Airflow, moment
 from windtunnel.clients.process_compose import Compose
 from windtunnel.drill.local_cluster import LocalCluster
 from windtunnel.errors import WindtunnelError
@@ -21,12 +21,15 @@ from windtunnel.settings import Settings
 from windtunnel.stack import scale
 from windtunnel.stack.run_dag import no_dag
 from windtunnel.system.waiting import wait_for
-from windtunnel.testing import dags, faults, impatience, objects, turns
+from windtunnel.testing import dags, faults, given, impatience, objects, turns
 from windtunnel.testing.changes import Changes
 from windtunnel.testing.dates import When, aware
 from windtunnel.testing.journal import Journal
 from windtunnel.testing.results import ENDED, RunResult
 from windtunnel.testing.runs import POLL_SECONDS, TIMEOUT, DagRun, Task, new_run_id
+
+#: The journal notes a run a moment after Airflow has queued it.
+CLOCK_SECONDS = 1.0
 
 
 class Windtunnel:
@@ -67,9 +70,10 @@ class Windtunnel:
             WindtunnelError: there is no such DAG, it is paused, or the API refuses the run.
         """
         __tracebackhide__ = True
+        given.conf(conf)
+        when = None if logical_date is None else aware(logical_date, "logical_date").isoformat()
         dags.wait_until_read(self.settings, self.airflow, dag_id, self._since, timeout)
         run_id = new_run_id()
-        when = None if logical_date is None else aware(logical_date, "logical_date").isoformat()
         self.airflow.trigger(dag_id, conf, run_id, when)
         self._note_run(dag_id, run_id)
         return DagRun(self.airflow, dag_id, run_id)
@@ -124,6 +128,32 @@ class Windtunnel:
                 late = f"the backfill of {dag_id} has not ended after {timeout:.0f} s"
                 raise AssertionError(late)
         return [DagRun(self.airflow, dag_id, run_id).result() for run_id in ids]
+
+    def wait_for_run(self, dag_id: str, *, timeout: float = TIMEOUT) -> DagRun:
+        """The next run of a DAG that no test has started: an asset, a schedule or a DAG did.
+
+        Runs from before the last run that a test started do not count. Each one is returned once.
+
+        Raises:
+            AssertionError: there is none after `timeout` seconds.
+        """
+        __tracebackhide__ = True
+        known = {run.run_id for run in self.journal.runs if run.dag_id == dag_id}
+        since = max((run.time for run in self.journal.runs), default=self._since) - CLOCK_SECONDS
+        found: list[str] = []
+
+        def has_begun() -> bool:
+            for row in self.airflow.newest_run_rows(dag_id, 100):
+                new = row["dag_run_id"] not in known and (moment(row["queued_at"]) or 0.0) >= since
+                found.extend([row["dag_run_id"]] * new)
+            return bool(found)
+
+        if not wait_for(has_begun, timeout, POLL_SECONDS):
+            step = "the scheduler starts runs by itself only with --windtunnel-schedules"
+            raise AssertionError(f"{dag_id} has no new run after {timeout:.0f} s: {step}")
+        # The oldest one.
+        self._note_run(dag_id, found[-1])
+        return DagRun(self.airflow, dag_id, found[-1])
 
     @contextmanager
     def _cancelled_at_end(self, backfill: int) -> Iterator[None]:
@@ -218,26 +248,49 @@ class Windtunnel:
     def variable(self, key: str, value: str) -> Iterator[None]:
         """An Airflow variable for the length of a block; a former one comes back."""
         turns.require("variable", self._is_alone())
+        given.texts(key=key)
+        given.json_value("value", value)
         body = {"key": key, "value": value}
         with objects.replaced(self.airflow, "variables", key, body):
             yield
 
     @contextmanager
-    def connection(self, conn_id: str, conn_type: str, **fields: Any) -> Iterator[None]:
+    def connection(
+        self,
+        conn_id: str,
+        conn_type: str,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        login: str | None = None,
+        password: str | None = None,
+        schema: str | None = None,
+        extra: dict[str, Any] | str | None = None,
+        description: str | None = None,
+    ) -> Iterator[None]:
         """A connection for the length of a block; a former one comes back.
 
         Args:
-            fields: host, login, password, port, schema, extra (JSON text), description.
+            extra: a dictionary, or JSON text.
         """
         turns.require("connection", self._is_alone())
-        body = {"connection_id": conn_id, "conn_type": conn_type, **fields}
-        with objects.replaced(self.airflow, "connections", conn_id, body):
+        texts = {"host": host, "login": login, "password": password, "schema": schema}
+        texts |= {"conn_type": conn_type, "description": description}
+        given.texts(connection_id=conn_id, **texts)
+        given.whole("port", port)
+        more = {"port": port, "extra": given.json_text("extra", extra)}
+        body = {name: value for name, value in (texts | more).items() if value is not None}
+        with objects.replaced(
+            self.airflow, "connections", conn_id, {"connection_id": conn_id, **body}
+        ):
             yield
 
     @contextmanager
     def pool(self, name: str, slots: int) -> Iterator[None]:
         """A pool for the length of a block; a former one comes back."""
         turns.require("pool", self._is_alone())
+        given.texts(name=name)
+        given.whole("slots", slots)
         with objects.replaced(self.airflow, "pools", name, {"name": name, "slots": slots}):
             yield
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import sys
 import time
@@ -18,6 +20,15 @@ def program() -> str:
     """windtunnel beside the Python that runs the tests, else that of PATH."""
     beside = Path(sys.executable).with_name("windtunnel")
     return str(beside) if beside.is_file() else (shutil.which("windtunnel") or "windtunnel")
+
+
+def spoken() -> str:
+    """windtunnel as this person calls it."""
+    root = os.environ.get("WINDTUNNEL_ROOT")
+    if root and Path(root, "dev").is_file():
+        return f"{shlex.quote(str(Path(root, 'dev')))} windtunnel"
+    found = program()
+    return "windtunnel" if shutil.which("windtunnel") == found else shlex.quote(found)
 
 
 class Progress:

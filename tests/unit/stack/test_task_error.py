@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from windtunnel.stack.task_error import OUTPUT_LINES, read
+from windtunnel.stack.task_error import OUTPUT_LINES, log_text, read
 
 AT = "2026-01-01T00:00:00Z"
 SDK = "/venv/lib/python3.12/site-packages/airflow/sdk/execution_time/task_runner.py"
@@ -128,3 +128,20 @@ def test_a_message_of_pages_is_cut_for_people_and_whole_for_programs() -> None:
     )
     assert len(error.summary) < 1100 and "(5000 characters)" in error.summary
     assert len(error.as_json()["causes"][0]["message"]) == 5000
+
+
+def test_the_text_of_a_log_has_the_exception_and_not_the_marks_that_fold_it() -> None:
+    chain = [
+        detail("ValueError", "no table", ("/dags/a.py", 14, "work"), exc_notes=["look at b"]),
+        detail("KeyError", "'x'", ("/dags/b.py", 3, "get")),
+    ]
+    failed = event("Task failed with exception", level="error", error_detail=chain)
+    assert log_text([*GROUP, event("about to load"), failed, *END]).splitlines()[-7:] == [
+        "about to load",
+        "Task failed with exception",
+        "    ValueError: no table",
+        "      look at b",
+        "      at /dags/a.py:14 in work",
+        "    caused by KeyError: 'x'",
+        "      at /dags/b.py:3 in get",
+    ]

@@ -13,7 +13,7 @@ import pytest
 
 from windtunnel.project.environment import FOLDER as ENVIRONMENTS
 from windtunnel.system import procfs
-from windtunnel.testing import places
+from windtunnel.testing import places, up_command
 
 pytest_plugins = ["pytester"]
 
@@ -143,3 +143,42 @@ def test_a_kept_stack_stays_as_long_as_it_runs(
     monkeypatch.setattr(places, "is_running", lambda path: False)
     places.begin_session("three", os.getpid())
     assert not state.exists()
+
+
+def test_the_end_of_a_session_names_its_own_stacks_only(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "is_running", lambda state: True)
+    own, other = tmp_path / "own", tmp_path / "other"
+    begun = [places.state_of("this", own), places.state_of(places.REUSED, own)]
+    places.state_of(places.REUSED, other)
+    places.state_of("another", other)
+    assert places.running("this", own) == begun
+
+
+def test_a_command_is_named_as_the_person_calls_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINDTUNNEL_ROOT", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(up_command, "program", lambda: "/venv/bin/windtunnel")
+    assert up_command.spoken() == "/venv/bin/windtunnel"
+    (tmp_path / "dev").touch()
+    assert up_command.spoken() == f"{tmp_path}/dev windtunnel"
+
+
+def test_a_start_that_takes_long_says_what_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    log = tmp_path / "up.log"
+    progress = up_command.Progress(log, said.append)
+    log.write_text("windtunnel: preparing\n")
+    progress.show()
+    assert said == []
+    monkeypatch.setattr(up_command, "SILENT_SECONDS", 0.0)
+    progress.show()
+    progress.show()
+    log.write_text("windtunnel: preparing\nwindtunnel: migrating the database\n")
+    progress.show()
+    assert said == ["windtunnel: preparing", "windtunnel: migrating the database"]

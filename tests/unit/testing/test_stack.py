@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+import contextlib
+import re
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +109,63 @@ def test_a_dag_that_is_paused_already_needs_no_undoing(
     assert paused["is_paused"] and len(windtunnel.changes) == 1
     windtunnel.changes.undo(windtunnel.changes.take(0))
     assert not paused["is_paused"]
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ({"extra": {1, 2}}, "extra={1, 2} is no dictionary and no JSON text"),
+        ({"extra": {"a": {1}}}, "extra is no JSON"),
+        ({"port": "5432"}, "port='5432' is no whole number"),
+        ({"password": b"hidden"}, "password is no text, but bytes"),
+    ],
+)
+def test_a_field_of_a_connection_that_airflow_would_refuse_is_named(
+    windtunnel: Windtunnel, field: dict[str, Any], text: str
+) -> None:
+    with (
+        pytest.raises(UsageError, match=re.escape(text)),
+        windtunnel.connection("shop", "http", **field),
+    ):
+        pass
+
+
+def test_the_extra_of_a_connection_may_be_a_dictionary(
+    windtunnel: Windtunnel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[Any] = []
+
+    def replaced(*words: Any) -> contextlib.nullcontext[None]:
+        stored.append(words[1:])
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(objects, "replaced", replaced)
+    with windtunnel.connection("shop", "http", host="example.org", extra={"a": 1}):
+        pass
+    body = {"connection_id": "shop", "conn_type": "http", "host": "example.org"}
+    assert stored == [("connections", "shop", body | {"extra": '{"a": 1}'})]
+
+
+@pytest.mark.parametrize("conf", ["left", ["a"], {"a": {1}}])
+def test_a_conf_that_is_no_json_object_is_refused(windtunnel: Windtunnel, conf: Any) -> None:
+    with pytest.raises(UsageError, match="conf"):
+        windtunnel.run("etl", conf)
+
+
+def test_a_run_that_an_asset_has_started_is_waited_for_and_returned_once(
+    windtunnel: Windtunnel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = datetime.now(UTC)
+    rows = [{"dag_run_id": "before", "queued_at": (start - timedelta(60)).isoformat()}]
+
+    def look(dag_id: str, limit: int) -> list[dict[str, str]]:
+        rows.insert(0, {"dag_run_id": f"new-{len(rows)}", "queued_at": start.isoformat()})
+        return rows
+
+    monkeypatch.setattr(windtunnel.airflow, "newest_run_rows", look)
+    assert windtunnel.wait_for_run("consumer").run_id == "new-1"
+    assert windtunnel.wait_for_run("consumer").run_id == "new-2"
+    assert len(windtunnel.changes) == 2, "they end with the test too"
+    monkeypatch.setattr(windtunnel.airflow, "newest_run_rows", lambda *_: rows[-1:])
+    with pytest.raises(AssertionError, match=r"no new run after 0 s: .* --windtunnel-schedules"):
+        windtunnel.wait_for_run("consumer", timeout=0.1)

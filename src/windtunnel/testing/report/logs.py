@@ -7,7 +7,8 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+
+from windtunnel.stack.task_error import traceback_lines
 
 #: Bytes that are kept of one component's log, and of the log of one try.
 COMPONENT_BYTES = 256 * 1024
@@ -122,20 +123,4 @@ def task_line(line: str) -> str:
     head = [str(event.get("timestamp", "")), f"{event.get('level', '')!s:8}"]
     more = [f"{key}={value}" for key, value in event.items() if key not in PLACED]
     text = " ".join([*head, str(event.get("event", "")), *more]).rstrip()
-    return "\n".join([text, *_traceback(event.get("error_detail"))])
-
-
-def _traceback(details: Any, indent: str = "    ") -> Iterator[str]:
-    """The exception first, then its causes (structlog's ExceptionDictTransformer)."""
-    for number, detail in enumerate(details if isinstance(details, list) else []):
-        if not isinstance(detail, dict):
-            continue
-        why = "caused by " if number else ""
-        yield f"{indent}{why}{detail.get('exc_type')}: {detail.get('exc_value')}"
-        for note in detail.get("exc_notes") or []:
-            yield f"{indent}  {note}"
-        for frame in detail.get("frames") or []:
-            place = f"{frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}"
-            yield f"{indent}  at {place}"
-        for member in detail.get("exceptions") or []:
-            yield from _traceback(member, indent + "    ")
+    return "\n".join([text, *traceback_lines(event.get("error_detail"))])
