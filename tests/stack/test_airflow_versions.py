@@ -103,3 +103,45 @@ def test_a_project_runs_with_the_airflow_that_it_pins(series: str, tmp_path: Pat
         assert project.command("windtunnel", "down").returncode == 0
     finally:
         project.destroy()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("series", ["3.2", "3.1"])
+def test_the_checkouts_own_dags_run_with_another_airflow_of_the_lock(
+    series: str, tmp_path: Path
+) -> None:
+    """In the environment below `.airflow/`, which is made where it is missing."""
+    # As from a shell: nothing of the environment in which the tests run.
+    kept = {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "WINDTUNNEL_NO_NIX")
+        if name in os.environ
+    }
+    env = kept | {
+        "AIRFLOW": series,
+        "WINDTUNNEL_STATE": str(tmp_path / "state"),
+        "PORT_OFFSET": str(free_offset()),
+        "WORKER_CONCURRENCY": "2",
+    }
+
+    def dev(*words: str) -> str:
+        done = subprocess.run([ROOT / "dev", *words], env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    try:
+        dev("process-compose", "up", "-D")
+        dev("windtunnel", "wait", "--timeout", "240")
+        for dag in ("hello", "chain", "retry", "deferrable"):
+            dev("windtunnel", "run", dag)
+        status = json.loads(dev("windtunnel", "status", "--json"))
+        assert (status["airflow"], status["problems"]) == (releases.newest(series), [])
+        outcomes = [each for patches in status["patches"].values() for each in patches.items()]
+        assert {n for n, patch in outcomes if patch["state"] == "skipped"} == SKIPPED[series]
+        drill = json.loads(dev("windtunnel", "drill", "worker-killed", "--json"))
+        assert (drill["airflow"], drill["ok"]) == (releases.newest(series), True)
+        dev("process-compose", "down")
+        # process-compose was told to write no colours.
+        assert "\x1b" not in (tmp_path / "state" / "logs" / "process-compose.log").read_text()
+    finally:
+        subprocess.run([ROOT / "dev", "windtunnel", "reset", "--yes"], env=env, check=False)
