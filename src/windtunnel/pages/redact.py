@@ -54,9 +54,9 @@ class Redactor:
         return self._shapes.sub(HIDDEN, text)
 
 
-def of_stack(state: Path | None) -> Redactor:
-    """A redactor for the secrets of a stack, of its project and of this process."""
-    values = set(_named(os.environ))
+def of_stack(state: Path | None, more: Iterable[str] = ()) -> Redactor:
+    """A redactor for the secrets of a stack, of its project, of this process, and more."""
+    values = {*_named(os.environ), *more}
     if state is not None:
         values |= set(_files(state / "secrets"))
         known = record.read(state)

@@ -175,6 +175,10 @@ def _cut_off(cluster: LocalCluster, of: Task | str | None) -> Iterator[str]:
 def _worker(cluster: LocalCluster, of: Task | str | None) -> str:
     """The name of the worker that is meant."""
     if isinstance(of, str):
+        names = [process_compose.node(row.name) for row in cluster.compose.workers()]
+        if of not in (*names, REMOTE):
+            step = f"give a task of a run, such as run['load'], or {', '.join(names)}"
+            raise UsageError(f"of={of!r} is no worker: {step}")
         return of
     if of is not None:
         name = of.worker

@@ -39,6 +39,8 @@ class Journal:
 
     runs: list[Started] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    #: Passwords that tests have given to connections.
+    secrets: list[str] = field(default_factory=list)
 
     def note_run(self, dag_id: str, run_id: str, impatience: float = 1.0) -> None:
         self.runs.append(Started(dag_id, run_id, time.time(), impatience))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -100,11 +101,14 @@ def project(config: pytest.Config) -> Path:
 def _count(text: str) -> int:
     if text.isdecimal() and 1 <= int(text) <= 100:
         return int(text)
-    raise ValueError(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of workers from 1 to 100")
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if seconds > 0:
         return seconds
-    raise ValueError(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")

@@ -14,6 +14,8 @@ import pytest
 from windtunnel.clients import process_compose
 from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.health import wait
+from windtunnel.project import layout
+from windtunnel.project.folder import Folder
 from windtunnel.settings import Settings, find_root, load, named_state, recorded
 from windtunnel.stack import ports, private, project_changes, scale
 from windtunnel.testing import faults, mending, places, reuse, up_command
@@ -91,6 +93,9 @@ class Session:
     def _started(self) -> Settings:
         session = self.config.stash[SESSION]
         places.begin_session(session, self.config.stash[OWNER])
+        if not layout.dag_folders(Folder(self.project)):
+            step = "make dags/, or let the fixture `windtunnel_project` return another folder"
+            raise UsageError(f"{self.project} has no DAG folder: {step}")
         owner = places.REUSED if self.mode == "reuse" else session
         state = places.state_of(owner, self.project)
         self.config.stash[STATE] = state
@@ -135,13 +140,13 @@ class Session:
             # `up` would wait for the tasks in hand, which belong to tests that have ended.
             private.end(known)
         began = time.monotonic()
-        say(self.config, f"windtunnel: starting a stack for {self.project} …")
+        self._tell(f"windtunnel: starting a stack for {self.project} …")
         self._up(state, offset)
         reuse.note_variables(state, self._variables(state))
         settings = load(self._variables(state))
         self._set_workers(settings)
         self._require_ready(settings, self.seconds - (time.monotonic() - began))
-        say(self.config, f"windtunnel: the stack is ready after {time.monotonic() - began:.1f} s")
+        self._tell(f"windtunnel: the stack is ready after {time.monotonic() - began:.1f} s")
         return settings
 
     def _found(self, known: Settings) -> bool:
@@ -151,10 +156,11 @@ class Session:
             faults.bring_back(known)
             self._set_workers(known)
             self._require_ready(known, None if shared else min(self.seconds, FOUND_SECONDS))
-        except WindtunnelError:
+        except WindtunnelError as error:
             if shared:
                 raise
             # What a killed session has left cannot be mended.
+            self._tell(f"windtunnel: the stack that was found starts anew: {error}")
             return False
         return True
 
@@ -164,7 +170,16 @@ class Session:
 
     def _require_ready(self, settings: Settings, seconds: float | None = None) -> None:
         limit = max(self.seconds if seconds is None else seconds, 1)
-        wait.wait(settings, limit, lambda _: None)
+        began = time.monotonic()
+
+        def tell(line: str) -> None:
+            if time.monotonic() - began > up_command.SILENT_SECONDS:
+                self._tell(f"windtunnel: {line.strip()}")
+
+        wait.wait(settings, limit, tell)
+
+    def _tell(self, line: str) -> None:
+        say(self.config, line, of_all=True)
 
     def _up(self, state: Path, offset: int) -> None:
         command = [up_command.program(), "up", "-D", "--project", str(self.project)]
@@ -202,7 +217,7 @@ class Session:
             raise WindtunnelError(f"the stack did not start\n{up_command.last_lines(log)}")
 
     def _wait(self, process: subprocess.Popen[bytes], log: Path) -> int:
-        progress = up_command.Progress(log, lambda line: say(self.config, line))
+        progress = up_command.Progress(log, self._tell)
         end = time.monotonic() + self.seconds
         while True:
             try:

@@ -278,6 +278,8 @@ class Windtunnel:
         texts |= {"conn_type": conn_type, "description": description}
         given.texts(connection_id=conn_id, **texts)
         given.whole("port", port)
+        if password:
+            self.journal.secrets.append(password)
         more = {"port": port, "extra": given.json_text("extra", extra)}
         body = {name: value for name, value in (texts | more).items() if value is not None}
         with objects.replaced(

@@ -26,10 +26,19 @@ MARKER = "windtunnel_alone"
 
 
 def is_alone(item: pytest.Item) -> bool:
-    """Whether a test needs the stack for itself: it says so, or its text calls such a method."""
+    """Whether a test needs the stack for itself: it says so, or its text calls such a method.
+
+    So may the text of a fixture that it uses.
+    """
     if item.get_closest_marker(MARKER):
         return True
-    code = getattr(getattr(item, "function", None), "__code__", None)
+    used = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    fixtures = [found[-1].func for found in used.values() if "windtunnel" in found[-1].argnames]
+    return any(_changes(each) for each in (getattr(item, "function", None), *fixtures))
+
+
+def _changes(function: object) -> bool:
+    code = getattr(function, "__code__", None)
     return isinstance(code, CodeType) and not CHANGING.isdisjoint(_names(code))
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.unit.testing.dead import let_die
 from windtunnel.clients import process_compose
 from windtunnel.drill.local_cluster import LocalCluster
-from windtunnel.errors import WindtunnelError
+from windtunnel.errors import UsageError, WindtunnelError
 from windtunnel.settings import Settings, load
 from windtunnel.testing import faults
 from windtunnel.testing.journal import Journal
@@ -141,3 +141,13 @@ def test_the_remote_worker_of_a_killed_test_is_ended_and_the_others_are_started(
         let_die(cluster.settings.run / faults.FOLDER)
         assert faults.bring_back(cluster.settings) is True
         assert lab.wait(10) == -signal.SIGTERM and compose.started == ["worker-0"]
+
+
+def test_a_worker_that_does_not_exist_is_refused(cluster: Cluster) -> None:
+    rows = [SimpleNamespace(name="worker-0")]
+    cluster.compose = SimpleNamespace(workers=lambda: rows)  # type: ignore[attr-defined]
+    block = faults.broken(cast(LocalCluster, cluster), "worker", "work", "")
+    text = r"of='work' is no worker: give a task of a run, such as run\['load'\], or worker-0"
+    with pytest.raises(UsageError, match=text), block:
+        pass
+    assert cluster.done == []

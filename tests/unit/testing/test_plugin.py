@@ -61,6 +61,7 @@ def test_an_option_that_cannot_be_used_is_named(pytester: pytest.Pytester, optio
     done = pytester.runpytest_subprocess(option)
     assert done.ret == pytest.ExitCode.USAGE_ERROR
     done.stderr.fnmatch_lines([f"*{option.partition('=')[0]}*"])
+    assert "invalid _" not in done.stderr.str(), "the name of a function of ours"
 
 
 def test_the_next_session_removes_what_a_dead_one_has_left(base: Path, tmp_path: Path) -> None:
@@ -182,3 +183,27 @@ def test_a_start_that_takes_long_says_what_it_does(
     log.write_text("windtunnel: preparing\nwindtunnel: migrating the database\n")
     progress.show()
     assert said == ["windtunnel: preparing", "windtunnel: migrating the database"]
+
+
+def test_a_line_about_the_start_reaches_the_terminal_from_a_process_of_xdist_too(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        "from windtunnel.testing import terminal\n"
+        "def test_one(pytestconfig):\n"
+        "    terminal.say(pytestconfig, 'windtunnel: starting', of_all=True)\n"
+        "    terminal.say(pytestconfig, 'windtunnel: waits for its turn')\n"
+    )
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "1")
+    done.assert_outcomes(passed=1)
+    assert "windtunnel: starting" in done.stderr.str()
+    assert "waits for its turn" not in done.stderr.str() + done.stdout.str()
+
+
+def test_a_project_without_dags_is_refused_with_what_pytest_offers(
+    base: Path, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile("def test_one(windtunnel): pass")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["*has no DAG folder: make dags/, or *`windtunnel_project`*"])

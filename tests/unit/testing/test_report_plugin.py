@@ -27,6 +27,8 @@ def test_green(windtunnel):
 
 def test_red(windtunnel):
     windtunnel.journal.note_run("etl", fake_stack.RUN)
+    windtunnel.journal.secrets.append("hunter2secret")
+    print("the password is hunter2secret")
     log(windtunnel, "a line of the red test, and " + fake_stack.SECRET)
     fake_stack.note_event(windtunnel.settings.state, "warning", "Celery died <script>")
     print("what the test printed")
@@ -97,7 +99,8 @@ def test_a_red_test_leaves_its_files_and_a_page(pytester: pytest.Pytester, proje
     assert "Celery died &lt;script&gt;" in page and "<script" not in page
     everything = [path for path in (project / "report").rglob("*") if path.is_file()]
     assert len(everything) == 8
-    assert not [path for path in everything if fake_stack.SECRET in path.read_text()]
+    for secret in (fake_stack.SECRET, "hunter2secret"):
+        assert not [path for path in everything if secret in path.read_text()]
 
 
 def test_processes_of_xdist_write_one_page(pytester: pytest.Pytester, project: Path) -> None:

@@ -237,3 +237,26 @@ def test_of_two_tests_that_would_wait_for_each_other_one_is_refused(tmp_path: Pa
             process.stdin.write(b"\n")
             process.stdin.flush()
         assert sorted(process.wait(30) for process in pair) == [0, 1]
+
+
+def test_a_test_whose_fixture_changes_the_stack_has_it_alone(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        "from windtunnel.testing import turns\n"
+        "def pytest_collection_modifyitems(items):\n"
+        "    print([item.name for item in items if turns.is_alone(item)])\n"
+    )
+    pytester.makepyfile(
+        "import pytest\n"
+        "class TestShop:\n"
+        "    @pytest.fixture(autouse=True)\n"
+        "    def shop(self, windtunnel):\n"
+        "        with windtunnel.variable('colour', 'blue'):\n"
+        "            yield\n"
+        "    def test_with_it(self): pass\n"
+        "@pytest.fixture\n"
+        "def other(tmp_path):\n"
+        "    tmp_path.pool = 'of another thing'\n"
+        "def test_without(windtunnel, other): pass\n"
+    )
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--collect-only", "-q")
+    done.stdout.fnmatch_lines(["[[]'test_with_it'[]]"])

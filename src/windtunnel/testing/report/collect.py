@@ -29,7 +29,7 @@ class Collector:
 
     def __init__(self, target: Path, found: entry.Entry, source: Source) -> None:
         self.target, self.entry, self.source = target, found, source
-        self.redact = redact.of_stack(source.state)
+        self.redact = redact.of_stack(source.state, source.secrets)
 
     def collect(self) -> None:
         """Collect everything. What cannot be had is a note on the page, never an error."""

@@ -107,7 +107,9 @@ class Recorder:
         from windtunnel.pages import redact
         from windtunnel.testing.report import entry
 
-        hide = redact.of_stack(self.config.stash.get(STATE, None))
+        stack = self._stack()
+        secrets = stack.journal.secrets if stack else ()
+        hide = redact.of_stack(self.config.stash.get(STATE, None), secrets)
         crash = getattr(report.longrepr, "reprcrash", None)
         message = hide(crash.message if crash else report.longreprtext).removeprefix("Failed: ")
         if self.begun.entry is not None:
@@ -156,6 +158,7 @@ class Recorder:
             self.begun.positions,
             stack.journal.runs[self.begun.runs :],
             stack.journal.faults[self.begun.faults :],
+            stack.journal.secrets,
         )
 
     def _stack(self) -> Windtunnel | None:

@@ -21,6 +21,8 @@ class Source:
     begun: logs.Positions = field(default_factory=dict)
     runs: Sequence[Started] = ()
     faults: Sequence[Fault] = ()
+    #: Secrets of the tests themselves.
+    secrets: Sequence[str] = ()
     #: The output of the start, for a stack that did not start.
     up_log: Path | None = None
 
