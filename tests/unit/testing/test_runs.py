@@ -68,7 +68,7 @@ def test_the_id_of_a_mapped_task_stands_for_all_of_its_indexes(
     ("label", "hint"),
     [
         ("square", "'square' is mapped: square[0] to square[10]"),
-        ("sqare", "did you mean 'square'? It is mapped: square[0] to square[10]"),
+        ("squarex", "did you mean 'square'? It is mapped: square[0] to square[10]"),
         ("sum_upp", "did you mean 'sum_up'?"),
         ("other", "it has square, sum_up"),
     ],
@@ -81,11 +81,13 @@ def test_a_task_that_is_mapped_or_misspelt_is_named(
         _ = run[label].state
 
 
-@pytest.mark.parametrize("states", [("sucess",), ("running", "sucess"), ()])
+@pytest.mark.parametrize("states", [("finished",), ("running", "finished"), ()])
 def test_a_state_that_does_not_exist_is_refused_at_once(
     run: DagRun, states: tuple[str, ...]
 ) -> None:
-    with pytest.raises(UsageError, match=r"('sucess'|nothing) is no state of a task; choose await"):
+    with pytest.raises(
+        UsageError, match=r"('finished'|nothing) is no state of a task; choose await"
+    ):
         run.wait_for("load", *states)
 
 
