@@ -29,6 +29,11 @@ class Cluster:
     done: list[str] = field(default_factory=list)
     pids: dict[str, int | None] = field(default_factory=lambda: {"valkey": 1, "postgres": 2})
     stop_fails: bool = False
+    compose: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            workers=lambda: [SimpleNamespace(name="worker-0")],
+        )
+    )
 
     def main_pid(self, name: str) -> int | None:
         return self.pids[name]
@@ -144,8 +149,6 @@ def test_the_remote_worker_of_a_killed_test_is_ended_and_the_others_are_started(
 
 
 def test_a_worker_that_does_not_exist_is_refused(cluster: Cluster) -> None:
-    rows = [SimpleNamespace(name="worker-0")]
-    cluster.compose = SimpleNamespace(workers=lambda: rows)  # type: ignore[attr-defined]
     block = faults.broken(cast(LocalCluster, cluster), "worker", "work", "")
     text = r"of='work' is no worker: give a task of a run, such as run\['load'\], or worker-0"
     with pytest.raises(UsageError, match=text), block:
