@@ -69,10 +69,11 @@ class Session:
             turn.begin()
 
     def _attach(self) -> Settings:
+        variables = self._named_project() | _named("WINDTUNNEL_ROOT")
         # One that `./dev` or a shell derived is that of the checkout.
-        named = named_state(os.environ)
-        variables = self._named_project() | ({"WINDTUNNEL_STATE": named} if named else {})
-        settings = load(variables | _named("WINDTUNNEL_ROOT"))
+        if named_state(os.environ) or "WINDTUNNEL_PROJECT" not in variables:
+            variables |= _named("WINDTUNNEL_STATE")
+        settings = load(variables)
         self.config.stash[STATE] = settings.state
         process_compose.require(settings)
         self._require_own(settings)

@@ -69,3 +69,16 @@ def test_a_named_stack_that_serves_another_folder_is_refused(
     record["WINDTUNNEL_PROJECT"] = str(tmp_path / "project")
     (state / STACK_FILE).write_text(json.dumps(record))
     assert session._attach().state == state
+
+
+def test_in_the_checkout_it_is_the_stack_that_dev_means(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another Airflow of the lock, its state lies elsewhere."""
+    session.project = tmp_path / "checkout"
+    state = tmp_path / "checkout" / ".airflow" / "state"
+    (state / "run").mkdir(parents=True)
+    for name in ("WINDTUNNEL_STATE", "WINDTUNNEL_SHELL_STATE"):
+        monkeypatch.setenv(name, str(state))
+    run(state, monkeypatch)
+    assert session._attach().state == state
