@@ -5,10 +5,13 @@ All rows: `BROKER=rabbitmq ./dev pytest tests/faults/test_rows.py`.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import amqp
 import psutil
 import pytest
 
@@ -124,19 +127,26 @@ def test_a_worker_of_two_queues_keeps_no_message_that_it_cannot_start(
 ) -> None:
     stack = new_stack(BROKER="rabbitmq", WORKER_CONCURRENCY="1", WORKER_QUEUES="default,heavy")
     stack.up()
-    stack.trigger("steady", seconds=30, marks=marks)
+    stack.trigger("steady", seconds=60, marks=marks)
     until("the slot is taken", lambda: read_marks(marks), 60)
     connection = connect(stack.settings.secret("broker-url"), 5)
     channel = connection.channel()
-    stack.trigger("queues")
-    time.sleep(3)
-    # Ready, held for a moment, ready again: any other worker gets it within a second.
+    headers = {"id": "another", "task": "execute_workload"}
+    message = amqp.Message("[]", delivery_mode=2, application_headers=headers)
+    channel.basic_publish(message, routing_key="heavy")
     until(
-        "the message of the other queue is offered",
-        lambda: channel.queue_declare("heavy", passive=True).message_count,
-        20,
-        0.05,
+        "the busy worker has it",
+        lambda: not channel.queue_declare("heavy", passive=True).message_count,
     )
+    # As another worker with a free slot would.
+    got: list[Any] = []
+    channel.basic_consume("heavy", callback=got.append)
+    end = time.monotonic() + 10
+    while not got and time.monotonic() < end:
+        with contextlib.suppress(TimeoutError):
+            connection.drain_events(timeout=1)
+    assert [m.headers["id"] for m in got] == ["another"]
+    channel.basic_ack(got[0].delivery_tag)
     connection.close()
 
 
