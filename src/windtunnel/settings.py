@@ -442,9 +442,13 @@ def load(env: Mapping[str, str] | None = None, *, client: bool = True) -> Settin
                 values[name] = str(known[name])
         # A variable of this shell says nothing about the stack that runs.
         values["DATABASE_URL"] = str(known.get("WINDTUNNEL_DATABASE", ""))
-    elif env.get("WINDTUNNEL_STACK"):
+    elif env.get("WINDTUNNEL_STACK") and Path(env["WINDTUNNEL_STACK"]) == state:
         # One of the stack's own processes. A project's .env may have its own DATABASE_URL.
+        # A task may also start another stack: that one's state folder is another.
         values["DATABASE_URL"] = env.get("WINDTUNNEL_DATABASE", "")
+    elif client:
+        # Only `up` reads it: the variable of a shell may mean any program's database.
+        values["DATABASE_URL"] = str(recorded(state).get("WINDTUNNEL_DATABASE", ""))
     broker = values.get("BROKER") or "valkey"
     if broker not in BROKERS:
         step = f"set one of {', '.join(BROKERS)}, or unset it"

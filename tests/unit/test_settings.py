@@ -243,11 +243,33 @@ def test_a_database_of_another_service_has_no_port_of_ours_and_shows_no_password
 def test_a_process_of_the_stack_takes_the_stacks_database_not_the_one_of_a_projects_env_file(
     tmp_path: Path,
 ) -> None:
-    inside = {"WINDTUNNEL_STACK": "x", "DATABASE_URL": "mysql://shop/orders"}
+    stack = str(load(env(tmp_path)).state)
+    inside = {"WINDTUNNEL_STACK": stack, "DATABASE_URL": "mysql://shop/orders"}
     assert load(env(tmp_path, **inside), client=False).database is None
     known = "postgresql://me@db.example:6432/work"
     found = load(env(tmp_path, **inside, WINDTUNNEL_DATABASE=known), client=False).database
     assert found is not None and found.name == "db.example:6432/work"
+
+
+def test_a_task_that_starts_another_stack_may_name_its_database(tmp_path: Path) -> None:
+    """The task has the variables of the stack that runs it."""
+    outer = {"WINDTUNNEL_STACK": "/outer/.state", "WINDTUNNEL_DATABASE": "postgresql://me@outer/a"}
+    assert load(env(tmp_path, **outer), client=False).database is None
+    found = load(env(tmp_path, **outer, DATABASE_URL=URL), client=False).database
+    assert found is not None and found.host == "db.example"
+
+
+def test_without_a_stack_no_command_but_up_reads_the_database_of_a_shell(tmp_path: Path) -> None:
+    """It may be any program's. `reset`, for example, has to work in such a shell too."""
+    settings = load(env(tmp_path, DATABASE_URL="mysql://shop/orders"))
+    assert settings.database is None
+    with pytest.raises(UsageError, match="scheme is 'mysql'"):
+        load(env(tmp_path, DATABASE_URL="mysql://shop/orders"), client=False)
+    settings.state.mkdir(parents=True, exist_ok=True)
+    record = {"port_offset": 0, "WINDTUNNEL_DATABASE": "postgresql://me@former:5432/a"}
+    settings.stack_file.write_text(json.dumps(record))
+    found = load(env(tmp_path, DATABASE_URL=URL)).database
+    assert found is not None and found.host == "former", "the last stack of this folder used it"
 
 
 def test_a_client_takes_the_database_of_the_running_stack_whatever_its_shell_names(

@@ -109,7 +109,8 @@ def _look_at(database: Database, settings: Settings) -> None:
     from windtunnel.services import outside_database
 
     needed = connections.needed(settings.workers, settings.worker_concurrency)
-    for warning in outside_database.check(database, needed, say):
+    again = recorded(settings.state).get("WINDTUNNEL_DATABASE") == database.public
+    for warning in outside_database.check(database, needed, say, again=again):
         say(f"warning: {warning}")
     say(f"the database is {database.name} ({database_url.VARIABLE})")
 

@@ -5,6 +5,7 @@ Standard library only: settings reads this before every command.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -18,6 +19,8 @@ TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl")
 FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 OTHERS = ("application_name", "channel_binding", "connect_timeout", "options")
 DEFAULT_PORT = 5432
+#: libpq refuses these, and its message repeats them.
+BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ def _fault(text: str, url: SplitResult) -> str | None:
         return f"its scheme is {url.scheme!r}, and Airflow runs here on PostgreSQL only"
     if url.fragment:
         return "it has a `#`, which a password must write as %23"
+    # libpq would take what follows the first one for the host, and show it.
+    if url.netloc.count("@") > 1:
+        return "it has more than one `@`; one in a user's name or password is written %40"
+    if BAD_ESCAPE.search(text):
+        return "it has a `%` that begins no escape; one in a password is written %25"
     if not url.hostname:
         return "it names no host (a socket's folder cannot be used)"
     if not url.username:

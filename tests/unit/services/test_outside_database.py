@@ -13,7 +13,7 @@ import pytest
 from tests import servers
 from windtunnel.clients.postgres import libpq_url
 from windtunnel.errors import WindtunnelError
-from windtunnel.services import outside_database
+from windtunnel.services import outside_database, revisions
 from windtunnel.stack import ports
 from windtunnel.variables.database_url import Database, parse
 
@@ -21,7 +21,8 @@ from windtunnel.variables.database_url import Database, parse
 JOBS = """
 CREATE TABLE alembic_version (version_num text);
 CREATE TABLE dag_run (id int);
-CREATE TABLE job (hostname text, job_type text, state text, latest_heartbeat timestamptz)"""
+CREATE TABLE job (hostname text, job_type text, state text, latest_heartbeat timestamptz,
+  id serial)"""
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +59,79 @@ def test_a_database_with_the_tables_of_another_program_is_refused(
         outside_database.check(found, 10)
 
 
-def test_a_database_with_which_another_hosts_scheduler_works_is_refused(
+def test_the_revisions_are_those_of_the_installed_airflow() -> None:
+    from airflow.utils.db import _REVISION_HEADS_MAP
+
+    every, newest = revisions.known()
+    assert {_REVISION_HEADS_MAP["3.1.0"], _REVISION_HEADS_MAP["3.2.0"]} <= every
+    assert newest == {list(_REVISION_HEADS_MAP.values())[-1]}
+
+
+def test_the_tables_of_an_older_airflow_are_not_migrated_unasked(
     database: tuple[Database, Any],
 ) -> None:
+    """Only where the last stack of this state folder used them: windtunnel was updated."""
+    found, cursor = database
+    every, newest = revisions.known()
+    cursor.execute(JOBS)
+    cursor.execute("INSERT INTO alembic_version VALUES (%s)", (min(every - newest),))
+    with pytest.raises(WindtunnelError, match=r"an older one.*no way back.*nothing was changed"):
+        outside_database.check(found, 10)
+    assert outside_database.check(found, 10, again=True) == []
+    cursor.execute("UPDATE alembic_version SET version_num = %s", (min(newest),))
+    assert outside_database.check(found, 10) == []
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_the_tables_of_a_newer_airflow_are_refused(
+    database: tuple[Database, Any], again: bool
+) -> None:
+    found, cursor = database
+    cursor.execute(JOBS)
+    cursor.execute("INSERT INTO alembic_version VALUES ('123456abcdef')")
+    with pytest.raises(WindtunnelError, match="cannot use: start the Airflow that made them"):
+        outside_database.check(found, 10, again=again)
+
+
+def test_a_database_that_only_reads_is_refused(database: tuple[Database, Any]) -> None:
+    found, cursor = database
+    cursor.execute("ALTER ROLE airflow SET default_transaction_read_only = on")
+    try:
+        with pytest.raises(WindtunnelError, match=r"read-only for this user.*name the primary"):
+            outside_database.check(found, 10)
+    finally:
+        cursor.execute("SET default_transaction_read_only = off")
+        cursor.execute("ALTER ROLE airflow RESET default_transaction_read_only")
+
+
+def test_what_airflow_db_reset_leaves_is_no_other_programs(database: tuple[Database, Any]) -> None:
+    found, cursor = database
+    cursor.execute("CREATE TABLE celery_taskmeta (); CREATE TABLE celery_tasksetmeta ()")
+    cursor.execute("CREATE TABLE _airflow_deleted__job__20261201 ()")
+    assert outside_database.check(found, 10) == []
+    cursor.execute("CREATE TABLE celery_other ()")
+    with pytest.raises(WindtunnelError, match="has 1 tables, and they are not Airflow's"):
+        outside_database.check(found, 10)
+
+
+@pytest.mark.parametrize("clock", ["-5 minutes", "5 minutes"])
+def test_a_living_scheduler_whose_host_has_a_wrong_clock_is_found(
+    database: tuple[Database, Any], monkeypatch: pytest.MonkeyPatch, clock: str
+) -> None:
+    found, cursor = database
+    monkeypatch.setattr(outside_database, "BEAT_SECONDS", 3.0)
+    cursor.execute(JOBS)
+    cursor.execute("INSERT INTO job VALUES ('elsewhere', 'SchedulerJob', 'running')")
+    beat = "UPDATE job SET latest_heartbeat = now() + %s::interval"
+    cursor.execute(beat, (clock,))
+    with pytest.raises(WindtunnelError, match="a scheduler on elsewhere works with"):
+        outside_database.check(found, 10, lambda _: cursor.execute(beat, (clock,)))
+
+
+def test_a_database_with_which_another_hosts_scheduler_works_is_refused(
+    database: tuple[Database, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outside_database, "BEAT_SECONDS", 1.0)
     found, cursor = database
     cursor.execute(JOBS)
     cursor.execute("INSERT INTO job VALUES ('elsewhere', 'SchedulerJob', 'running', now())")
