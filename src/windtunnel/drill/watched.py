@@ -41,12 +41,12 @@ class Watched:
     def kill(self, service: str, signal: int = SIGKILL) -> None:
         name, _, part = service.partition("/")
         whom = f"the {part} of {name}" if part else name
-        self._note(f"{Signals(signal).name} to {whom}", name)
+        self._note(f"sends {Signals(signal).name} to {whom}", name)
         self._cluster.kill(service, signal)
 
     def kill_process(self, mark: Mark) -> None:
         task = f"{mark.dag_id}.{label(mark.task_id, mark.map_index)}"
-        self._note(f"SIGKILL to the process of {task}", mark.worker)
+        self._note(f"sends SIGKILL to the process of {task}", mark.worker)
         self._cluster.kill_process(mark)
 
     def scale(self, workers: int) -> None:
@@ -89,7 +89,7 @@ class Watched:
         return self._cluster.age_queued_tasks(seconds)
 
     def kill_everything(self, spare: Iterable[int] = ()) -> int:
-        self._note("SIGKILL to every process")
+        self._note("sends SIGKILL to every process")
         return self._cluster.kill_everything(spare)
 
     def bring_up(self) -> None:
