@@ -59,3 +59,14 @@ def test_without_a_network_the_lock_limits_the_airflows_that_it_has(
     assert (found.until is None) is (origin == "lock")
     pinned = [line for line in found.constraints if line.startswith("pydantic==")]
     assert len(pinned) == (origin == "lock")
+
+
+def test_of_several_versions_a_dependency_names_one_as_uv2nix_needs_it() -> None:
+    """uv2nix chooses by the dependencies of packages; those of an extra do not count for it."""
+    rows = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    names = [row["name"] for row in rows]
+    several = {name for name in names if names.count(name) > 1}
+    pinned = {
+        edge["name"] for row in rows for edge in row.get("dependencies", []) if "version" in edge
+    }
+    assert several and several - pinned == set()
