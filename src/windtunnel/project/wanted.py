@@ -23,6 +23,8 @@ from windtunnel.system import locked_versions
 
 #: Airflow's distributions that a project may pin beside Airflow itself.
 OF_AIRFLOW = (*AIRFLOW, "apache-airflow-task-sdk")
+#: It comes with Airflow's extra `celery`.
+PROVIDER = "apache-airflow-providers-celery"
 #: Requirements for these are replaced by what this windtunnel runs.
 OURS = (*OF_AIRFLOW, "windtunnel")
 
@@ -113,9 +115,9 @@ def _applies(line: str, python: str) -> bool:
 
 
 def _needed() -> list[str]:
-    """Windtunnel's own requirements, without its version of Airflow."""
+    """Windtunnel's own requirements, without its version of Airflow and what the extra brings."""
     lines = metadata.requires("windtunnel") or []
-    return [line for line in lines if package(line) not in OF_AIRFLOW]
+    return [line for line in lines if package(line) not in (*OF_AIRFLOW, PROVIDER)]
 
 
 def _check(project: Project, lines: list[str], needed: list[str]) -> None:

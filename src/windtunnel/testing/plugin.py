@@ -1,6 +1,7 @@
 """What pytest loads (`pytest11`): options, fixtures, and the end of the session's stack.
 
 Every test session of an environment with windtunnel loads this file, so it imports only pytest.
+Over 200 lines, because pytest finds hooks and fixtures in this one file only.
 """
 
 from __future__ import annotations

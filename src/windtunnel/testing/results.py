@@ -1,4 +1,7 @@
-"""The result of a DAG run that has ended: states, tries, workers, XComs, logs."""
+"""The result of a DAG run that has ended: states, tries, workers, XComs, logs.
+
+Over 200 lines, because the results of a task and of its mapped copies refer to each other.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The stack of one test session: started at first use, shared by the processes of pytest-xdist."""
+"""The stack of one test session: started at first use, shared by the processes of pytest-xdist.
+
+Over 200 lines, because a stack that is started, found or attached to goes the same way.
+"""
 
 from __future__ import annotations
 
