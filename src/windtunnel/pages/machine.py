@@ -30,7 +30,9 @@ def _package(name: str) -> str:
 
 
 def _program(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # process-compose would leave a log of its version.
+    env = {**os.environ, "PC_LOG_FILE": os.devnull}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     return (done.stdout.strip().splitlines() or ["?"])[0]
 
 
