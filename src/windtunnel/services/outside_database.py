@@ -98,7 +98,7 @@ def _require_airflow(connection: Connection, database: Database) -> None:
         )
         (is_airflows, tables, may_create) = cursor.fetchone() or (False, 0, False)
     if tables and not is_airflows:
-        fault = f"the database {database.name} has {tables} tables, and they are not Airflow's"
+        fault = f"the database {database.name} has tables that are not Airflow's ({tables})"
         step = f"name an empty database in {VARIABLE}, or unset it"
         raise WindtunnelError(f"{fault}: {step}; nothing was changed")
     if not may_create:

@@ -50,7 +50,9 @@ def down(settings: Settings, *, now: bool = False) -> int:
 def _say_without_process_compose(settings: Settings) -> None:
     """Its services lost their output with it, and most of them die: a task could not report."""
     if not leftovers.find(settings):
-        say(f"no stack is running (state folder {settings.state})")
+        other = process_compose.of_another_airflow(settings)
+        hint = f", but {other}" if other else ""
+        say(f"no stack is running (state folder {settings.state}){hint}")
     elif tasks := held.listing(held.tasks(settings)):
         policy = "The retry policy of each decides at the next `up`"
         say(f"process-compose has died; the end of its stack cuts off: {tasks}. {policy}")
