@@ -55,6 +55,8 @@ def require_writable(option: str, file: Path) -> None:
 
 
 def _trouble(file: Path) -> str:
+    if file.is_symlink():
+        return "it is a link in a circle"  # before Python 3.13, resolving it raises an error
     if file.is_dir():
         return "it is a folder"
     if file.exists() and not file.is_file():

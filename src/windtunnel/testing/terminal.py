@@ -27,3 +27,5 @@ def say(config: pytest.Config, text: str, *, of_all: bool = False) -> None:
     with capture.global_and_fixture_disabled():
         reporter.ensure_newline()
         reporter.write_line(text)
+        # It says what a person waits for now, also through a pipe.
+        reporter.flush()

@@ -9,7 +9,8 @@ import pytest
 
 from windtunnel.errors import WindtunnelError
 
-PACKAGE = str(Path(__file__).resolve().parents[1]) + "/"
+#: As it was imported, as frames name it: not resolved, since Nix links packages together.
+PACKAGE = str(Path(__file__).parents[1]) + "/"
 
 
 def shorten(excinfo: pytest.ExceptionInfo[BaseException]) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 from collections.abc import Callable
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +24,7 @@ def _from() -> object:
         (_from, "Airflow {} has no airflow.sdk.gone"),
         (lambda: importlib.import_module("airflow.gone"), "Airflow {} has no airflow.gone"),
         (lambda: missing.gone, "windtunnel {} has no windtunnel.patches.missing.gone"),  # type: ignore[attr-defined]
-        (lambda: Path.gone, "this environment has no pathlib.Path.gone"),  # type: ignore[attr-defined]
+        (lambda: subprocess.Popen.gone, "this environment has no subprocess.Popen.gone"),  # type: ignore[attr-defined]
         (lambda: importlib.import_module("no_such"), "this environment has no no_such"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_second_ctrl_c_does_not_stop_the_end_of_the_stack() -> None:
         "with interrupts.held_back():\n"
         "    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):\n"
         "        os.kill(os.getpid(), each)\n"
-        "    print('ended')\n"
+        "    print('ended', flush=True)\n"
         "os.kill(os.getpid(), signal.SIGTERM)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -36,6 +36,7 @@ class Config:
 
     def __init__(self, mode: str) -> None:
         self.mode = mode
+        self.pluginmanager = pytest.PytestPluginManager()
 
     def getoption(self, name: str) -> Any:
         return {"--windtunnel": self.mode, "--windtunnel-start-timeout": 300.0}.get(name)
