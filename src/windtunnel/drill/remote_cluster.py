@@ -57,6 +57,8 @@ class NixosCluster:
         slots: task slots of one worker.
     """
 
+    #: The module has no other.
+    broker = "valkey"
     parallelism = 32
 
     def __init__(self, roles: Mapping[str, Machine], slots: int = 2) -> None:

@@ -10,6 +10,7 @@ import redis
 
 from tests import servers
 from windtunnel.drill import remote_cluster
+from windtunnel.drill.cluster import LocalStack
 from windtunnel.settings import Settings
 
 
@@ -67,3 +68,9 @@ def test_the_lengths_of_the_queues_are_read_with_the_password(
         client.rpush("default", *range(3))
         client.hset("unacked", "tag", "message")
     assert cluster.messages() == {"default": 3, "heavy": 0, "unacked": 1}
+
+
+def test_it_has_every_value_that_a_scenario_reads() -> None:
+    """A scenario is given it as a `LocalStack`, of which it has only a part: no checker looks."""
+    made = remote_cluster.NixosCluster({"api-server": ThisHost()})
+    assert [name for name in LocalStack.__annotations__ if not hasattr(made, name)] == []
