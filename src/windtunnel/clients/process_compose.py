@@ -19,9 +19,9 @@ from tenacity import (
     wait_fixed,
 )
 
-from windtunnel.clients import loopback_http
+from windtunnel.clients import loopback_http, other_airflow
 from windtunnel.errors import NoStackError, WindtunnelError
-from windtunnel.settings import OTHER_AIRFLOW, STATE, Settings, is_running
+from windtunnel.settings import Settings, is_running
 from windtunnel.system import procfs
 
 #: These processes run only when a person starts them.
@@ -71,26 +71,9 @@ def stopped(settings: Settings) -> procfs.Process | None:
     return found if found and found.state in "Tt" else None
 
 
-def of_another_airflow(settings: Settings) -> str | None:
-    """Which other stack of this checkout runs, with the step; None where none does.
-
-    People set AIRFLOW for one command and forget it for the next.
-    """
-    own, series = settings.root / STATE, settings.root / OTHER_AIRFLOW
-    if settings.project or settings.state not in (own, *series.glob("*/state")):
-        return None
-    for state in sorted(series.glob("*/state")):
-        if state != settings.state and is_running(state):
-            name = state.parent.name
-            return f"that of Airflow {name} is: put AIRFLOW={name} before the command"
-    if own != settings.state and is_running(own):
-        return "that of the newest Airflow is: unset AIRFLOW"
-    return None
-
-
 def _no_stack(settings: Settings) -> NoStackError:
     fault = f"no stack is running (state folder {settings.state})"
-    if other := of_another_airflow(settings):
+    if other := other_airflow.running(settings):
         return NoStackError(f"{fault}, but {other}")
     return NoStackError(f"{fault}: start one with `{settings.start_command}`")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from windtunnel.clients import process_compose
+from windtunnel.clients import other_airflow, process_compose
 from windtunnel.errors import Exit, WindtunnelError
 from windtunnel.ledger import held, temporary
 from windtunnel.settings import Settings
@@ -50,7 +50,7 @@ def down(settings: Settings, *, now: bool = False) -> int:
 def _say_without_process_compose(settings: Settings) -> None:
     """Its services lost their output with it, and most of them die: a task could not report."""
     if not leftovers.find(settings):
-        other = process_compose.of_another_airflow(settings)
+        other = other_airflow.running(settings)
         hint = f", but {other}" if other else ""
         say(f"no stack is running (state folder {settings.state}){hint}")
     elif tasks := held.listing(held.tasks(settings)):
